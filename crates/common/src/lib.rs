@@ -1,0 +1,19 @@
+//! What both sides of webnibble must agree on: the native host and the agent in the page.
+//!
+//! Data flows one way through this crate's modules: a model becomes a [`graph::Graph`] and weights,
+//! weights become [`quant::QTensor`]s, these are written as a [`package`], and requests about it
+//! travel as [`wire`] messages whose answers end in a [`result::RunRecord`].
+//!
+//! Invariant: no I/O, no async, no browser and no GPU in here.
+//! Only the types of `wire`, `result`, `options`, `capabilities` and the package metadata are serialized.
+
+pub mod capabilities;
+pub mod graph;
+pub mod options;
+pub mod package;
+pub mod profiles;
+pub mod quant;
+pub mod result;
+pub mod tensor;
+pub mod weights;
+pub mod wire;

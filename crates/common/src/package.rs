@@ -1,0 +1,118 @@
+//! The package: one `.safetensors` file with all that a page needs to run a model alone.
+//!
+//! `[header length u64][header JSON][data]`. Matrices lie as planes `name`, `name.scale`, `name.zero`; vectors as `F32`;
+//! the tokenizer as the `U8` tensor [`TOKENIZER`]. Config, quantization and each plane's SHA-256 ride in `__metadata__`.
+
+use std::collections::BTreeMap;
+
+use crate::graph::{Pooling, Role};
+use crate::quant::Format;
+
+/// Name of the plane that holds `tokenizer.json`.
+pub const TOKENIZER: &str = "tokenizer.json";
+
+/// Version of the metadata's layout.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What the metadata says of the model.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PackageMeta {
+    /// [`FORMAT_VERSION`] of the writer.
+    pub format_version: u32,
+    /// Name of the model, for people.
+    pub name: String,
+    /// Family, as in [`webnibble-models`]: `bert`.
+    pub family: String,
+    /// Number of weights before quantization.
+    pub parameters: u64,
+    /// The Hugging Face `config.json`.
+    pub config: serde_json::Value,
+    /// Pooling of sentence embeddings, where the model has it.
+    pub sentence: Option<SentenceConfig>,
+    /// Every tensor of the graph, by its name in the graph.
+    pub tensors: BTreeMap<String, TensorMeta>,
+    /// The options that the quantizer was given, for the record.
+    pub quantization: QuantizationMeta,
+}
+
+/// How a sentence-transformers model makes an embedding of its hidden states.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SentenceConfig {
+    /// How tokens are pooled.
+    pub pooling: Pooling,
+    /// Whether the embedding is divided by its norm.
+    pub normalize: bool,
+    /// Longest text in tokens, special ones included, where the model says.
+    pub max_seq_length: Option<usize>,
+}
+
+/// One tensor of the graph.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct TensorMeta {
+    /// `[rows, cols]`, or `[len]` of a vector.
+    pub shape: Vec<usize>,
+    /// What it is used for.
+    pub role: Role,
+    /// How it is stored. A vector is [`Format::F32`].
+    pub format: Format,
+}
+
+/// The choices that made the package.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct QuantizationMeta {
+    /// Bits of the linear weights.
+    pub bits: u8,
+    /// `symmetric` or `asymmetric`.
+    pub scheme: crate::quant::Scheme,
+    /// Weights a scale.
+    pub granularity: crate::quant::Granularity,
+    /// Whether attention projections have their own bits.
+    pub mixed_precision: bool,
+    /// Bits of attention projections.
+    pub attention_bits: u8,
+    /// Bits of embedding tables.
+    pub embedding_bits: u8,
+}
+
+/// Which plane of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Codes or floats: the tensor's own name.
+    Packed,
+    /// `name.scale`.
+    Scale,
+    /// `name.zero`.
+    Zero,
+    /// Not a tensor of the graph: the tokenizer.
+    Extra,
+}
+
+/// A byte range of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plane {
+    /// The graph's tensor, or the extra's name.
+    pub tensor: String,
+    /// Which plane of it.
+    pub part: Part,
+    /// First byte, counted from the start of the file.
+    pub begin: u64,
+    /// One past the last byte.
+    pub end: u64,
+    /// SHA-256 of the bytes, in hex.
+    pub sha256: String,
+}
+
+/// A package's header: all that is known before the data comes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Header {
+    /// The metadata.
+    pub meta: PackageMeta,
+    /// Every plane, in file order, gapless.
+    pub planes: Vec<Plane>,
+    /// Where the data begins: the header's length and itself.
+    pub data_start: u64,
+    /// Bytes of the whole file.
+    pub total_bytes: u64,
+    /// The package's digest: SHA-256 of the header, in hex.
+    pub digest: String,
+}

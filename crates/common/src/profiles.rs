@@ -1,0 +1,1 @@
+//! Defaults by browser and by family.

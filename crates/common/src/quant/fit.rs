@@ -1,0 +1,1 @@
+//! Choosing scales and zero points.

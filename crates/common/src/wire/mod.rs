@@ -1,0 +1,353 @@
+//! What travels over the WebSocket between host and agent.
+//!
+//! Text frames carry one JSON [`Envelope`]; binary frames carry tensor bytes behind a fixed header ([`frame`]).
+//! Ids are made by the asker. Every request gets exactly one of its response or [`AgentMessage::Error`];
+//! [`AgentMessage::Progress`] with the same id may come before it. `docs/wire.md` shows a session.
+
+use serde::{Deserialize, Serialize};
+
+use crate::capabilities::{Adapter, Capabilities};
+use crate::result::ImplementationType;
+use crate::tensor::DType;
+
+pub mod frame;
+
+/// Version of the protocol; both sides must have the same.
+pub const VERSION: u32 = 1;
+
+/// Largest text frame, in bytes.
+pub const MAX_TEXT_BYTES: usize = 4 << 20;
+
+/// Largest binary frame, header included, in bytes. Longer tensors travel in parts.
+pub const MAX_BINARY_BYTES: usize = 8 << 20;
+
+/// A message with its version and id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Envelope<M> {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The request that it asks, answers or is about; 0 where there is none.
+    pub id: u64,
+    /// The message.
+    #[serde(flatten)]
+    pub body: M,
+}
+
+/// From the host to the agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum HostMessage {
+    /// Answers `hello`: the session is open.
+    Welcome {
+        /// Given in a later `hello` to take this session up again.
+        resume_key: String,
+        /// Each side pings when it heard nothing for this long, and gives up after three times as long.
+        heartbeat_ms: u64,
+    },
+    /// Answers `hello`: the session is refused, and the socket closes.
+    Refused {
+        /// Why.
+        error: RemoteError,
+    },
+    /// Load a package and prepare it. Answered by `loaded`.
+    Load {
+        /// Name that later requests use.
+        model: String,
+        /// Where the package lies, relative to the page.
+        url: String,
+        /// SHA-256 of its header.
+        digest: String,
+        /// How to run it.
+        options: LoadOptions,
+    },
+    /// Run a loaded model. Tensor inputs follow in binary frames with the same id. Answered by `ran`.
+    Run {
+        /// Name given to `load`.
+        model: String,
+        /// What to run it on.
+        input: RunInput,
+        /// How often.
+        options: RunOptions,
+    },
+    /// Free a model. Answered by `done`.
+    Unload {
+        /// Name given to `load`.
+        model: String,
+    },
+    /// Stop working on a request, which then ends in an error of code `cancelled`. Not answered itself.
+    Cancel {
+        /// Id of the request.
+        request: u64,
+    },
+    /// Answered by `pong` with the same payload.
+    Ping {
+        /// Anything.
+        #[serde(default)]
+        payload: String,
+    },
+    /// Close the page's session for good: no reconnecting. Not answered.
+    Shutdown,
+}
+
+/// From the agent to the host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum AgentMessage {
+    /// First message on a socket.
+    Hello {
+        /// The one-time token of the page's URL; empty when resuming.
+        #[serde(default)]
+        token: String,
+        /// Key of an earlier `welcome`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume_key: Option<String>,
+        /// Version of the agent.
+        agent_version: String,
+    },
+    /// What the browser can do; sent once after the first `welcome`.
+    Capabilities {
+        /// All of it.
+        capabilities: Box<Capabilities>,
+    },
+    /// How far a request is.
+    Progress {
+        /// What is being done.
+        stage: Stage,
+        /// Done, in bytes for `fetch`, in pipelines for `compile`, in runs for `warmup` and `run`.
+        done: u64,
+        /// Of how many; 0 where unknown.
+        total: u64,
+    },
+    /// Answers `load`.
+    Loaded {
+        /// What was loaded, and what it took.
+        report: Box<LoadReport>,
+    },
+    /// Answers `run`. Output bytes went before it in binary frames with the same id.
+    Ran {
+        /// Timings and output shapes.
+        report: Box<RunReport>,
+    },
+    /// Answers `unload`.
+    Done,
+    /// Answers `ping`.
+    Pong {
+        /// What the ping had.
+        #[serde(default)]
+        payload: String,
+    },
+    /// Answers any request that failed; with id 0, a failure of the page itself.
+    Error {
+        /// What failed.
+        error: RemoteError,
+    },
+    /// A line for the host's log.
+    Log {
+        /// `debug`, `info`, `warn` or `error`.
+        level: String,
+        /// The line.
+        message: String,
+    },
+}
+
+/// A failure that crosses the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct RemoteError {
+    /// What kind of failure.
+    pub code: ErrorCode,
+    /// What was expected and what was found.
+    pub message: String,
+    /// What to do about it; empty where nothing can be said.
+    #[serde(default)]
+    pub hint: String,
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// Not a message of this protocol, or in the wrong place.
+    Protocol,
+    /// Another protocol version.
+    Version,
+    /// Wrong token, resume key or origin.
+    Unauthorized,
+    /// WebGPU is absent, or no adapter or device was given.
+    WebgpuUnavailable,
+    /// The adapter lacks a feature or limit that was asked for.
+    Unsupported,
+    /// The package could not be fetched.
+    Fetch,
+    /// The package's bytes are not what its header says.
+    BadPackage,
+    /// A kernel failed to compile, or a command was invalid.
+    Validation,
+    /// An allocation failed.
+    OutOfMemory,
+    /// The GPU device was lost.
+    DeviceLost,
+    /// The input does not fit the model.
+    BadInput,
+    /// No model of that name is loaded.
+    UnknownModel,
+    /// An output is not finite.
+    NotFinite,
+    /// The request's deadline passed.
+    Deadline,
+    /// The request was cancelled.
+    Cancelled,
+    /// The page or the browser went away.
+    Disconnected,
+    /// A bug.
+    Internal,
+}
+
+/// Stage of a request, for progress bars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Weights over HTTP into buffers.
+    Fetch,
+    /// Pipelines.
+    Compile,
+    /// Runs before the measured ones.
+    Warmup,
+    /// Measured runs.
+    Run,
+}
+
+/// How a package is to be run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadOptions {
+    /// `webgpu` or `wasm`.
+    pub platform: crate::options::Platform,
+    /// Only kernels of core WebGPU.
+    #[serde(default)]
+    pub portable_kernels: bool,
+    /// Build every pipeline before the first inference; otherwise while it is prepared.
+    #[serde(default)]
+    pub shader_precompilation: bool,
+    /// The deadline of the whole request.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
+}
+
+/// What a model is run on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RunInput {
+    /// Texts, tokenized in the page: one batch, padded to the longest.
+    Text {
+        /// The texts.
+        texts: Vec<String>,
+        /// Cut texts over the model's limit instead of refusing them.
+        #[serde(default)]
+        truncate: bool,
+    },
+    /// Token ids, one list a text.
+    Ids {
+        /// The ids, special tokens included.
+        ids: Vec<Vec<u32>>,
+    },
+    /// Tensors by the graph's input names; bytes follow in binary frames, `part` counting through them in this order.
+    Tensors {
+        /// Names, types and shapes.
+        tensors: Vec<TensorInfo>,
+    },
+}
+
+/// How often to run, and what to measure.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunOptions {
+    /// Runs before the measured ones, after the first.
+    #[serde(default)]
+    pub warmup: u32,
+    /// Measured runs, at least 1.
+    #[serde(default)]
+    pub runs: u32,
+    /// Time each kernel with timestamp queries.
+    #[serde(default)]
+    pub profile: bool,
+    /// The deadline of the whole request.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
+}
+
+/// A tensor whose bytes travel in binary frames.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorInfo {
+    /// Name in the graph.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+}
+
+/// What loading gave and took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadReport {
+    /// What will really run, as the backend says.
+    pub implementation_type: ImplementationType,
+    /// The adapter, for WebGPU.
+    pub adapter: Option<Adapter>,
+    /// Time of the whole request.
+    pub total_ms: f64,
+    /// From the request for the package to its last byte.
+    pub fetch_ms: f64,
+    /// Part of `fetch_ms` spent handing bytes to buffers.
+    pub upload_ms: f64,
+    /// Building pipelines, where it was done while loading.
+    pub compile_ms: Option<f64>,
+    /// Bytes fetched.
+    pub package_bytes: u64,
+    /// Bytes of weights in the backend's memory.
+    pub weights_bytes: u64,
+    /// Pages of wasm memory so far, in bytes.
+    pub wasm_heap_bytes: u64,
+}
+
+/// What running gave and took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// What really ran.
+    pub implementation_type: ImplementationType,
+    /// Outputs in order; their bytes travelled in binary frames.
+    pub outputs: Vec<TensorInfo>,
+    /// Tokens of each text, special ones included; empty for tensors.
+    pub token_counts: Vec<usize>,
+    /// Whether a text was cut to the model's limit.
+    pub truncated: bool,
+    /// Preparing buffers, bind groups and missing pipelines for this shape; 0 when it was cached.
+    pub prepare_ms: f64,
+    /// The first run for this shape, preparation included.
+    pub first_ms: f64,
+    /// Each measured run: input written to output read.
+    pub run_ms: Vec<f64>,
+    /// GPU time of each measured run, with `profile`, where the adapter has timestamps.
+    pub gpu_ms: Option<Vec<f64>>,
+    /// Time of each kernel in the last run, with `profile`.
+    pub kernels: Option<Vec<KernelTime>>,
+    /// Variant that was chosen for each operator kind.
+    pub variants: std::collections::BTreeMap<String, String>,
+    /// Dispatches of one inference.
+    pub dispatches: Option<u32>,
+    /// Most bytes of GPU buffers at once, weights included.
+    pub gpu_peak_bytes: Option<u64>,
+    /// Pages of wasm memory so far, in bytes.
+    pub wasm_heap_bytes: u64,
+}
+
+/// Time of one dispatch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KernelTime {
+    /// Name of the value that it makes.
+    pub operator: String,
+    /// Kernel and variant.
+    pub kernel: String,
+    /// Time in ms, by timestamp queries.
+    pub ms: f64,
+    /// Bytes of its bindings.
+    pub bytes: u64,
+}

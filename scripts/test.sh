@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Runs all tests and closes with one line that sums them: `N passed, N failed, N skipped`.
+# A runner that fails does not stop the next one; the exit status tells whether any did.
+# `scripts/test.sh native`, `doc`, `wasm` or `e2e` runs only that part.
+set -uo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$REPO" || exit 1
+
+# Crates with wasm-bindgen tests are those whose sources say so.
+wasm_crates() {
+    grep -rlE 'wasm_bindgen_test_configure!' --include='*.rs' crates | sed 's|^crates/\([^/]*\)/.*|webnibble-\1|' | sort -u
+}
+
+passed=0 failed=0 skipped=0 status=0
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
+# Adds up the closing lines of cargo test, wasm-bindgen-test and nextest in a log.
+count() {
+    local sums
+    sums=$(sed 's/\x1b\[[0-9;]*m//g' "$1" | awk '
+        function before(word,   i) { for (i = 2; i <= NF; i++) if ($i ~ "^" word) return $(i - 1) + 0; return 0 }
+        /^ *test result:/ { p += before("passed"); f += before("failed"); s += before("ignored") }
+        /^ *Summary \[/ { p += before("passed"); f += before("failed") + before("timed"); s += before("skipped") }
+        END { print p + 0, f + 0, s + 0 }')
+    read -r p f s <<<"$sums"
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+    counted_failures=$f
+}
+
+# part NAME COMMAND...
+part() {
+    local name=$1 began=$SECONDS code=0
+    shift
+    say "--- $name"
+    "$@" 2>&1 | tee "$logs/$name" || code=$?
+    count "$logs/$name"
+    if [ "$code" != 0 ]; then
+        status=1
+        # A build that broke, or a browser that never started, is a failure too, though no test says so.
+        [ "$counted_failures" -gt 0 ] || failed=$((failed + 1))
+    fi
+    say "--- $name: $((SECONDS - began)) s"
+}
+
+only=${1:-}
+wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
+
+export WEBNIBBLE_MODELS
+WEBNIBBLE_MODELS=$(dirname "$(scripts/fetch-models.sh)") || die "the tests' model cannot be fetched"
+
+if wanted native; then
+    part native cargo nextest run --workspace --exclude webnibble-tests --no-tests=pass
+fi
+if wanted doc; then
+    part doc cargo test --workspace --doc --quiet
+fi
+if wanted wasm; then
+    for crate in $(wasm_crates); do
+        part "wasm-$crate" scripts/wasm-test.sh "$crate" --no-fail-fast --lib --tests
+    done
+fi
+if wanted e2e; then
+    part e2e cargo nextest run -p webnibble-tests --no-tests=pass
+fi
+
+say "$passed passed, $failed failed, $skipped skipped"
+exit "$status"

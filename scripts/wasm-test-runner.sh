@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Runs one test binary for wasm32 in headless Chromium with WebGPU; cargo calls it (see scripts/wasm-test.sh).
+# The browser's configuration is written afresh for each run: where Chromium is differs by machine, and each run gets
+# a profile of its own that goes with it.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+CHROMIUM="${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}"
+CHROMEDRIVER="${CHROMEDRIVER:-$(command -v chromedriver || true)}"
+if [ -z "$CHROMIUM" ] || [ -z "$CHROMEDRIVER" ]; then die "chromium or chromedriver is missing; run 'make setup'"; fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work" || true' EXIT
+# --no-sandbox: Chromium's sandbox refuses root, which is who runs in a container. The runner adds headless by itself.
+cat >"$work/webdriver.json" <<JSON
+{
+  "goog:chromeOptions": {
+    "binary": "$CHROMIUM",
+    "args": [
+      "--headless=new",
+      "--user-data-dir=$work/profile",
+      "--no-sandbox",
+      "--disable-dev-shm-usage",
+      "--disable-background-networking",
+      "--disable-quic",
+      "--no-first-run",
+      "--enable-unsafe-webgpu",
+      "--use-webgpu-adapter=${WEBNIBBLE_TEST_ADAPTER:-swiftshader}"
+    ]
+  }
+}
+JSON
+
+export CHROMEDRIVER
+export WASM_BINDGEN_TEST_WEBDRIVER_JSON="$work/webdriver.json"
+# One figure for the whole binary; a software adapter on a busy machine needs its time.
+export WASM_BINDGEN_TEST_TIMEOUT="${WASM_BINDGEN_TEST_TIMEOUT:-900}"
+export WASM_BINDGEN_TEST_DRIVER_TIMEOUT="${WASM_BINDGEN_TEST_DRIVER_TIMEOUT:-30}"
+wasm-bindgen-test-runner "$@"
