@@ -1,1 +1,11 @@
-//! agent.
+//! The part of webnibble that runs in the page, compiled to WebAssembly.
+//!
+//! One compiled module is instantiated twice: in the page, which keeps the session with the host, and in a dedicated
+//! Worker, which computes. A long run on the CPU therefore never starves the heartbeat, nor freezes the page.
+//!
+//! Invariants: `JsValue` lives in this crate alone; bindings written by hand stand in `sys.rs` files; nothing outside
+//! [`backend`] decides what is `REAL_`.
+#![cfg(target_arch = "wasm32")]
+
+mod backend;
+mod error;
