@@ -1,0 +1,144 @@
+//! The seam between a loaded model and what computes it.
+//!
+//! Loading fills the planes of a package one by one, in file order: [`Model::begin_plane`] gives a view of exactly the
+//! plane's length, the caller fills it as bytes come, [`Model::finish_plane`] takes it back; [`Model::finish_load`]
+//! closes. Then, for each shape, [`Model::prepare`] once and [`Model::run`] as often as asked.
+//! Only the backends in here say which implementation type really ran.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use js_sys::Uint8Array;
+use webnibble_common::capabilities::Adapter;
+use webnibble_common::graph::{Bindings, Graph};
+use webnibble_common::options::Platform;
+use webnibble_common::package::{Header, Plane};
+use webnibble_common::result::ImplementationType;
+use webnibble_common::tensor::Tensor;
+use webnibble_common::wire::{KernelTime, LoadOptions, RemoteError};
+
+pub(crate) mod cpu;
+pub(crate) mod webgpu;
+
+/// What one run gave.
+#[derive(Debug)]
+pub(crate) struct RunOutcome {
+    /// The graph's outputs, in its order.
+    pub(crate) outputs: Vec<(String, Tensor)>,
+    /// GPU time of the whole run in ms, if it was profiled and the adapter has timestamps.
+    pub(crate) gpu_ms: Option<f64>,
+    /// Time of each kernel, likewise.
+    pub(crate) kernels: Option<Vec<KernelTime>>,
+}
+
+/// The devices that models run on, opened when the first model needs them.
+#[derive(Default)]
+pub(crate) struct Devices {
+    gpu: Option<Rc<webgpu::Gpu>>,
+}
+
+impl Devices {
+    /// The GPU device; a new one after the last was lost.
+    pub(crate) async fn gpu(&mut self) -> Result<Rc<webgpu::Gpu>, RemoteError> {
+        match self.gpu.take().filter(|gpu| !gpu.is_lost()) {
+            Some(gpu) => Ok(Rc::clone(self.gpu.insert(gpu))),
+            None => Ok(Rc::clone(self.gpu.insert(Rc::new(webgpu::Gpu::open().await?)))),
+        }
+    }
+}
+
+/// A model in a backend.
+pub(crate) enum Model {
+    /// WGSL kernels on a GPU, or on the browser's software adapter.
+    WebGpu(webgpu::Model),
+    /// The CPU executor.
+    Cpu(cpu::Model),
+}
+
+macro_rules! dispatch {
+    ($self:ident, $model:ident => $call:expr) => {
+        match $self {
+            Model::WebGpu($model) => $call,
+            Model::Cpu($model) => $call,
+        }
+    };
+}
+
+impl Model {
+    /// A model without weights yet, on the platform that `options` names.
+    pub(crate) async fn new(
+        devices: &mut Devices,
+        graph: Graph,
+        header: &Header,
+        options: &LoadOptions,
+    ) -> Result<Self, RemoteError> {
+        match options.platform {
+            Platform::Webgpu => {
+                let gpu = devices.gpu().await?;
+                webgpu::Model::new(&gpu, graph, header, options).map(Model::WebGpu)
+            }
+            Platform::Wasm => cpu::Model::new(graph, header).map(Model::Cpu),
+        }
+    }
+
+    /// A view of exactly the plane's length, to be filled and given to [`Model::finish_plane`]: mapped GPU memory, or
+    /// a JavaScript buffer.
+    pub(crate) fn begin_plane(&mut self, plane: &Plane) -> Result<Uint8Array, RemoteError> {
+        dispatch!(self, model => model.begin_plane(plane))
+    }
+
+    /// Takes a filled plane.
+    pub(crate) fn finish_plane(&mut self, plane: &Plane, view: &Uint8Array) -> Result<(), RemoteError> {
+        dispatch!(self, model => model.finish_plane(plane, view))
+    }
+
+    /// Closes loading once every plane came: checks for failed allocations, and builds pipelines where that was asked.
+    pub(crate) async fn finish_load(&mut self) -> Result<(), RemoteError> {
+        dispatch!(self, model => model.finish_load().await)
+    }
+
+    /// Makes ready for a shape; gives the time it took in ms, 0 when the shape was prepared already.
+    pub(crate) async fn prepare(&mut self, bindings: &Bindings) -> Result<f64, RemoteError> {
+        dispatch!(self, model => model.prepare(bindings).await)
+    }
+
+    /// Runs the model once on named inputs.
+    pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)], profile: bool) -> Result<RunOutcome, RemoteError> {
+        dispatch!(self, model => model.run(inputs, profile).await)
+    }
+
+    /// What really runs.
+    pub(crate) fn implementation_type(&self) -> ImplementationType {
+        dispatch!(self, model => model.implementation_type())
+    }
+
+    /// Bytes of weights in the backend's memory.
+    pub(crate) fn weights_bytes(&self) -> u64 {
+        dispatch!(self, model => model.weights_bytes())
+    }
+
+    /// Most bytes of GPU buffers at once, weights included.
+    pub(crate) fn gpu_peak_bytes(&self) -> Option<u64> {
+        dispatch!(self, model => model.gpu_peak_bytes())
+    }
+
+    /// Dispatches of one inference.
+    pub(crate) fn dispatches(&self) -> Option<u32> {
+        dispatch!(self, model => model.dispatches())
+    }
+
+    /// Kernel variant chosen for each kind of operator.
+    pub(crate) fn variants(&self) -> BTreeMap<String, String> {
+        dispatch!(self, model => model.variants())
+    }
+
+    /// The adapter, for WebGPU.
+    pub(crate) fn adapter(&self) -> Option<Adapter> {
+        dispatch!(self, model => model.adapter())
+    }
+
+    /// Frees what the model holds outside wasm memory.
+    pub(crate) fn dispose(&mut self) {
+        dispatch!(self, model => model.dispose());
+    }
+}

@@ -1,0 +1,27 @@
+//! Making [`RemoteError`]s, which is how every failure in the page reaches its caller.
+
+use wasm_bindgen::{JsCast, JsValue};
+use webnibble_common::wire::{ErrorCode, RemoteError};
+
+/// A failure with what was expected and found, and what to do about it (empty where nothing can be said).
+pub(crate) fn error(code: ErrorCode, message: impl Into<String>, hint: impl Into<String>) -> RemoteError {
+    RemoteError { code, message: message.into(), hint: hint.into() }
+}
+
+/// A bug, or a browser API that did what its specification rules out.
+pub(crate) fn internal(message: impl Into<String>) -> RemoteError {
+    error(ErrorCode::Internal, message, "This is a bug in webnibble: please report it with the browser's console.")
+}
+
+/// The name and message of a thrown JavaScript value: `NotSupportedError: no backend`.
+pub(crate) fn describe(thrown: &JsValue) -> String {
+    let field = |name: &str| js_sys::Reflect::get(thrown, &name.into()).ok().and_then(|v| v.as_string());
+    match (field("name"), field("message")) {
+        (Some(name), Some(message)) if !message.is_empty() => format!("{name}: {message}"),
+        (Some(name), _) => name,
+        _ => thrown.as_string().unwrap_or_else(|| match thrown.dyn_ref::<js_sys::Object>() {
+            Some(object) => String::from(object.to_string()),
+            None => format!("{thrown:?}"),
+        }),
+    }
+}
