@@ -33,6 +33,39 @@ pub struct Envelope<M> {
     pub body: M,
 }
 
+impl<M: Serialize> Envelope<M> {
+    /// A message of this version.
+    pub fn new(id: u64, body: M) -> Self {
+        Self { v: VERSION, id, body }
+    }
+
+    /// The text frame. Fails where it is over [`MAX_TEXT_BYTES`].
+    pub fn to_text(&self) -> Result<String, RemoteError> {
+        let text = serde_json::to_string(self).expect("messages have string keys and no failing serializer");
+        if text.len() > MAX_TEXT_BYTES { Err(RemoteError::text_too_large(text.len())) } else { Ok(text) }
+    }
+}
+
+impl<M: serde::de::DeserializeOwned> Envelope<M> {
+    /// Reads a text frame. Another version is told apart from a malformed message.
+    pub fn from_text(text: &str) -> Result<Self, RemoteError> {
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(RemoteError::text_too_large(text.len()));
+        }
+        let version: VersionOnly = serde_json::from_str(text).map_err(RemoteError::malformed)?;
+        if version.v != VERSION {
+            return Err(RemoteError::version(version.v));
+        }
+        serde_json::from_str(text).map_err(RemoteError::malformed)
+    }
+}
+
+/// The part of an envelope that every version has.
+#[derive(Deserialize)]
+struct VersionOnly {
+    v: u32,
+}
+
 /// From the host to the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -85,6 +118,12 @@ pub enum HostMessage {
         #[serde(default)]
         payload: String,
     },
+    /// Answers the agent's `ping`: browsers give pages no way to send WebSocket pings.
+    Pong {
+        /// What the ping had.
+        #[serde(default)]
+        payload: String,
+    },
     /// Close the page's session for good: no reconnecting. Not answered.
     Shutdown,
 }
@@ -130,6 +169,12 @@ pub enum AgentMessage {
     },
     /// Answers `unload`.
     Done,
+    /// Answered by `pong` with the same payload: the page heard nothing for a heartbeat.
+    Ping {
+        /// Anything.
+        #[serde(default)]
+        payload: String,
+    },
     /// Answers `ping`.
     Pong {
         /// What the ping had.
@@ -161,6 +206,31 @@ pub struct RemoteError {
     /// What to do about it; empty where nothing can be said.
     #[serde(default)]
     pub hint: String,
+}
+
+impl RemoteError {
+    /// A failure with something to do about it.
+    pub fn new(code: ErrorCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: hint.into() }
+    }
+
+    fn malformed(error: serde_json::Error) -> Self {
+        Self::new(ErrorCode::Protocol, format!("not a message of this protocol: {error}"), "")
+    }
+
+    fn text_too_large(found: usize) -> Self {
+        let message = format!("a text frame has at most {MAX_TEXT_BYTES} bytes, found {found}");
+        Self::new(ErrorCode::Protocol, message, "send fewer texts at once, or tensors in binary frames")
+    }
+
+    fn version(found: u32) -> Self {
+        let message = format!("expected protocol version {VERSION}, found {found}");
+        Self::new(
+            ErrorCode::Version,
+            message,
+            "build host and page from one revision (`make wasm`) and reload the page",
+        )
+    }
 }
 
 /// Kinds of failure.
@@ -351,3 +421,6 @@ pub struct KernelTime {
     /// Bytes of its bindings.
     pub bytes: u64,
 }
+
+#[cfg(test)]
+mod message_tests;
