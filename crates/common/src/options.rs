@@ -1,13 +1,261 @@
-//! What a caller can choose.
+//! What a caller can choose. A field that is `None` was not chosen: [`crate::profiles`] finds its value.
+
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a model is asked to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Platform {
-    /// WGSL kernels on a GPU, or on the browser's software adapter.
-    Webgpu,
-    /// The CPU executor in WebAssembly.
-    Wasm,
+use crate::quant::{Bits, Granularity, Scheme};
+
+/// Declares an enum whose variants have one name each: in JSON, on the command line and in print.
+macro_rules! named {
+    ($(#[$meta:meta])* $name:ident, $what:literal { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_meta])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// Every one of them, in the order in which they are offered.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Its name in JSON and on the command line.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                let found = Self::ALL.iter().find(|one| one.name() == text);
+                found.copied().ok_or_else(|| {
+                    let names: Vec<_> = Self::ALL.iter().map(|one| one.name()).collect();
+                    format!(concat!($what, " should be one of {}, found `{}`"), names.join(", "), text)
+                })
+            }
+        }
+    };
+}
+
+named! {
+    /// Where a model is asked to run.
+    Platform, "platform" {
+        /// WGSL kernels on a GPU, or on the browser's software adapter.
+        Webgpu = "webgpu",
+        /// A WebNN graph.
+        Webnn = "webnn",
+        /// The CPU executor in WebAssembly.
+        Wasm = "wasm",
+        /// The fastest that runs, found by measuring.
+        Auto = "auto",
+    }
+}
+
+named! {
+    /// Who computes.
+    Engine, "engine" {
+        /// Our kernels and graphs.
+        Native = "native",
+        /// transformers.js, over onnxruntime-web.
+        TransformersJs = "transformers-js",
+    }
+}
+
+named! {
+    /// A browser, by its maker.
+    BrowserKind, "browser" {
+        /// Chrome or Chromium.
+        Chrome = "chrome",
+        /// Firefox.
+        Firefox = "firefox",
+        /// Microsoft Edge.
+        Edge = "edge",
+        /// Safari.
+        Safari = "safari",
+        /// WebKitGTK: Safari's engine on Linux.
+        Webkit = "webkit",
+    }
+}
+
+named! {
+    /// Which flags make a browser find its GPU.
+    GpuProfile, "GPU profile" {
+        /// The browser's own software adapter: the same everywhere, and slow.
+        Software = "software",
+        /// What the browser chooses by itself.
+        System = "system",
+        /// An NVIDIA GPU on a machine without a screen.
+        NvidiaHeadless = "nvidia-headless",
+    }
+}
+
+named! {
+    /// WebNN's device.
+    ExecutionProvider, "execution provider" {
+        /// The CPU.
+        Cpu = "cpu",
+        /// The GPU.
+        Gpu = "gpu",
+        /// The neural processor.
+        Npu = "npu",
+    }
+}
+
+/// Everything a caller can choose for one run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// Where to run.
+    pub platform: Option<Platform>,
+    /// Who computes.
+    pub engine: Option<Engine>,
+    /// Go on to the next platform or to simulation where one fails; `false` makes the first failure an error.
+    pub fallback: Option<bool>,
+    /// What profiles have a say in.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// Which browser, and how it is started.
+    #[serde(flatten)]
+    pub launch: LaunchOptions,
+    /// What is measured.
+    #[serde(flatten)]
+    pub measure: MeasureOptions,
+    /// How tokens are chosen by models that generate.
+    #[serde(flatten)]
+    pub generation: GenerationOptions,
+}
+
+/// Options that depend on the model and on the browser; [`crate::profiles::resolve`] fills what was not chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Take what suits the browser; otherwise only flags, platform and family count.
+    pub browser_optimized: Option<bool>,
+    /// Quantize at all; `false` keeps weights as the checkpoint has them, in f32.
+    pub quantization: Option<bool>,
+    /// Bits of the linear weights.
+    pub bits: Option<Bits>,
+    /// Where zero lies.
+    pub scheme: Option<Scheme>,
+    /// Weights that share a scale.
+    pub granularity: Option<Granularity>,
+    /// Attention projections at `attention_bits`, the rest at `bits`.
+    pub mixed_precision: Option<bool>,
+    /// Bits of attention projections, under mixed precision.
+    pub attention_bits: Option<Bits>,
+    /// Bits of embedding tables.
+    pub embedding_bits: Option<Bits>,
+    /// Bits of activations; 32 where only weights are quantized.
+    pub activation_bits: Option<Bits>,
+    /// Formats that a platform takes, but that are not known to be good (4 bits on WebNN).
+    pub experimental_precision: Option<bool>,
+    /// Leave normalizations in f32.
+    pub skip_layernorm: Option<bool>,
+    /// Audio front end on the GPU.
+    pub compute_shaders: Option<bool>,
+    /// Workgroup size of kernels that take one.
+    pub workgroup_size: Option<[u32; 3]>,
+    /// WebNN's device.
+    pub execution_provider: Option<ExecutionProvider>,
+    /// Split weights and dispatches to the adapter's limits.
+    pub chunked_operations: Option<bool>,
+    /// Only core features of WebGPU.
+    pub portable_kernels: Option<bool>,
+    /// Build every pipeline and warm up before the first inference.
+    pub shader_precompilation: Option<bool>,
+}
+
+/// Which browser, and how it is started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LaunchOptions {
+    /// Which browser.
+    pub browser: Option<BrowserKind>,
+    /// Without a window.
+    pub headless: Option<bool>,
+    /// Which flags make it find its GPU.
+    pub gpu: Option<GpuProfile>,
+    /// Path of the browser.
+    pub browser_binary: Option<String>,
+    /// Path of its driver.
+    pub driver: Option<String>,
+    /// More arguments for the browser.
+    pub browser_args: Option<Vec<String>>,
+    /// A WebDriver server that is running already.
+    pub webdriver: Option<String>,
+    /// Host name by which a remote browser reaches this machine.
+    pub advertise: Option<String>,
+}
+
+/// What is measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MeasureOptions {
+    /// Runs before the measured ones.
+    pub warmup: Option<u32>,
+    /// Measured runs.
+    pub runs: Option<u32>,
+    /// Time every kernel.
+    pub profile: Option<bool>,
+}
+
+/// How tokens are chosen by models that generate.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GenerationOptions {
+    /// Most tokens to make.
+    pub max_tokens: Option<u32>,
+    /// Divides the logits; 0 takes the likeliest token.
+    pub temperature: Option<f32>,
+    /// Keep that many of the likeliest tokens.
+    pub top_k: Option<u32>,
+    /// Keep the likeliest tokens up to that probability in all.
+    pub top_p: Option<f32>,
+    /// Keep tokens at least that likely, relative to the likeliest.
+    pub min_p: Option<f32>,
+    /// Above 1, makes tokens that were there before less likely.
+    pub repetition_penalty: Option<f32>,
+    /// Of the random numbers.
+    pub seed: Option<u64>,
+    /// Texts that end the generation.
+    pub stop: Option<Vec<String>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_same_in_json_and_on_the_command_line() {
+        for platform in Platform::ALL {
+            assert_eq!(serde_json::to_value(platform).unwrap(), platform.name());
+            assert_eq!(platform.name().parse(), Ok(*platform));
+        }
+        assert_eq!(serde_json::to_value(GpuProfile::NvidiaHeadless).unwrap(), "nvidia-headless");
+        let error = "opera".parse::<BrowserKind>().unwrap_err();
+        assert_eq!(error, "browser should be one of chrome, firefox, edge, safari, webkit, found `opera`");
+    }
+
+    #[test]
+    fn options_are_one_flat_object_where_everything_may_be_left_out() {
+        let text = r#"{"platform":"webgpu","bits":4,"granularity":{"group":32},"browser":"edge","runs":3,"top_k":5}"#;
+        let options: Options = serde_json::from_str(text).unwrap();
+        assert_eq!(options.platform, Some(Platform::Webgpu));
+        assert_eq!(
+            (options.settings.bits, options.settings.granularity),
+            (Some(Bits::B4), Some(Granularity::Group(32)))
+        );
+        assert_eq!((options.launch.browser, options.measure.runs), (Some(BrowserKind::Edge), Some(3)));
+        assert_eq!(options.generation.top_k, Some(5));
+        assert_eq!(serde_json::from_str::<Options>("{}").unwrap(), Options::default());
+    }
 }
