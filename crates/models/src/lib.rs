@@ -1,1 +1,17 @@
-//! models.
+//! Model families: from a Hugging Face `config.json` to a [`Graph`](webnibble_common::graph::Graph), and what surrounds it.
+//!
+//! One file a family. The same code builds the graph on the host, to quantize and to compute references, and in the
+//! page, to run. Nothing here reads files: the caller brings their text.
+//!
+//! - [`ModelConfig`]: family and dimensions of a model, its graph.
+//! - [`checkpoint`]: which tensor of a checkpoint a graph's source is.
+//! - [`sentence`]: pooling and normalization of sentence-transformers models.
+//! - [`text`]: texts to padded batches of token ids.
+
+pub mod bert;
+pub mod checkpoint;
+mod config;
+pub mod sentence;
+pub mod text;
+
+pub use config::{FAMILIES, ModelConfig, ModelError};

@@ -1,0 +1,354 @@
+//! BERT (Devlin et al., 2019): an encoder with learned positions, post-layer normalization and GELU.
+//!
+//! An encoder layer is seven operators, so seven dispatches: Q, K and V in one product, attention, output projection
+//! with its residual, normalization, and the two products of the feed-forward block with their normalization.
+
+use webnibble_common::graph::{Activation, Columns, Graph, Norm, Op, Role, ValueId, WeightId};
+use webnibble_common::package::SentenceConfig;
+use webnibble_common::tensor::DType;
+
+use crate::config::{Fields, ModelError, wrong};
+
+/// What BERT checkpoints with a head put before the encoder's tensor names.
+pub(crate) const PREFIX: &str = "bert.";
+
+/// Name of the output that holds the hidden states, f32 `[batch, seq, hidden]`.
+pub const LAST_HIDDEN_STATE: &str = "last_hidden_state";
+
+/// Name of the output that holds one vector a text, f32 `[batch, hidden]`.
+pub const SENTENCE_EMBEDDING: &str = "sentence_embedding";
+
+/// Dimensions of a BERT encoder; fields as in `config.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BertConfig {
+    /// Rows of the token table.
+    pub vocab_size: usize,
+    /// Width of the hidden states.
+    pub hidden_size: usize,
+    /// Encoder layers.
+    pub num_hidden_layers: usize,
+    /// Attention heads; divides `hidden_size`.
+    pub num_attention_heads: usize,
+    /// Width of the feed-forward block.
+    pub intermediate_size: usize,
+    /// Activation of the feed-forward block.
+    pub hidden_act: Activation,
+    /// Rows of the position table: the longest input in tokens.
+    pub max_position_embeddings: usize,
+    /// Rows of the segment table; 0 where the model has none.
+    pub type_vocab_size: usize,
+    /// Added to the variance in every layer normalization.
+    pub layer_norm_eps: f32,
+}
+
+impl Default for BertConfig {
+    /// The defaults of transformers' `BertConfig`, which are those of `bert-base-uncased`.
+    fn default() -> Self {
+        Self {
+            vocab_size: 30522,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            hidden_act: Activation::Gelu,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            layer_norm_eps: 1e-12,
+        }
+    }
+}
+
+impl BertConfig {
+    pub(crate) fn from_fields(fields: Fields<'_>) -> Result<Self, ModelError> {
+        let default = Self::default();
+        let config = Self {
+            vocab_size: fields.count("vocab_size", 1, default.vocab_size)?,
+            hidden_size: fields.count("hidden_size", 1, default.hidden_size)?,
+            num_hidden_layers: fields.count("num_hidden_layers", 1, default.num_hidden_layers)?,
+            num_attention_heads: fields.count("num_attention_heads", 1, default.num_attention_heads)?,
+            intermediate_size: fields.count("intermediate_size", 1, default.intermediate_size)?,
+            hidden_act: activation(fields.text("hidden_act", "gelu")?)?,
+            max_position_embeddings: fields.count("max_position_embeddings", 1, default.max_position_embeddings)?,
+            type_vocab_size: fields.count("type_vocab_size", 0, default.type_vocab_size)?,
+            layer_norm_eps: fields.positive("layer_norm_eps", default.layer_norm_eps)?,
+        };
+        config.refuse_what_is_not_there(fields)?;
+        Ok(config)
+    }
+
+    /// Variants of BERT that this graph would compute wrongly are errors, not surprises.
+    fn refuse_what_is_not_there(&self, fields: Fields<'_>) -> Result<(), ModelError> {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return Err(wrong(
+                "hidden_size",
+                format!("a multiple of `num_attention_heads` ({})", self.num_attention_heads),
+                self.hidden_size.to_string(),
+            ));
+        }
+        let positions = fields.text("position_embedding_type", "absolute")?;
+        if positions != "absolute" {
+            return Err(wrong("position_embedding_type", "`absolute`".to_owned(), format!("`{positions}`")));
+        }
+        for field in ["is_decoder", "add_cross_attention"] {
+            if fields.flag(field, false)? {
+                return Err(wrong(field, "false: this family is an encoder".to_owned(), "true".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Width of one attention head.
+    pub fn head_dim(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+
+    /// Inputs `input_ids`, `attention_mask` and, with segments, `token_type_ids`, all u32 `[batch, seq]`;
+    /// output [`LAST_HIDDEN_STATE`] or, with `sentence`, [`SENTENCE_EMBEDDING`].
+    pub fn graph(&self, sentence: Option<&SentenceConfig>) -> Graph {
+        let mut builder = Builder { config: self, graph: Graph::default() };
+        let tokens = || ["batch".into(), "seq".into()];
+        let ids = builder.graph.input("input_ids", DType::U32, tokens());
+        let mask = builder.graph.input("attention_mask", DType::U32, tokens());
+        let types = (self.type_vocab_size > 0).then(|| builder.graph.input("token_type_ids", DType::U32, tokens()));
+
+        // The last operator's value carries the output's name, so without pooling that is the last normalization.
+        let last = self.num_hidden_layers - 1;
+        let mut x = builder.embedding(ids, types);
+        for layer in 0..self.num_hidden_layers {
+            let output = if layer == last { LAST_HIDDEN_STATE.to_owned() } else { format!("layer.{layer}.output") };
+            x = builder.layer(layer, x, mask, &output);
+        }
+
+        let mut graph = builder.graph;
+        if let Some(sentence) = sentence {
+            let SentenceConfig { pooling, normalize, .. } = *sentence;
+            x = graph.push(SENTENCE_EMBEDDING, Op::Pool { x, mask: Some(mask), pooling, normalize });
+        }
+        graph.output(x);
+        graph
+    }
+}
+
+/// Adds a BERT's operators to a graph. Weights are named as the encoder's tensors in a checkpoint.
+struct Builder<'a> {
+    config: &'a BertConfig,
+    graph: Graph,
+}
+
+impl Builder<'_> {
+    fn embedding(&mut self, ids: ValueId, token_types: Option<ValueId>) -> ValueId {
+        let config = self.config;
+        let table = self.table("word", config.vocab_size);
+        let positions = Some(self.table("position", config.max_position_embeddings));
+        let types = token_types.map(|_| self.table("token_type", config.type_vocab_size));
+        let norm = Some(self.norm("embeddings.LayerNorm"));
+        self.graph
+            .push("embeddings", Op::Embedding { ids, token_types, table, positions, position_offset: 0, types, norm })
+    }
+
+    /// One encoder layer on `x`; its last value is called `output`.
+    fn layer(&mut self, layer: usize, x: ValueId, mask: ValueId, output: &str) -> ValueId {
+        let (hidden, inner) = (self.config.hidden_size, self.config.intermediate_size);
+        let at = |part: &str| format!("encoder.layer.{layer}.{part}");
+        let name = |part: &str| format!("layer.{layer}.{part}");
+
+        let qkv = self.qkv(layer, x);
+        let attended = self.attention(&name("attention"), qkv, mask);
+        let projection = self.matrix(&at("attention.output.dense"), [hidden, hidden], Role::Attention);
+        let projected = self.linear(&name("attention.output"), attended, projection, Activation::Identity, Some(x));
+        let x = self.layer_norm(&name("attention.norm"), projected, &at("attention.output.LayerNorm"));
+
+        let up = self.matrix(&at("intermediate.dense"), [inner, hidden], Role::Linear);
+        let widened = self.linear(&name("intermediate"), x, up, self.config.hidden_act, None);
+        let down = self.matrix(&at("output.dense"), [hidden, inner], Role::Linear);
+        let narrowed = self.linear(&name("feed_forward"), widened, down, Activation::Identity, Some(x));
+        self.layer_norm(output, narrowed, &at("output.LayerNorm"))
+    }
+
+    /// Q, K and V of all heads in one product, stacked in that order.
+    fn qkv(&mut self, layer: usize, x: ValueId) -> ValueId {
+        let hidden = self.config.hidden_size;
+        let prefix = format!("encoder.layer.{layer}.attention.self");
+        let sources = |part: &str| ["query", "key", "value"].map(|which| format!("{prefix}.{which}.{part}"));
+        let mut stacked = |part: &str, shape: Vec<usize>, role| {
+            let sources = sources(part);
+            self.graph.weight(&format!("{prefix}.qkv.{part}"), shape, role, &sources.each_ref().map(String::as_str))
+        };
+        let weight = stacked("weight", vec![3 * hidden, hidden], Role::Attention);
+        let bias = stacked("bias", vec![3 * hidden], Role::Vector);
+        self.linear(&format!("layer.{layer}.qkv"), x, (weight, bias), Activation::Identity, None)
+    }
+
+    fn attention(&mut self, name: &str, qkv: ValueId, mask: ValueId) -> ValueId {
+        let config = self.config;
+        let head_dim = config.head_dim();
+        let part = |index: usize| Columns { value: qkv, start: index * config.hidden_size };
+        self.graph.push(
+            name,
+            Op::Attention {
+                q: part(0),
+                k: part(1),
+                v: part(2),
+                mask: Some(mask),
+                heads: config.num_attention_heads,
+                head_dim,
+                scale: 1.0 / (head_dim as f32).sqrt(),
+            },
+        )
+    }
+
+    fn linear(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        (weight, bias): (WeightId, WeightId),
+        activation: Activation,
+        residual: Option<ValueId>,
+    ) -> ValueId {
+        self.graph.push(name, Op::Linear { x, weight, bias: Some(bias), activation, residual })
+    }
+
+    fn layer_norm(&mut self, name: &str, x: ValueId, source: &str) -> ValueId {
+        let norm = self.norm(source);
+        self.graph.push(name, Op::LayerNorm { x, norm })
+    }
+
+    fn table(&mut self, which: &str, rows: usize) -> WeightId {
+        let name = format!("embeddings.{which}_embeddings.weight");
+        self.graph.weight(&name, [rows, self.config.hidden_size], Role::Embedding, &[&name])
+    }
+
+    fn matrix(&mut self, source: &str, shape: [usize; 2], role: Role) -> (WeightId, WeightId) {
+        let (weight, bias) = (format!("{source}.weight"), format!("{source}.bias"));
+        (
+            self.graph.weight(&weight, shape, role, &[&weight]),
+            self.graph.weight(&bias, [shape[0]], Role::Vector, &[&bias]),
+        )
+    }
+
+    fn norm(&mut self, source: &str) -> Norm {
+        let mut vector = |part: &str| {
+            let name = format!("{source}.{part}");
+            self.graph.weight(&name, [self.config.hidden_size], Role::Vector, &[&name])
+        };
+        Norm { weight: vector("weight"), bias: vector("bias"), eps: self.config.layer_norm_eps }
+    }
+}
+
+/// The activation of that name in transformers' `ACT2FN`.
+fn activation(name: &str) -> Result<Activation, ModelError> {
+    Ok(match name {
+        "gelu" | "gelu_python" => Activation::Gelu,
+        // Three spellings of one formula.
+        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+        "relu" => Activation::Relu,
+        "silu" | "swish" => Activation::Silu,
+        "tanh" => Activation::Tanh,
+        "linear" => Activation::Identity,
+        _ => {
+            let known = "gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu, silu, tanh or linear";
+            return Err(wrong("hidden_act", known.to_owned(), format!("`{name}`")));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ModelConfig;
+    use serde_json::json;
+    use webnibble_common::graph::Pooling;
+
+    fn mini_lm() -> ModelConfig {
+        ModelConfig::from_json(&json!({
+            "model_type": "bert", "hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536,
+        }))
+        .unwrap()
+    }
+
+    const MEAN: SentenceConfig = SentenceConfig { pooling: Pooling::Mean, normalize: true, max_seq_length: Some(256) };
+
+    #[test]
+    fn a_layer_is_seven_operators() {
+        let graph = mini_lm().graph(None);
+        graph.validate().unwrap();
+        assert_eq!(graph.nodes.len(), 1 + 6 * 7);
+        let names: Vec<&str> = graph.nodes[1..8].iter().map(|node| node.op.name()).collect();
+        assert_eq!(names, ["linear", "attention", "linear", "layer_norm", "linear", "linear", "layer_norm"]);
+        assert_eq!(graph.value_of(graph.outputs[0]).name, "last_hidden_state");
+    }
+
+    #[test]
+    fn a_sentence_model_ends_with_pooling() {
+        let graph = mini_lm().graph(Some(&MEAN));
+        graph.validate().unwrap();
+        assert_eq!(graph.nodes.len(), 1 + 6 * 7 + 1);
+        let bindings = graph
+            .bind(&["input_ids", "attention_mask", "token_type_ids"].map(|n| (n, DType::U32, &[2, 9][..])))
+            .unwrap();
+        assert_eq!(graph.value_of(graph.outputs[0]).name, "sentence_embedding");
+        assert_eq!(graph.shape(graph.outputs[0], &bindings).unwrap(), [2, 384]);
+    }
+
+    #[test]
+    fn parameters_are_those_of_the_encoder() {
+        // 22,713,216 with the pooler (384 · 384 + 384), which the graph does not use.
+        assert_eq!(mini_lm().parameters(), 22_713_216 - 384 * 385);
+        assert_eq!(ModelConfig::Bert(BertConfig::default()).parameters(), 109_482_240 - 768 * 769);
+    }
+
+    #[test]
+    fn roles_and_sources_follow_the_checkpoint() {
+        let graph = mini_lm().graph(None);
+        let weight = |name: &str| graph.weights.iter().find(|w| w.name == name).unwrap();
+        let qkv = weight("encoder.layer.3.attention.self.qkv.weight");
+        assert_eq!((qkv.role, &qkv.shape[..]), (Role::Attention, &[1152, 384][..]));
+        assert_eq!(
+            qkv.sources,
+            ["query", "key", "value"].map(|part| format!("encoder.layer.3.attention.self.{part}.weight"))
+        );
+        assert_eq!(weight("encoder.layer.3.attention.output.dense.weight").role, Role::Attention);
+        assert_eq!(weight("encoder.layer.3.output.dense.weight").role, Role::Linear);
+        assert_eq!(weight("embeddings.token_type_embeddings.weight").role, Role::Embedding);
+    }
+
+    #[test]
+    fn no_segments_means_no_such_input() {
+        let config = ModelConfig::from_json(&json!({"model_type": "bert", "type_vocab_size": 0})).unwrap();
+        let graph = config.graph(None);
+        graph.validate().unwrap();
+        assert_eq!(graph.inputs.len(), 2);
+    }
+
+    #[test]
+    fn unsupported_variants_are_refused() {
+        let error = |field: &str, value: serde_json::Value| {
+            let mut config = json!({"model_type": "bert"});
+            config[field] = value;
+            ModelConfig::from_json(&config).unwrap_err().to_string()
+        };
+        assert_eq!(
+            error("position_embedding_type", json!("relative_key")),
+            "config.json: `position_embedding_type` should be `absolute`, found `relative_key`"
+        );
+        assert!(error("hidden_act", json!("mish")).ends_with("found `mish`"));
+        assert_eq!(
+            error("num_attention_heads", json!(7)),
+            "config.json: `hidden_size` should be a multiple of `num_attention_heads` (7), found 768"
+        );
+        assert!(error("is_decoder", json!(true)).contains("is_decoder"));
+    }
+
+    #[test]
+    fn activations_have_several_names() {
+        let act = |name: &str| {
+            let config = json!({"model_type": "bert", "hidden_act": name});
+            let ModelConfig::Bert(config) = ModelConfig::from_json(&config).unwrap();
+            config.hidden_act
+        };
+        assert_eq!(act("gelu_new"), Activation::GeluTanh);
+        assert_eq!(act("gelu_pytorch_tanh"), Activation::GeluTanh);
+        assert_eq!(act("swish"), Activation::Silu);
+        assert_eq!(act("relu"), Activation::Relu);
+    }
+}

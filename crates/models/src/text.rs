@@ -1,0 +1,343 @@
+//! Texts to batches of token ids, padded to the longest.
+//!
+//! The tokenizer is Hugging Face's own, from the model's `tokenizer.json`. That file may ask for padding and truncation
+//! (all-MiniLM-L6-v2's pads everything to 128 tokens): both are ignored, because how long an input may be is the model's
+//! business, a longer batch only costs time, and a text is never cut unless the caller says so.
+
+use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
+use webnibble_common::graph::Graph;
+use webnibble_common::tensor::{Tensor, TensorError};
+
+/// A model's tokenizer and its longest input.
+#[derive(Clone)]
+pub struct TextTokenizer {
+    tokenizer: Tokenizer,
+    limits: Limits,
+    /// Special tokens around a text: `[CLS]` and `[SEP]`.
+    special: usize,
+}
+
+/// What token ids must keep to, and how a batch of them is padded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest row in tokens, special ones included.
+    pub max_len: usize,
+    /// Ids are smaller than this.
+    pub vocab_size: usize,
+    /// Id of the padding; the mask drops it, so its value changes nothing.
+    pub pad_id: u32,
+}
+
+/// A padded batch, rows side by side: `batch · seq` values each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// Number of rows.
+    pub batch: usize,
+    /// Tokens of the longest row.
+    pub seq: usize,
+    /// Token ids.
+    pub input_ids: Vec<u32>,
+    /// 1 for a token, 0 for padding.
+    pub attention_mask: Vec<u32>,
+    /// Segment of each token.
+    pub token_type_ids: Vec<u32>,
+    /// Tokens of each row that run, special ones included and padding left out.
+    pub token_counts: Vec<usize>,
+    /// The texts that were cut; none unless truncation was asked for.
+    pub truncated: Vec<Truncated>,
+}
+
+/// A text that was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Truncated {
+    /// Which text, from 0.
+    pub index: usize,
+    /// Tokens that it had, special ones included.
+    pub tokens: usize,
+}
+
+/// Why texts cannot be encoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// `tokenizer.json` cannot be read.
+    #[error("tokenizer.json: {reason}")]
+    Tokenizer {
+        /// The parser's message.
+        reason: String,
+    },
+    /// The tokenizer failed on a text.
+    #[error("text {index}: {reason}")]
+    Encode {
+        /// Which text, from 0.
+        index: usize,
+        /// The tokenizer's message.
+        reason: String,
+    },
+    /// The longest input has no room for a token of the text.
+    #[error("the longest input should be more than the {special} special tokens, found {found}")]
+    Limit {
+        /// Special tokens around a text.
+        special: usize,
+        /// The longest input asked for.
+        found: usize,
+    },
+    /// No text was given.
+    #[error("expected at least one text, found none")]
+    NoTexts,
+    /// A text has nothing to tokenize.
+    #[error("text {index} is empty: expected at least one token")]
+    Empty {
+        /// Which text, from 0.
+        index: usize,
+    },
+    /// A text is over the model's limit.
+    #[error("text {index} has {tokens} tokens, the model takes {limit}: shorten it, or ask for truncation")]
+    TooLong {
+        /// Which text, from 0.
+        index: usize,
+        /// Its tokens, special ones included.
+        tokens: usize,
+        /// The longest input.
+        limit: usize,
+    },
+    /// A token id is not in the vocabulary.
+    #[error("row {index}: token ids should be below {vocab_size}, found {id}")]
+    Id {
+        /// Which row, from 0.
+        index: usize,
+        /// The id.
+        id: u32,
+        /// Number of ids that exist.
+        vocab_size: usize,
+    },
+}
+
+impl TextTokenizer {
+    /// A tokenizer from the bytes of `tokenizer.json`; inputs have at most `max_len` tokens, special ones included.
+    pub fn from_bytes(tokenizer_json: &[u8], max_len: usize) -> Result<TextTokenizer, TextError> {
+        let reason = |error: tokenizers::Error| TextError::Tokenizer { reason: error.to_string() };
+        let mut tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(reason)?;
+        let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        if max_len <= special {
+            return Err(TextError::Limit { special, found: max_len });
+        }
+        let pad_id = tokenizer.get_padding().map_or_else(|| tokenizer.token_to_id("[PAD]"), |p| Some(p.pad_id));
+        tokenizer.with_padding(None);
+        tokenizer
+            .with_truncation(Some(TruncationParams { max_length: max_len, ..Default::default() }))
+            .map_err(reason)?;
+        let limits = Limits { max_len, vocab_size: tokenizer.get_vocab_size(true), pad_id: pad_id.unwrap_or(0) };
+        Ok(Self { tokenizer, limits, special })
+    }
+
+    /// The longest input, the size of the vocabulary and the padding.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Encodes one row a text, with the tokenizer's special tokens.
+    /// With `truncate`, texts over the limit lose their end (special tokens stay) and are listed in
+    /// [`Encoded::truncated`]; without, the first of them is an error. So are no texts, and a text with no token of its own.
+    pub fn encode_batch(&self, texts: &[&str], truncate: bool) -> Result<Encoded, TextError> {
+        let mut rows = Vec::with_capacity(texts.len());
+        let mut truncated = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let (row, tokens) = self.encode(index, text)?;
+            let limit = self.limits.max_len;
+            if tokens > limit {
+                if !truncate {
+                    return Err(TextError::TooLong { index, tokens, limit });
+                }
+                truncated.push(Truncated { index, tokens });
+            }
+            rows.push(row);
+        }
+        Encoded::pad(&rows, self.limits.pad_id, truncated)
+    }
+
+    /// Pads rows of ids as they are, special tokens and all. A row over the limit is an error, or with `truncate` loses its end.
+    pub fn encode_ids(&self, rows: &[Vec<u32>], truncate: bool) -> Result<Encoded, TextError> {
+        Encoded::from_ids(rows, self.limits, truncate)
+    }
+
+    /// One text's row, cut to the limit, and the number of tokens that it had before.
+    fn encode(&self, index: usize, text: &str) -> Result<(Row, usize), TextError> {
+        let encoding = self
+            .tokenizer
+            .encode(text, true)
+            .map_err(|error| TextError::Encode { index, reason: error.to_string() })?;
+        // What was cut comes in further pieces, each with special tokens of its own.
+        let cut =
+            encoding.get_overflowing().iter().map(|piece| piece.len().saturating_sub(self.special)).sum::<usize>();
+        let tokens = encoding.len() + cut;
+        if text.trim().is_empty() || tokens <= self.special {
+            return Err(TextError::Empty { index });
+        }
+        Ok((Row { ids: encoding.get_ids().to_vec(), types: encoding.get_type_ids().to_vec() }, tokens))
+    }
+}
+
+/// One row before padding.
+struct Row {
+    ids: Vec<u32>,
+    types: Vec<u32>,
+}
+
+impl Encoded {
+    /// Pads rows of ids, all of segment 0. Empty rows and ids outside the vocabulary are errors, and so is a row over the
+    /// limit, unless `truncate` cuts it.
+    pub fn from_ids(rows: &[Vec<u32>], limits: Limits, truncate: bool) -> Result<Encoded, TextError> {
+        let Limits { max_len: limit, vocab_size, pad_id } = limits;
+        let mut truncated = Vec::new();
+        let mut kept = Vec::with_capacity(rows.len());
+        for (index, row) in rows.iter().enumerate() {
+            let tokens = row.len();
+            if let Some(id) = row.iter().find(|id| **id as usize >= vocab_size) {
+                return Err(TextError::Id { index, id: *id, vocab_size });
+            }
+            match (tokens, truncate) {
+                (0, _) => return Err(TextError::Empty { index }),
+                (_, false) if tokens > limit => return Err(TextError::TooLong { index, tokens, limit }),
+                (_, true) if tokens > limit => truncated.push(Truncated { index, tokens }),
+                _ => {}
+            }
+            let ids = row[..tokens.min(limit)].to_vec();
+            kept.push(Row { types: vec![0; ids.len()], ids });
+        }
+        Self::pad(&kept, pad_id, truncated)
+    }
+
+    fn pad(rows: &[Row], pad_id: u32, truncated: Vec<Truncated>) -> Result<Encoded, TextError> {
+        let seq = rows.iter().map(|row| row.ids.len()).max().ok_or(TextError::NoTexts)?;
+        let padded = |values: &dyn Fn(&Row) -> Vec<u32>, fill: u32| {
+            let mut all = Vec::with_capacity(rows.len() * seq);
+            for row in rows {
+                let end = all.len() + seq;
+                all.extend(values(row));
+                all.resize(end, fill);
+            }
+            all
+        };
+        Ok(Encoded {
+            batch: rows.len(),
+            seq,
+            input_ids: padded(&|row| row.ids.clone(), pad_id),
+            attention_mask: padded(&|row| vec![1; row.ids.len()], 0),
+            token_type_ids: padded(&|row| row.types.clone(), 0),
+            token_counts: rows.iter().map(|row| row.ids.len()).collect(),
+            truncated,
+        })
+    }
+
+    /// The tensors that `graph` takes, u32 `[batch, seq]`, by the names of its inputs.
+    pub fn inputs(&self, graph: &Graph) -> Result<Vec<(String, Tensor)>, TensorError> {
+        let all = [
+            ("input_ids", &self.input_ids),
+            ("attention_mask", &self.attention_mask),
+            ("token_type_ids", &self.token_type_ids),
+        ];
+        let wanted = |name: &str| graph.inputs.iter().any(|id| graph.value_of(*id).name == name);
+        all.into_iter()
+            .filter(|(name, _)| wanted(name))
+            .map(|(name, values)| Ok((name.to_owned(), Tensor::u32([self.batch, self.seq], values.clone())?)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A small WordPiece tokenizer whose file asks for padding and truncation, as that of MiniLM does.
+    fn tokenizer(max_len: usize) -> Result<TextTokenizer, TextError> {
+        let special = |id: u32, token: &str| {
+            json!({"id": id, "special": true, "content": token, "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false})
+        };
+        let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "##s", "sat"];
+        let vocab: serde_json::Map<_, _> = words.iter().zip(0..).map(|(w, i)| (w.to_string(), json!(i))).collect();
+        let file = json!({
+            "version": "1.0",
+            "truncation": {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+            "padding": {"strategy": {"Fixed": 16}, "direction": "Right", "pad_to_multiple_of": null,
+                "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"},
+            "added_tokens": [special(0, "[PAD]"), special(1, "[UNK]"), special(2, "[CLS]"), special(3, "[SEP]")],
+            "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                "strip_accents": null, "lowercase": true},
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": {"type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+                    {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
+                "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+                "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]},
+                    "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}}},
+            "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100, "vocab": vocab}
+        });
+        TextTokenizer::from_bytes(file.to_string().as_bytes(), max_len)
+    }
+
+    #[test]
+    fn rows_are_padded_to_the_longest_and_no_further() {
+        let encoded = tokenizer(10).unwrap().encode_batch(&["The cats sat", "cat"], false).unwrap();
+        assert_eq!((encoded.batch, encoded.seq), (2, 6));
+        assert_eq!(encoded.input_ids, [2, 4, 5, 6, 7, 3, 2, 5, 3, 0, 0, 0]);
+        assert_eq!(encoded.attention_mask, [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0]);
+        assert_eq!(encoded.token_type_ids, [0; 12]);
+        assert_eq!((encoded.token_counts, encoded.truncated), (vec![6, 3], vec![]));
+    }
+
+    #[test]
+    fn empty_text_is_an_error() {
+        let tokenizer = tokenizer(10).unwrap();
+        assert_eq!(tokenizer.encode_batch(&[], false).unwrap_err(), TextError::NoTexts);
+        for text in ["", "  \t\n", "\u{a0}", "\u{0}\u{200b}"] {
+            let error = tokenizer.encode_batch(&["cat", text], true).unwrap_err();
+            assert_eq!(error, TextError::Empty { index: 1 }, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn text_over_the_limit_is_cut_only_when_asked() {
+        let tokenizer = tokenizer(4).unwrap();
+        let text = "cat sat the cats the cat sat sat";
+        let error = tokenizer.encode_batch(&["cat", text], false).unwrap_err();
+        assert_eq!(error, TextError::TooLong { index: 1, tokens: 11, limit: 4 });
+        assert_eq!(error.to_string(), "text 1 has 11 tokens, the model takes 4: shorten it, or ask for truncation");
+        let encoded = tokenizer.encode_batch(&["cat", text], true).unwrap();
+        assert_eq!(encoded.input_ids, [2, 5, 3, 0, 2, 5, 7, 3]);
+        assert_eq!(encoded.truncated, [Truncated { index: 1, tokens: 11 }]);
+        assert_eq!(encoded.token_counts, [3, 4]);
+    }
+
+    #[test]
+    fn a_text_of_exactly_the_limit_is_whole() {
+        let encoded = tokenizer(4).unwrap().encode_batch(&["cat sat"], false).unwrap();
+        assert_eq!((encoded.input_ids, encoded.truncated), (vec![2, 5, 7, 3], vec![]));
+    }
+
+    #[test]
+    fn the_limit_must_leave_room() {
+        assert_eq!(tokenizer(2).err(), Some(TextError::Limit { special: 2, found: 2 }));
+        assert!(tokenizer(3).is_ok());
+        assert!(matches!(TextTokenizer::from_bytes(b"{}", 8), Err(TextError::Tokenizer { .. })));
+    }
+
+    #[test]
+    fn ids_are_checked_and_padded() {
+        let tokenizer = tokenizer(4).unwrap();
+        let encoded = tokenizer.encode_ids(&[vec![2, 5, 3], vec![7]], false).unwrap();
+        assert_eq!(encoded.input_ids, [2, 5, 3, 7, 0, 0]);
+        assert_eq!(encoded.attention_mask, [1, 1, 1, 1, 0, 0]);
+        let error = |rows: &[Vec<u32>]| tokenizer.encode_ids(rows, false).unwrap_err();
+        assert_eq!(error(&[]), TextError::NoTexts);
+        assert_eq!(error(&[vec![]]), TextError::Empty { index: 0 });
+        assert_eq!(error(&[vec![1], vec![8]]), TextError::Id { index: 1, id: 8, vocab_size: 8 });
+        assert_eq!(error(&[vec![1; 5]]), TextError::TooLong { index: 0, tokens: 5, limit: 4 });
+        let cut = tokenizer.encode_ids(&[vec![1; 5]], true).unwrap();
+        assert_eq!((cut.seq, cut.truncated), (4, vec![Truncated { index: 0, tokens: 5 }]));
+    }
+}
