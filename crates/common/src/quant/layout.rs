@@ -73,9 +73,10 @@ impl Layout {
         self.packed_bytes() + self.scale_bytes() + self.zero_bytes()
     }
 
-    /// Index of the scale (and zero point) of a weight.
+    /// Index of the scale (and zero point) of a weight. Padding columns belong to the last group of their row.
     pub fn scale_index(&self, row: usize, col: usize) -> usize {
-        row * self.groups_per_row + if self.groups_per_row > 1 { col / self.group_size } else { 0 }
+        let last = self.groups_per_row.saturating_sub(1);
+        row * self.groups_per_row + (col / self.group_size).min(last)
     }
 }
 
@@ -105,6 +106,7 @@ mod tests {
         let layout = Layout::new(format, 3, 65);
         assert_eq!((layout.cols_padded, layout.groups_per_row, layout.row_bytes()), (128, 3, 32));
         assert_eq!((layout.scale_bytes(), layout.zero_bytes()), (32, 16));
+        assert_eq!((layout.scale_index(1, 64), layout.scale_index(1, 127)), (5, 5));
     }
 
     #[test]

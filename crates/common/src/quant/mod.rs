@@ -14,13 +14,24 @@
 use std::fmt;
 
 mod fit;
+mod float;
 mod layout;
+mod q2;
+mod q4;
+mod q8;
 mod qtensor;
+mod quantizer;
 mod stats;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
+pub use fit::Fit;
 pub use layout::{Layout, round_up};
-pub use qtensor::{QTensor, QuantError, Quantizer};
-pub use stats::ErrorStats;
+pub use qtensor::QTensor;
+pub use quantizer::{QuantError, Quantizer};
+pub use stats::{ErrorStats, ErrorSums};
 
 /// Bits of a stored weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -53,6 +64,35 @@ impl Bits {
     /// Whether values are codes with scales, and not floats.
     pub const fn is_integer(self) -> bool {
         self.count() <= 8
+    }
+
+    /// The largest code, `2^bits − 1`; 0 for floats, which have no codes.
+    pub const fn largest_code(self) -> u8 {
+        match self {
+            Bits::B2 => 3,
+            Bits::B4 => 15,
+            Bits::B8 => 255,
+            Bits::B16 | Bits::B32 => 0,
+        }
+    }
+
+    /// The code of zero in the symmetric scheme, `2^(bits − 1)`; 0 for floats.
+    pub const fn symmetric_zero(self) -> u8 {
+        match self {
+            Bits::B2 => 2,
+            Bits::B4 => 8,
+            Bits::B8 => 128,
+            Bits::B16 | Bits::B32 => 0,
+        }
+    }
+
+    /// The largest magnitude that can be stored; larger is an error.
+    pub fn largest_value(self) -> f32 {
+        match self {
+            Bits::B2 | Bits::B4 | Bits::B8 => fit::largest_value(self),
+            Bits::B16 => half::f16::MAX.to_f32(),
+            Bits::B32 => f32::MAX,
+        }
     }
 }
 
@@ -135,6 +175,16 @@ impl Format {
 
     const fn float(bits: Bits) -> Format {
         Format { bits, scheme: Scheme::Symmetric, granularity: Granularity::Channel }
+    }
+
+    /// Refuses group sizes that no layout has.
+    pub fn check(self) -> Result<(), QuantError> {
+        match self.granularity {
+            Granularity::Group(found) if self.bits.is_integer() && (found == 0 || found % 16 != 0) => {
+                Err(QuantError::GroupSize { found })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether there is a plane of zero points.

@@ -1,0 +1,282 @@
+//! From floats to a [`QTensor`].
+
+use half::f16;
+
+use super::fit::{self, Fit};
+use super::qtensor::pack_row;
+use super::{Bits, Format, Granularity, Layout, QTensor, Scheme, float};
+
+/// Turns matrices of floats into [`QTensor`]s.
+///
+/// ```
+/// use webnibble_common::quant::{Bits, Quantizer};
+///
+/// let weights = [0.5, -0.25, 0.75, -1.0];
+/// let quantized = Quantizer::new(Bits::B4).group_size(32).quantize(&weights, &[2, 2])?;
+/// assert_eq!(quantized.dequantize(), weights);
+/// # Ok::<(), webnibble_common::quant::QuantError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Quantizer {
+    format: Format,
+    fit: Fit,
+}
+
+/// What cannot be quantized, or is not a quantized tensor.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuantError {
+    /// Not a matrix, or one without elements.
+    #[error("a tensor to quantize should be a matrix [rows, cols] of at least 1 by 1, found shape {shape:?}")]
+    Shape {
+        /// The shape given.
+        shape: Vec<usize>,
+    },
+    /// The number of weights does not fit the shape.
+    #[error("shape {shape:?} holds {expected} weights, found {found}")]
+    Length {
+        /// The shape given.
+        shape: Vec<usize>,
+        /// Its number of elements.
+        expected: usize,
+        /// Weights given.
+        found: usize,
+    },
+    /// A group size that would let a 32-bit word straddle two groups.
+    #[error("a group size should be a multiple of 16, at least 16, found {found}; for one scale a row use per channel")]
+    GroupSize {
+        /// The size given.
+        found: usize,
+    },
+    /// A weight is NaN or infinite.
+    #[error("weight {index} (row {row}, column {col}) is {value}: weights must be finite")]
+    NotFinite {
+        /// Index in row-major order.
+        index: usize,
+        /// Its row.
+        row: usize,
+        /// Its column.
+        col: usize,
+        /// The weight.
+        value: f32,
+    },
+    /// A weight is too large for the format.
+    #[error("weight {index} is {value}: {format} holds at most ±{limit}, since floats and scales are f16; use 32 bits")]
+    Overflow {
+        /// Index in row-major order.
+        index: usize,
+        /// The weight.
+        value: f32,
+        /// The format asked for.
+        format: Format,
+        /// The largest magnitude that it holds.
+        limit: f32,
+    },
+    /// A plane has the wrong length.
+    #[error("the {plane} plane should have {expected} bytes, found {found}")]
+    Plane {
+        /// Which plane.
+        plane: &'static str,
+        /// Bytes by the layout.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// A scale is NaN or infinite.
+    #[error("scale {index} is {found}: scales must be finite")]
+    Scale {
+        /// Index in the plane.
+        index: usize,
+        /// The scale.
+        found: f32,
+    },
+    /// A zero point that is not a code.
+    #[error("zero point {index} is {found}: codes end at {largest}")]
+    Zero {
+        /// Index in the plane.
+        index: usize,
+        /// The zero point.
+        found: u8,
+        /// The largest code.
+        largest: u8,
+    },
+}
+
+impl Quantizer {
+    /// A quantizer to `bits`: symmetric, one scale a group of 128, fitted to the squared error.
+    /// At 16 and 32 bits values are only rounded, and none of the choices matters.
+    pub fn new(bits: Bits) -> Self {
+        let format = Format { bits, scheme: Scheme::Symmetric, granularity: Granularity::Group(128) };
+        Self { format, fit: Fit::default() }
+    }
+
+    /// A quantizer to `format`.
+    pub fn for_format(format: Format) -> Self {
+        Self { format, fit: Fit::default() }
+    }
+
+    /// Sets where zero lies among the codes.
+    pub fn scheme(mut self, scheme: Scheme) -> Self {
+        self.format.scheme = scheme;
+        self
+    }
+
+    /// Sets how many weights share a scale.
+    pub fn granularity(mut self, granularity: Granularity) -> Self {
+        self.format.granularity = granularity;
+        self
+    }
+
+    /// One scale for each `size` columns of a row; a multiple of 16, else quantizing is an error.
+    pub fn group_size(self, size: usize) -> Self {
+        self.granularity(Granularity::Group(size))
+    }
+
+    /// One scale a row.
+    pub fn per_channel(self) -> Self {
+        self.granularity(Granularity::Channel)
+    }
+
+    /// One scale in all.
+    pub fn per_tensor(self) -> Self {
+        self.granularity(Granularity::Tensor)
+    }
+
+    /// Sets what scales are chosen for.
+    pub fn fit(mut self, fit: Fit) -> Self {
+        self.fit = fit;
+        self
+    }
+
+    /// The format that tensors will have.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Quantizes a row-major matrix; `shape` is `[rows, cols]`, scales run along columns.
+    /// A group that does not divide the columns leaves a shorter last one.
+    /// Large matrices are spread over threads where there are any; the result is the same.
+    ///
+    /// # Errors
+    /// For a shape that is not a matrix, an invalid group size, and weights that are not finite or too large: at 16 bits
+    /// over 65504, below over 65504 times half the number of codes. Smaller than the smallest f16 is no error: such
+    /// weights become 0 or the smallest step, whichever is nearer.
+    pub fn quantize(&self, data: &[f32], shape: &[usize]) -> Result<QTensor, QuantError> {
+        let [rows, cols] = self.check(data, shape)?;
+        let layout = Layout::new(self.format, rows, cols);
+        let mut tensor = QTensor {
+            layout,
+            packed: vec![0; layout.packed_bytes()],
+            scales: vec![f16::ZERO; layout.scale_count()],
+            zeros: vec![0; if self.format.has_zeros() { layout.scale_count() } else { 0 }],
+        };
+        match (self.format.bits, self.format.granularity) {
+            (Bits::B16 | Bits::B32, _) => self.store_floats(data, &mut tensor),
+            (_, Granularity::Tensor) => self.quantize_as_one(data, &mut tensor),
+            (_, Granularity::Channel | Granularity::Group(_)) => self.quantize_rows(data, &mut tensor),
+        }
+        Ok(tensor)
+    }
+
+    fn check(&self, data: &[f32], shape: &[usize]) -> Result<[usize; 2], QuantError> {
+        let &[rows, cols] = shape else { return Err(QuantError::Shape { shape: shape.to_vec() }) };
+        let expected = rows.checked_mul(cols).filter(|count| *count > 0);
+        let expected = expected.ok_or_else(|| QuantError::Shape { shape: shape.to_vec() })?;
+        if data.len() != expected {
+            return Err(QuantError::Length { shape: shape.to_vec(), expected, found: data.len() });
+        }
+        self.format.check()?;
+        if let Some(index) = data.iter().position(|value| !value.is_finite()) {
+            return Err(QuantError::NotFinite { index, row: index / cols, col: index % cols, value: data[index] });
+        }
+        let limit = self.format.bits.largest_value();
+        if let Some(index) = data.iter().position(|value| value.abs() > limit) {
+            return Err(QuantError::Overflow { index, value: data[index], format: self.format, limit });
+        }
+        Ok([rows, cols])
+    }
+
+    fn store_floats(&self, data: &[f32], tensor: &mut QTensor) {
+        let layout = tensor.layout;
+        let store = if layout.format.bits == Bits::B16 { float::pack_f16 } else { float::pack_f32 };
+        for (values, out) in data.chunks_exact(layout.cols).zip(tensor.packed.chunks_exact_mut(layout.row_bytes())) {
+            store(values, out);
+        }
+    }
+
+    fn quantize_as_one(&self, data: &[f32], tensor: &mut QTensor) {
+        let Format { bits, scheme, .. } = self.format;
+        let chosen = fit::fit(data, bits, scheme, self.fit);
+        tensor.scales[0] = chosen.scale;
+        if let Some(zero) = tensor.zeros.first_mut() {
+            *zero = chosen.zero;
+        }
+        let layout = tensor.layout;
+        let mut codes = vec![chosen.zero; layout.cols_padded];
+        for (values, out) in data.chunks_exact(layout.cols).zip(tensor.packed.chunks_exact_mut(layout.row_bytes())) {
+            chosen.encode(bits, values, &mut codes);
+            pack_row(bits, &codes, out);
+        }
+    }
+
+    fn quantize_rows(&self, data: &[f32], tensor: &mut QTensor) {
+        let layout = tensor.layout;
+        let threads = thread_count(data.len()).min(layout.rows);
+        let rows = layout.rows.div_ceil(threads);
+        let groups = rows * layout.groups_per_row;
+        let parts = data
+            .chunks(rows * layout.cols)
+            .zip(tensor.packed.chunks_mut(rows * layout.row_bytes()))
+            .zip(tensor.scales.chunks_mut(groups))
+            // Without zero points every part gets an empty slice.
+            .zip(tensor.zeros.chunks_mut(groups).map(Some).chain(std::iter::repeat_with(|| None)))
+            .map(|(((data, packed), scales), zeros)| Rows { data, packed, scales, zeros: zeros.unwrap_or_default() });
+        if threads == 1 {
+            parts.for_each(|part| self.quantize_part(&layout, part));
+            return;
+        }
+        std::thread::scope(|scope| {
+            for part in parts {
+                scope.spawn(|| self.quantize_part(&layout, part));
+            }
+        });
+    }
+
+    fn quantize_part(&self, layout: &Layout, part: Rows<'_>) {
+        let Format { bits, scheme, .. } = self.format;
+        let Rows { data, packed, scales, mut zeros } = part;
+        let mut codes = vec![0; layout.cols_padded];
+        let rows = data.chunks_exact(layout.cols).zip(packed.chunks_exact_mut(layout.row_bytes()));
+        for ((values, out), scales) in rows.zip(scales.chunks_exact_mut(layout.groups_per_row)) {
+            for (group, (values, scale)) in values.chunks(layout.group_size).zip(scales).enumerate() {
+                let chosen = fit::fit(values, bits, scheme, self.fit);
+                *scale = chosen.scale;
+                if let Some(zero) = zeros.split_off_first_mut() {
+                    *zero = chosen.zero;
+                }
+                // The padding after a row gets the zero code of the row's last group.
+                codes[group * layout.group_size..].fill(chosen.zero);
+                chosen.encode(bits, values, &mut codes[group * layout.group_size..]);
+            }
+            pack_row(bits, &codes, out);
+        }
+    }
+}
+
+/// Some rows of a matrix and of its planes.
+struct Rows<'a> {
+    data: &'a [f32],
+    packed: &'a mut [u8],
+    scales: &'a mut [f16],
+    zeros: &'a mut [u8],
+}
+
+/// Threads worth starting for so many weights. In a page there are none.
+fn thread_count(weights: usize) -> usize {
+    const WEIGHTS_A_THREAD: usize = 1 << 16;
+    if cfg!(target_arch = "wasm32") {
+        return 1;
+    }
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    available.min(weights / WEIGHTS_A_THREAD).max(1)
+}
