@@ -1,1 +1,11 @@
-//! kernels.
+//! Kernels: WGSL for the GPU, the plan that dispatches them, and their twins on the CPU.
+//!
+//! [`plan`] turns a graph into a [`plan::Recording`]: plain data that says which kernels run over which buffers.
+//!
+//! Invariants: nothing in here touches a GPU; every WGSL file has a CPU twin of the same name, and an op problem that
+//! compares the two in a browser.
+
+pub mod params;
+pub mod plan;
+mod preprocess;
+pub mod shaders;

@@ -1,0 +1,266 @@
+//! The recording: plain data that a backend replays.
+
+use bytemuck::Pod;
+use webnibble_common::graph::{Bindings, Graph, ValueId, WeightId};
+use webnibble_common::package::Part;
+use webnibble_common::quant::{Layout, round_up};
+use webnibble_common::tensor::{DType, element_count};
+
+use super::memory::Pool;
+use super::weights::WeightPlan;
+use super::{DeviceCaps, PlanError};
+use crate::shaders::Kernel;
+
+/// Uniform blocks begin at multiples of this: the largest alignment that an adapter may ask for.
+pub const UNIFORM_ALIGNMENT: usize = 256;
+
+/// Index of a buffer in [`Recording::buffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub usize);
+
+/// What a buffer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BufferKind {
+    /// Index in the weight plan's buffers; it belongs to the model and not to the recording.
+    Weights(usize),
+    /// Written by the caller.
+    Input,
+    /// Between operators; used again for other values.
+    Scratch,
+    /// Read back by the caller.
+    Output,
+}
+
+/// A buffer of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// For GPU labels and messages.
+    pub label: String,
+    /// Size in bytes, a multiple of 16.
+    pub bytes: usize,
+    /// What it is for.
+    pub kind: BufferKind,
+}
+
+/// What a binding number of a dispatch is bound to. Sizes and offsets in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// `@binding` number in group 0.
+    pub number: u32,
+    /// The buffer; `None` is the recording's uniform arena.
+    pub buffer: Option<BufferId>,
+    /// First byte.
+    pub offset: usize,
+    /// Number of bytes.
+    pub bytes: usize,
+}
+
+/// One dispatch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dispatch {
+    /// Name of the value that it makes.
+    pub operator: String,
+    /// The pipeline.
+    pub kernel: Kernel,
+    /// What it reads and writes.
+    pub bindings: Vec<Binding>,
+    /// Workgroups in x, y and z.
+    pub workgroups: [u32; 3],
+}
+
+/// An input or an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Name in the graph.
+    pub name: String,
+    /// Its buffer.
+    pub buffer: BufferId,
+    /// Element type.
+    pub dtype: DType,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+}
+
+/// An inference for concrete shapes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recording {
+    /// Every buffer.
+    pub buffers: Vec<Buffer>,
+    /// The uniform arena's bytes.
+    pub uniforms: Vec<u8>,
+    /// Dispatches in order.
+    pub dispatches: Vec<Dispatch>,
+    /// What to write before.
+    pub inputs: Vec<Port>,
+    /// What to read after.
+    pub outputs: Vec<Port>,
+}
+
+impl Recording {
+    /// Bytes of the buffers that belong to the recording: inputs, scratch, outputs and uniforms.
+    pub fn activation_bytes(&self) -> usize {
+        let own = self.buffers.iter().filter(|b| !matches!(b.kind, BufferKind::Weights(_)));
+        own.map(|b| b.bytes).sum::<usize>() + self.uniforms.len()
+    }
+}
+
+/// Builds a recording node by node.
+pub(super) struct Recorder<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) weights: &'a WeightPlan,
+    pub(super) bindings: &'a Bindings,
+    pub(super) caps: &'a DeviceCaps,
+    recording: Recording,
+    pool: Pool,
+    /// Buffer of each value that has one by now.
+    placed: Vec<Option<BufferId>>,
+    /// Index of the last node that reads each value.
+    last_use: Vec<usize>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(super) fn new(
+        graph: &'a Graph,
+        weights: &'a WeightPlan,
+        bindings: &'a Bindings,
+        caps: &'a DeviceCaps,
+    ) -> Result<Self, PlanError> {
+        let mut recorder = Self {
+            graph,
+            weights,
+            bindings,
+            caps,
+            recording: Recording::default(),
+            pool: Pool::default(),
+            placed: vec![None; graph.values.len()],
+            last_use: vec![0; graph.values.len()],
+        };
+        for (index, buffer) in weights.buffers.iter().enumerate() {
+            recorder.add_buffer(&buffer.label, buffer.bytes, BufferKind::Weights(index));
+        }
+        for (index, node) in graph.nodes.iter().enumerate() {
+            for id in node.op.inputs() {
+                recorder.last_use[id.0] = index;
+            }
+        }
+        for id in &graph.inputs {
+            let port = recorder.place(*id, BufferKind::Input)?;
+            recorder.recording.inputs.push(port);
+        }
+        for id in graph.outputs.iter().filter(|id| !graph.inputs.contains(id)) {
+            let port = recorder.place(*id, BufferKind::Output)?;
+            recorder.recording.outputs.push(port);
+        }
+        Ok(recorder)
+    }
+
+    /// Concrete shape of a value.
+    pub(super) fn shape(&self, id: ValueId) -> Result<Vec<usize>, PlanError> {
+        Ok(self.graph.shape(id, self.bindings)?)
+    }
+
+    /// Layout of a matrix.
+    pub(super) fn layout(&self, id: WeightId) -> &'a Layout {
+        self.weights.layout(id).expect("validation says that this weight is a matrix")
+    }
+
+    /// Binds a whole value; the output of the current node gets its buffer here.
+    pub(super) fn value(&mut self, number: u32, id: ValueId) -> Result<Binding, PlanError> {
+        let bytes = self.value_bytes(id)?;
+        let buffer = match self.placed[id.0] {
+            Some(buffer) => buffer,
+            None => {
+                let buffer = self.pool.take(&mut self.recording.buffers, bytes);
+                self.placed[id.0] = Some(buffer);
+                buffer
+            }
+        };
+        Ok(Binding { number, buffer: Some(buffer), offset: 0, bytes })
+    }
+
+    /// Binds a plane of a weight, if the weight has it.
+    pub(super) fn plane(&self, number: u32, id: WeightId, part: Part) -> Option<Binding> {
+        let slot = self.weights.plane(id, part)?;
+        Some(Binding { number, buffer: Some(BufferId(slot.buffer)), offset: slot.offset, bytes: slot.bytes })
+    }
+
+    /// Binds the whole buffer that embeddings read beside their table.
+    pub(super) fn aux(&self, number: u32) -> Option<Binding> {
+        let buffer = self.weights.aux()?;
+        let bytes = self.weights.buffers[buffer].bytes;
+        Some(Binding { number, buffer: Some(BufferId(buffer)), offset: 0, bytes })
+    }
+
+    /// Word offset of a plane in its buffer.
+    pub(super) fn word_offset(&self, id: WeightId, part: Part) -> Option<u32> {
+        self.weights.plane(id, part).map(|slot| (slot.offset / 4) as u32)
+    }
+
+    /// Adds a dispatch whose binding 0 is `params`.
+    pub(super) fn dispatch<P: Pod>(
+        &mut self,
+        output: ValueId,
+        kernel: Kernel,
+        params: P,
+        bindings: impl IntoIterator<Item = Binding>,
+        workgroups: [usize; 3],
+    ) -> Result<(), PlanError> {
+        let name = &self.graph.value_of(output).name;
+        let limit = self.caps.workgroups_per_dimension;
+        if let Some(needed) = workgroups.into_iter().find(|n| *n > limit) {
+            return Err(PlanError::TooManyWorkgroups { name: name.clone(), needed, limit });
+        }
+        let uniform = bytemuck::bytes_of(&params);
+        let offset = self.recording.uniforms.len();
+        self.recording.uniforms.extend_from_slice(uniform);
+        self.recording.uniforms.resize(offset + round_up(uniform.len(), UNIFORM_ALIGNMENT), 0);
+        let mut all = vec![Binding { number: 0, buffer: None, offset, bytes: uniform.len() }];
+        all.extend(bindings);
+        let dispatch =
+            Dispatch { operator: name.clone(), kernel, bindings: all, workgroups: workgroups.map(|n| n as u32) };
+        self.recording.dispatches.push(dispatch);
+        Ok(())
+    }
+
+    /// Gives back the buffers of values that no later node reads.
+    pub(super) fn release_after(&mut self, node: usize) {
+        for (id, last) in self.last_use.iter().enumerate() {
+            let Some(buffer) = self.placed[id] else { continue };
+            let scratch = self.recording.buffers[buffer.0].kind == BufferKind::Scratch;
+            let made = self.graph.nodes[..=node].iter().any(|n| n.output == ValueId(id));
+            if *last <= node && scratch && made {
+                self.pool.give(buffer);
+                self.placed[id] = None;
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Recording {
+        self.recording
+    }
+
+    fn value_bytes(&self, id: ValueId) -> Result<usize, PlanError> {
+        let shape = self.shape(id)?;
+        let name = &self.graph.value_of(id).name;
+        let bytes = round_up(element_count(&shape) * self.graph.value_of(id).dtype.size_bytes(), 16);
+        let limit = self.caps.storage_binding_bytes;
+        match bytes {
+            0 => Err(PlanError::Empty(name.clone())),
+            _ if bytes > limit => Err(PlanError::BindingTooLarge { name: name.clone(), bytes, limit }),
+            _ => Ok(bytes),
+        }
+    }
+
+    fn place(&mut self, id: ValueId, kind: BufferKind) -> Result<Port, PlanError> {
+        let bytes = self.value_bytes(id)?;
+        let value = self.graph.value_of(id);
+        let buffer = self.add_buffer(&value.name, bytes, kind);
+        self.placed[id.0] = Some(buffer);
+        Ok(Port { name: value.name.clone(), buffer, dtype: value.dtype, shape: self.shape(id)? })
+    }
+
+    fn add_buffer(&mut self, label: &str, bytes: usize, kind: BufferKind) -> BufferId {
+        self.recording.buffers.push(Buffer { label: label.to_owned(), bytes, kind });
+        BufferId(self.recording.buffers.len() - 1)
+    }
+}

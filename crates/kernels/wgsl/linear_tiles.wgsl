@@ -1,0 +1,126 @@
+// Linear by tiles: a workgroup makes BM × BN outputs.
+//
+// Few rows (a sentence) leave most multiprocessors idle when each tile walks all of K alone, so the workgroup is
+// cut into SLICES: each walks every SLICES-th run of BK columns with its own tiles, and the partial sums meet in
+// workgroup memory at the end. A thread keeps 4 × 4 sums; operands lie in workgroup memory as columns of four.
+//
+// Dispatch: (ceil(N / BN), ceil(M / BM), 1). Constants: BM, BN, BK (multiples of 4), SLICES. Twin: reference::linear.
+
+#ifdef F16
+enable f16;
+alias tile4 = vec4<f16>;
+#else
+alias tile4 = vec4<f32>;
+#endif
+
+#import linear
+
+const BM4: u32 = BM / 4u;
+const BN4: u32 = BN / 4u;
+const THREADS: u32 = BM4 * BN4;
+const A_UNITS: u32 = BM4 * (BK / 4u);
+const UNITS: u32 = A_UNITS + BN4 * (BK / 4u);
+const A_SIZE: u32 = BM4 * BK;
+const SLICE_SIZE: u32 = (BM4 + BN4) * BK;
+const OUT4: u32 = BM * BN4;
+
+var<workgroup> tiles: array<tile4, SLICES * SLICE_SIZE>;
+#ifdef SLICED
+#ifdef F16
+var<workgroup> partials: array<vec4<f32>, SLICES * OUT4>;
+#endif
+
+// Partial sums lie where the tiles were; half-precision tiles cannot hold them.
+fn put_partial(at: u32, value: vec4<f32>) {
+#ifdef F16
+    partials[at] = value;
+#else
+    tiles[at] = value;
+#endif
+}
+
+fn partial(at: u32) -> vec4<f32> {
+#ifdef F16
+    return partials[at];
+#else
+    return tiles[at];
+#endif
+}
+#endif
+
+@compute @workgroup_size(SLICES * THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let slice = thread / THREADS;
+    let lane = thread % THREADS;
+    let m0 = group.y * BM;
+    let n0 = group.x * BN;
+    let tm = lane / BN4;
+    let tn = lane % BN4;
+    let a_base = slice * SLICE_SIZE;
+    let b_base = a_base + A_SIZE;
+
+    var acc0 = vec4<f32>();
+    var acc1 = vec4<f32>();
+    var acc2 = vec4<f32>();
+    var acc3 = vec4<f32>();
+    for (var run = 0u; run < params.k; run += SLICES * BK) {
+        let k0 = run + slice * BK;
+        for (var unit = lane; unit < UNITS; unit += THREADS) {
+            // A unit is 4 rows by 4 columns, turned on its side on its way into workgroup memory.
+            if unit < A_UNITS {
+                let row4 = unit % BM4;
+                let col = (unit / BM4) * 4u;
+                let m = m0 + row4 * 4u;
+                let t = transpose(mat4x4<f32>(x4(m, k0 + col), x4(m + 1u, k0 + col), x4(m + 2u, k0 + col), x4(m + 3u, k0 + col)));
+                let at = a_base + col * BM4 + row4;
+                tiles[at] = tile4(t[0]);
+                tiles[at + BM4] = tile4(t[1]);
+                tiles[at + 2u * BM4] = tile4(t[2]);
+                tiles[at + 3u * BM4] = tile4(t[3]);
+            } else {
+                let row4 = (unit - A_UNITS) % BN4;
+                let col = ((unit - A_UNITS) / BN4) * 4u;
+                let n = n0 + row4 * 4u;
+                let t = transpose(mat4x4<f32>(w4(n, k0 + col), w4(n + 1u, k0 + col), w4(n + 2u, k0 + col), w4(n + 3u, k0 + col)));
+                let at = b_base + col * BN4 + row4;
+                tiles[at] = tile4(t[0]);
+                tiles[at + BN4] = tile4(t[1]);
+                tiles[at + 2u * BN4] = tile4(t[2]);
+                tiles[at + 3u * BN4] = tile4(t[3]);
+            }
+        }
+        workgroupBarrier();
+        for (var k = 0u; k < BK; k++) {
+            let a = vec4<f32>(tiles[a_base + k * BM4 + tm]);
+            let b = vec4<f32>(tiles[b_base + k * BN4 + tn]);
+            acc0 = fma(vec4<f32>(a.x), b, acc0);
+            acc1 = fma(vec4<f32>(a.y), b, acc1);
+            acc2 = fma(vec4<f32>(a.z), b, acc2);
+            acc3 = fma(vec4<f32>(a.w), b, acc3);
+        }
+        workgroupBarrier();
+    }
+
+#ifdef SLICED
+    let at = slice * OUT4 + tm * 4u * BN4 + tn;
+    put_partial(at, acc0);
+    put_partial(at + BN4, acc1);
+    put_partial(at + 2u * BN4, acc2);
+    put_partial(at + 3u * BN4, acc3);
+    workgroupBarrier();
+    for (var i = thread; i < OUT4; i += SLICES * THREADS) {
+        var sum = partial(i);
+        for (var s = 1u; s < SLICES; s++) {
+            sum += partial(s * OUT4 + i);
+        }
+        finish4(m0 + i / BN4, n0 + (i % BN4) * 4u, sum);
+    }
+#else
+    let m = m0 + tm * 4u;
+    let n = n0 + tn * 4u;
+    finish4(m, n, acc0);
+    finish4(m + 1u, n, acc1);
+    finish4(m + 2u, n, acc2);
+    finish4(m + 3u, n, acc3);
+#endif
+}
