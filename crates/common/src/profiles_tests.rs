@@ -1,0 +1,163 @@
+//! The tables, and which row of them wins.
+
+use super::*;
+
+fn context(platform: Platform, browser: BrowserKind, family: &str) -> Context<'_> {
+    Context { platform, browser, family, gpu: GpuProfile::Software }
+}
+
+fn settings(chosen: Settings, context: Context<'_>) -> ResolvedSettings {
+    resolve(&Options { settings: chosen, ..Options::default() }, context).unwrap().settings
+}
+
+fn sourced<T>(value: T, source: Source) -> Sourced<T> {
+    Sourced { value, source }
+}
+
+#[test]
+fn text_in_chrome_is_mixed_4_bit_by_groups_of_128() {
+    let found = settings(NONE, context(Platform::Webgpu, BrowserKind::Chrome, "bert"));
+    assert_eq!(found.bits, sourced(Bits::B4, Source::Family));
+    assert_eq!(found.scheme, sourced(Scheme::Symmetric, Source::Default));
+    assert_eq!(found.granularity, sourced(Granularity::Group(128), Source::Default));
+    assert_eq!(found.mixed_precision, sourced(true, Source::Family));
+    assert_eq!(found.attention_bits, sourced(Bits::B8, Source::Default));
+    assert_eq!(found.embedding_bits, sourced(Bits::B16, Source::Default));
+    assert_eq!(found.activation_bits, sourced(Bits::B32, Source::Default));
+    assert_eq!(found.skip_layernorm, sourced(true, Source::Family));
+    assert_eq!(found.execution_provider.value, None);
+}
+
+#[test]
+fn each_browser_has_the_defaults_of_the_guide() {
+    let of = |browser| settings(NONE, context(Platform::Webgpu, browser, "unknown"));
+    for browser in [BrowserKind::Chrome, BrowserKind::Edge] {
+        assert_eq!((of(browser).bits.value, of(browser).mixed_precision.value), (Bits::B4, true));
+    }
+    assert_eq!(of(BrowserKind::Edge).execution_provider.value, Some(ExecutionProvider::Gpu));
+    assert_eq!(of(BrowserKind::Firefox).mixed_precision, sourced(false, Source::Default));
+    for browser in [BrowserKind::Safari, BrowserKind::Webkit] {
+        let found = of(browser);
+        assert_eq!(found.bits, sourced(Bits::B8, Source::Browser));
+        assert_eq!(found.granularity.value, Granularity::Channel);
+        assert_eq!((found.chunked_operations.value, found.portable_kernels.value), (true, true));
+    }
+    let webnn: Vec<_> = BrowserKind::ALL.iter().copied().filter(|browser| may_have_webnn(*browser)).collect();
+    assert_eq!(webnn, [BrowserKind::Chrome, BrowserKind::Edge]);
+}
+
+#[test]
+fn audio_in_firefox_takes_compute_shaders_of_256() {
+    let found = settings(NONE, context(Platform::Webgpu, BrowserKind::Firefox, "whisper"));
+    assert_eq!(found.compute_shaders, sourced(true, Source::Browser));
+    assert_eq!(found.workgroup_size, sourced(Some([256, 1, 1]), Source::Browser));
+    let text = settings(NONE, context(Platform::Webgpu, BrowserKind::Firefox, "bert"));
+    assert_eq!((text.compute_shaders.value, text.workgroup_size.value), (false, None));
+    let chrome = settings(NONE, context(Platform::Webgpu, BrowserKind::Chrome, "wav2vec2"));
+    assert_eq!(chrome.compute_shaders, sourced(true, Source::Family));
+}
+
+#[test]
+fn explicit_beats_platform_beats_browser_beats_family_beats_default() {
+    // Vision: the family says 8 bits and the browser's default is 4.
+    let family = settings(NONE, context(Platform::Webgpu, BrowserKind::Chrome, "vit"));
+    assert_eq!(family.bits, sourced(Bits::B8, Source::Family));
+    assert_eq!(family.shader_precompilation, sourced(true, Source::Family));
+    // Safari needs 8 bits where the family says 4.
+    let browser = settings(NONE, context(Platform::Webgpu, BrowserKind::Safari, "bert"));
+    assert_eq!(browser.bits, sourced(Bits::B8, Source::Browser));
+    assert_eq!(browser.mixed_precision, sourced(false, Source::Browser));
+    // WebNN says 8 before Safari does.
+    let platform = settings(NONE, context(Platform::Webnn, BrowserKind::Safari, "bert"));
+    assert_eq!(platform.bits, sourced(Bits::B8, Source::Platform));
+    // And the caller is heard first.
+    let chosen = Settings { bits: Some(Bits::B2), portable_kernels: Some(false), ..NONE };
+    let explicit = settings(chosen, context(Platform::Webgpu, BrowserKind::Safari, "bert"));
+    assert_eq!(explicit.bits, sourced(Bits::B2, Source::Explicit));
+    assert_eq!(explicit.portable_kernels, sourced(false, Source::Explicit));
+    assert_eq!(explicit.chunked_operations, sourced(true, Source::Browser));
+}
+
+#[test]
+fn without_browser_optimized_the_browser_has_no_say() {
+    let chosen = Settings { browser_optimized: Some(false), ..NONE };
+    let found = settings(chosen, context(Platform::Webgpu, BrowserKind::Safari, "bert"));
+    assert_eq!(found.bits, sourced(Bits::B4, Source::Family));
+    assert!(!found.portable_kernels.value);
+}
+
+#[test]
+fn attention_and_embeddings_follow_the_bits() {
+    let chrome = context(Platform::Webgpu, BrowserKind::Chrome, "bert");
+    let of = |bits| settings(Settings { bits: Some(bits), ..NONE }, chrome);
+    let both = |bits| (of(bits).attention_bits.value, of(bits).embedding_bits.value);
+    assert_eq!(both(Bits::B2), (Bits::B8, Bits::B16));
+    assert_eq!(both(Bits::B8), (Bits::B8, Bits::B16));
+    assert_eq!(both(Bits::B16), (Bits::B16, Bits::B16));
+    assert_eq!(both(Bits::B32), (Bits::B32, Bits::B32));
+    let plain = settings(Settings { bits: Some(Bits::B4), mixed_precision: Some(false), ..NONE }, chrome);
+    assert_eq!(plain.attention_bits, sourced(Bits::B4, Source::Explicit));
+    let fewer = settings(Settings { bits: Some(Bits::B8), attention_bits: Some(Bits::B4), ..NONE }, chrome);
+    assert_eq!(fewer.attention_bits, sourced(Bits::B4, Source::Explicit));
+    let none = settings(Settings { quantization: Some(false), ..NONE }, chrome);
+    assert_eq!(
+        (none.bits.value, none.attention_bits.value, none.embedding_bits.value),
+        (Bits::B32, Bits::B32, Bits::B32)
+    );
+    assert_eq!(none.bits.source, Source::Explicit);
+}
+
+#[test]
+fn fewer_bits_than_webnn_takes_are_a_fallback_only_when_asked_for() {
+    let webnn = context(Platform::Webnn, BrowserKind::Chrome, "bert");
+    let of = |settings| resolve(&Options { settings, ..Options::default() }, webnn).unwrap();
+    let asked = of(Settings { bits: Some(Bits::B4), ..NONE });
+    assert_eq!(asked.settings.bits, sourced(Bits::B8, Source::Platform));
+    assert_eq!(asked.fallbacks.len(), 1);
+    assert_eq!(asked.fallbacks[0].reason, "WebNN takes weights of 8 and 16 bits, found bits 4");
+    assert!(of(NONE).fallbacks.is_empty());
+    let experiment = of(Settings { bits: Some(Bits::B4), experimental_precision: Some(true), ..NONE });
+    assert_eq!(experiment.settings.bits, sourced(Bits::B4, Source::Explicit));
+    let too_far = of(Settings { bits: Some(Bits::B2), experimental_precision: Some(true), ..NONE });
+    assert_eq!((too_far.settings.bits.value, too_far.fallbacks.len()), (Bits::B8, 1));
+}
+
+#[test]
+fn contradictions_are_errors() {
+    let chrome = context(Platform::Webgpu, BrowserKind::Chrome, "bert");
+    let fails = |settings| resolve(&Options { settings, ..Options::default() }, chrome).unwrap_err().to_string();
+    assert_eq!(
+        fails(Settings { mixed_precision: Some(false), attention_bits: Some(Bits::B8), ..NONE }),
+        "`--attention-bits` and `--no-mixed-precision` exclude one another; leave one of them out"
+    );
+    for size in [0, 24] {
+        let error = fails(Settings { granularity: Some(Granularity::Group(size)), ..NONE });
+        assert_eq!(error, format!("`--group-size` should be a positive multiple of 16, found {size}"));
+    }
+    assert!(fails(Settings { workgroup_size: Some([0, 1, 1]), ..NONE }).contains("[0, 1, 1]"));
+    let mut options = Options::default();
+    options.measure.runs = Some(0);
+    assert!(resolve(&options, chrome).is_err());
+}
+
+#[test]
+fn the_record_names_every_option_with_its_source() {
+    let mut options = Options::default();
+    options.settings.granularity = Some(Granularity::Channel);
+    options.measure.runs = Some(3);
+    options.generation.seed = Some(9);
+    let record = resolve(&options, context(Platform::Webgpu, BrowserKind::Chrome, "bert")).unwrap().record();
+    let at = |name: &str| serde_json::to_value(&record[name]).unwrap();
+    assert_eq!(at("granularity"), json!({"value": "channel", "source": "explicit"}));
+    assert_eq!(at("group_size"), json!({"value": null, "source": "explicit"}));
+    assert_eq!(at("bits"), json!({"value": 4, "source": "family"}));
+    assert_eq!(at("runs"), json!({"value": 3, "source": "explicit"}));
+    assert_eq!(at("seed"), json!({"value": 9, "source": "explicit"}));
+    assert_eq!(at("browser"), json!({"value": "chrome", "source": "default"}));
+    // Every field of the options has its row, so that none can be forgotten.
+    let Value::Object(fields) = serde_json::to_value(Options::default()).unwrap() else {
+        panic!("options are an object")
+    };
+    let missing: Vec<_> = fields.keys().filter(|name| !record.contains_key(*name)).collect();
+    assert!(missing.is_empty(), "not in the record: {missing:?}");
+}

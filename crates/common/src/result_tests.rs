@@ -1,0 +1,149 @@
+//! The record's names and their order, and its statistics.
+
+use super::*;
+
+/// A record in which every field is filled.
+fn full() -> RunRecord {
+    let times = Times { p50: 2.0, p90: 3.0, min: 1.0, runs: 10 };
+    RunRecord {
+        schema_version: SCHEMA_VERSION,
+        status: Status::Ok,
+        error: Some(ErrorInfo { code: "c".into(), message: "m".into(), hint: "h".into() }),
+        run: RunInfo {
+            timestamp: "2026-01-02T03:04:05Z".into(),
+            host: HostInfo { os: "linux x86_64".into(), cpu: Some("cpu".into()), cores: 2 },
+            revision: "0.1.0".into(),
+        },
+        model: Some(ModelInfo {
+            name: "all-MiniLM-L6-v2".into(),
+            family: "bert".into(),
+            task: "sentence-embedding".into(),
+            parameters: 22,
+            source: "folder".into(),
+            digest: "d".into(),
+        }),
+        input: Some(InputInfo {
+            kind: "text".into(),
+            batch: 1,
+            sequence_length: Some(9),
+            size: Some([224, 224]),
+            seconds: Some(1.5),
+        }),
+        platform: Platform::Webgpu,
+        engine: Engine::Native,
+        implementation_type: Some(ImplementationType::RealWebgpu),
+        is_simulation: Some(false),
+        simulated_in: Some("page".into()),
+        using_transformers_js: Some(false),
+        fallbacks: vec![Fallback { from: "a".into(), to: "b".into(), code: "c".into(), reason: "r".into() }],
+        choice: Some(Choice {
+            reason: "faster".into(),
+            candidates: vec![Candidate { platform: Platform::Wasm, ms: Some(1.0) }],
+        }),
+        options: [("bits".to_owned(), OptionValue { value: 4.into(), source: Source::Explicit })].into(),
+        browser: Some(BrowserInfo {
+            name: "chrome".into(),
+            version: "156".into(),
+            headless: true,
+            user_agent: "ua".into(),
+            start_ms: 900.0,
+        }),
+        adapter: Some(Adapter::default()),
+        webnn: Some(WebNnInfo {
+            requested: "cpu".into(),
+            reported_devices: Some(vec!["cpu".into()]),
+            lowering: "l".into(),
+            operators: [("gemm".to_owned(), 2)].into(),
+        }),
+        kernels: Some([("linear".to_owned(), "q4".to_owned())].into()),
+        quantization: Some(QuantizationInfo {
+            bits: Bits::B4,
+            scheme: Scheme::Symmetric,
+            granularity: "group".into(),
+            group_size: Some(128),
+            mixed_precision: true,
+            attention_bits: Bits::B8,
+            embedding_bits: Bits::B16,
+            activation_bits: Bits::B32,
+            bits_by_tensor: [("t".to_owned(), Bits::B4)].into(),
+            experimental: false,
+        }),
+        performance_metrics: PerformanceMetrics {
+            initialization_time_ms: Some(InitializationTime {
+                total: 4.0,
+                fetch: 3.0,
+                upload: 2.0,
+                compile: Some(1.0),
+            }),
+            first_inference_time_ms: Some(5.0),
+            inference_time_ms: Some(times),
+            cpu_time_ms: Some(times),
+            gpu_time_ms: Some(times),
+            throughput_items_per_sec: Some(500.0),
+            tokens_per_sec: Some(TokensPerSec { prefill: 1.0, decode: 2.0 }),
+            memory: MemoryUse {
+                weights_bytes: Some(1),
+                gpu_peak_bytes: Some(2),
+                wasm_heap_bytes: Some(3),
+                browser_rss_bytes: Some(4),
+            },
+            memory_reduction_percent: Some(MemoryReduction { nominal: 75.0, measured: Some(40.5) }),
+            quantization_bits: Some(Bits::B4),
+            quantization_error: Some(QuantizationError { mean_abs: 0.25, rmse: 0.5, cosine: 0.98 }),
+        },
+        profile: Some(vec![ProfileRow { operator: "o".into(), kernel: "k".into(), ms: 0.5, bytes: 64 }]),
+        output: Some(Output::Embeddings { embeddings: vec![vec![0.1, -2.5]] }),
+    }
+}
+
+/// The record's text as it was released: names and their order must not change.
+#[test]
+fn names_and_order_are_those_that_were_released() {
+    let text = serde_json::to_string_pretty(&full()).unwrap() + "\n";
+    assert_eq!(text, include_str!("record.golden.json"));
+    assert_eq!(serde_json::from_str::<RunRecord>(&text).unwrap(), full());
+}
+
+#[test]
+fn what_was_not_measured_is_null_and_not_left_out() {
+    let metrics = serde_json::to_value(PerformanceMetrics::default()).unwrap();
+    let fields = metrics.as_object().unwrap();
+    assert_eq!(fields.len(), 11);
+    let is_null = |name: &str| fields[name].is_null();
+    assert!(fields.keys().filter(|name| *name != "memory").all(|name| is_null(name)));
+    assert!(fields["memory"].as_object().unwrap().values().all(serde_json::Value::is_null));
+}
+
+#[test]
+fn outputs_are_told_apart_by_their_key() {
+    let outputs = [
+        (Output::Labels { labels: vec![Label { label: "cat".into(), probability: 0.5 }] }, "labels"),
+        (Output::Text { text: "t".into() }, "text"),
+        (Output::Transcript { transcript: Transcript { text: "t".into(), segments: vec![] } }, "transcript"),
+        (Output::Tokens { tokens: vec![1], finish_reason: "stop".into() }, "tokens"),
+        (Output::Tensor { tensor: TensorOutput { shape: vec![1], data: vec![1.0] } }, "tensor"),
+    ];
+    for (output, key) in outputs {
+        let value = serde_json::to_value(&output).unwrap();
+        assert!(value.get(key).is_some(), "{value}");
+        assert_eq!(serde_json::from_value::<Output>(value).unwrap(), output);
+    }
+}
+
+#[test]
+fn statistics_of_times() {
+    assert_eq!(Times::of(&[]), None);
+    assert_eq!(Times::of(&[1.0, f64::NAN]), None);
+    assert_eq!(Times::of(&[3.0]), Some(Times { p50: 3.0, p90: 3.0, min: 3.0, runs: 1 }));
+    let ten: Vec<f64> = (1..=10).rev().map(f64::from).collect();
+    assert_eq!(Times::of(&ten), Some(Times { p50: 5.5, p90: 9.0, min: 1.0, runs: 10 }));
+}
+
+#[test]
+fn implementation_types_print_as_they_are_written() {
+    use ImplementationType::*;
+    for one in [RealWebgpu, RealWebnn, RealWasm, SimulatedWebgpu, SimulatedWebnn] {
+        assert_eq!(serde_json::to_value(one).unwrap(), one.to_string());
+        assert_eq!(one.is_simulation(), one.to_string().starts_with("SIMULATED"));
+    }
+}
