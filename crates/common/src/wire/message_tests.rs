@@ -10,6 +10,7 @@ use crate::options::Platform;
 
 /// The message is written as `expected`, and `expected` is read as the message.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "callers build both in place")]
 fn check<M: Serialize + DeserializeOwned + PartialEq + Debug>(body: M, expected: Value) {
     let envelope = Envelope::new(7, body);
     let text = envelope.to_text().unwrap();

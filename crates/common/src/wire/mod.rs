@@ -52,11 +52,11 @@ impl<M: serde::de::DeserializeOwned> Envelope<M> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(RemoteError::text_too_large(text.len()));
         }
-        let version: VersionOnly = serde_json::from_str(text).map_err(RemoteError::malformed)?;
+        let version: VersionOnly = serde_json::from_str(text).map_err(|error| RemoteError::malformed(&error))?;
         if version.v != VERSION {
             return Err(RemoteError::version(version.v));
         }
-        serde_json::from_str(text).map_err(RemoteError::malformed)
+        serde_json::from_str(text).map_err(|error| RemoteError::malformed(&error))
     }
 }
 
@@ -214,7 +214,7 @@ impl RemoteError {
         Self { code, message: message.into(), hint: hint.into() }
     }
 
-    fn malformed(error: serde_json::Error) -> Self {
+    fn malformed(error: &serde_json::Error) -> Self {
         Self::new(ErrorCode::Protocol, format!("not a message of this protocol: {error}"), "")
     }
 
