@@ -8,4 +8,8 @@
 #![cfg(target_arch = "wasm32")]
 
 mod backend;
+mod capabilities;
 mod error;
+mod stop;
+mod sys;
+mod tasks;

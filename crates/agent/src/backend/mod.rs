@@ -15,7 +15,9 @@ use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Plane};
 use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{KernelTime, LoadOptions, RemoteError};
+use webnibble_common::wire::{ErrorCode, KernelTime, LoadOptions, RemoteError};
+
+use crate::error::error;
 
 pub(crate) mod cpu;
 pub(crate) mod webgpu;
@@ -78,6 +80,11 @@ impl Model {
                 webgpu::Model::new(&gpu, graph, header, options).map(Model::WebGpu)
             }
             Platform::Wasm => cpu::Model::new(graph, header).map(Model::Cpu),
+            Platform::Webnn | Platform::Auto => Err(error(
+                ErrorCode::Unsupported,
+                format!("platform should be webgpu or wasm, found {}", options.platform),
+                "Ask for one of them; this version has no WebNN backend.",
+            )),
         }
     }
 
