@@ -1,9 +1,42 @@
 //! The package: one `.safetensors` file with all that a page needs to run a model alone.
 //!
-//! `[header length u64][header JSON][data]`. Matrices lie as planes `name`, `name.scale`, `name.zero`; vectors as `F32`;
-//! the tokenizer as the `U8` tensor [`TOKENIZER`]. Config, quantization and each plane's SHA-256 ride in `__metadata__`.
+//! ```text
+//! ┌───────────────┬──────────────────────────────────┬───────────┬───────────┬───
+//! │ length u64 LE │ header JSON, padded with spaces  │ plane     │ plane     │ …
+//! └───────────────┴──────────────────────────────────┴───────────┴───────────┴───
+//!                                                    ^ data_start: a multiple of 16, as every plane's begin
+//!
+//! plane         dtype      shape
+//! name          U8         [rows, row_bytes]       codes of a matrix at 8, 4 or 2 bits
+//!               F16, F32   [rows, cols_padded]     a matrix of floats
+//!               F32        [len padded to 4]       a vector
+//! name.scale    F16        [count padded to 8]
+//! name.zero     U8         [count padded to 16]    only if asymmetric
+//! extra         U8         [len padded to 16]      files such as `tokenizer.json`
+//! ```
+//!
+//! All paddings are zeros, save for padding columns of codes ([`Layout`](crate::quant::Layout)).
+//! `__metadata__` has three strings of JSON: `webnibble` ([`PackageMeta`]), `sha256` (plane name to hex digest of its
+//! bytes, padding included) and `extras` (name to true length in bytes). The digest of the package is that of its
+//! header, which has all others in it.
+//!
+//! [`write()`] makes packages, [`Header::parse`] reads the header of one from the first bytes of a stream, and
+//! [`read_weights`] the rest from memory.
 
 use std::collections::BTreeMap;
+
+mod error;
+mod parse;
+mod planes;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use error::PackageError;
+pub use parse::{MAX_HEADER_BYTES, Parsed};
+pub use read::read_weights;
+pub use write::{WriteError, write};
 
 use crate::graph::{Pooling, Role};
 use crate::quant::Format;
@@ -53,7 +86,7 @@ pub struct TensorMeta {
     pub shape: Vec<usize>,
     /// What it is used for.
     pub role: Role,
-    /// How it is stored. A vector is [`Format::F32`].
+    /// How it is stored. A vector is [`Format::F32`], whatever its role.
     pub format: Format,
 }
 
@@ -109,10 +142,12 @@ pub struct Header {
     pub meta: PackageMeta,
     /// Every plane, in file order, gapless.
     pub planes: Vec<Plane>,
-    /// Where the data begins: the header's length and itself.
+    /// True lengths of the extras, in bytes; their planes are padded to 16.
+    pub extras: BTreeMap<String, u64>,
+    /// Where the data begins: bytes of the header's length and of the header.
     pub data_start: u64,
     /// Bytes of the whole file.
     pub total_bytes: u64,
-    /// The package's digest: SHA-256 of the header, in hex.
+    /// The package's digest: SHA-256 of all bytes before `data_start`, in hex.
     pub digest: String,
 }
