@@ -228,9 +228,9 @@ export class Gpu {
     return promise;
   }
 
-  // `plan` is JSON of backend::webgpu::Spec; `weights` and `pipelines` are arrays in its order.
-  record(plan, weights, pipelines) {
-    return new Recorded(this, JSON.parse(plan), weights, pipelines);
+  // `plan` is JSON of backend::webgpu::spec; `weights` and `pipelines` are arrays in its order.
+  record(plan, uniforms, weights, pipelines) {
+    return new Recorded(this, JSON.parse(plan), uniforms, weights, pipelines);
   }
 
   close() {
@@ -252,7 +252,7 @@ export function destroy(buffer) {
 
 // An inference for one shape: everything is made here once, and replayed by `run`.
 export class Recorded {
-  constructor(gpu, plan, weights, pipelines) {
+  constructor(gpu, plan, uniformBytes, weights, pipelines) {
     this.gpu = gpu;
     const { device } = gpu;
     const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
@@ -263,8 +263,8 @@ export class Recorded {
       return buffer;
     };
     const buffers = plan.buffers.map((b) => (b.weights === null ? own(b.label, b.bytes, storage) : weights[b.weights]));
-    const uniforms = own("uniforms", plan.uniforms.length, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
-    device.queue.writeBuffer(uniforms, 0, new Uint8Array(plan.uniforms));
+    const uniforms = own("uniforms", uniformBytes.length, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+    device.queue.writeBuffer(uniforms, 0, uniformBytes);
     this.dispatches = plan.dispatches.map((d) => ({
       pipeline: pipelines[d.pipeline],
       groups: d.workgroups,
@@ -358,7 +358,7 @@ export class Recorded {
     this.readback.unmap();
     let times = null;
     if (timed) {
-      times = new Float64Array(new BigUint64Array(this.queryReadback.getMappedRange())).map(Number);
+      times = Float64Array.from(new BigUint64Array(this.queryReadback.getMappedRange()), Number);
       this.queryReadback.unmap();
     }
     gpu.check();

@@ -83,6 +83,17 @@ impl WeightPlan {
         self.planes.get(&key(id, part)).copied()
     }
 
+    /// Where the plane of the weight called `name` lies, if `graph` has it.
+    pub fn plane_of(&self, graph: &Graph, name: &str, part: Part) -> Option<PlaneSlot> {
+        let id = graph.weights.iter().position(|w| w.name == name)?;
+        self.plane(WeightId(id), part)
+    }
+
+    /// Every plane.
+    pub fn planes(&self) -> impl Iterator<Item = PlaneSlot> + '_ {
+        self.planes.values().copied()
+    }
+
     /// Layout of a matrix; `None` for a vector.
     pub fn layout(&self, id: WeightId) -> Option<&Layout> {
         self.layouts[id.0].as_ref()
