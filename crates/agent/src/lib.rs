@@ -13,3 +13,4 @@ mod error;
 mod stop;
 mod sys;
 mod tasks;
+mod weights;
