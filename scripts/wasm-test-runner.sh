@@ -9,6 +9,9 @@ CHROMIUM="${CHROMIUM:-$(command -v chromium || command -v chromium-browser || co
 CHROMEDRIVER="${CHROMEDRIVER:-$(command -v chromedriver || true)}"
 if [ -z "$CHROMIUM" ] || [ -z "$CHROMEDRIVER" ]; then die "chromium or chromedriver is missing; run 'make setup'"; fi
 
+# Flags that give the browser its WebGPU adapter, one a word; docs/gpu.md has those for a real GPU.
+adapter_args="${WEBNIBBLE_TEST_ADAPTER_ARGS:---use-webgpu-adapter=swiftshader}"
+
 work=$(mktemp -d)
 trap 'rm -rf "$work" || true' EXIT
 # --no-sandbox: Chromium's sandbox refuses root, which is who runs in a container. The runner adds headless by itself.
@@ -24,8 +27,8 @@ cat >"$work/webdriver.json" <<JSON
       "--disable-background-networking",
       "--disable-quic",
       "--no-first-run",
-      "--enable-unsafe-webgpu",
-      "--use-webgpu-adapter=${WEBNIBBLE_TEST_ADAPTER:-swiftshader}"
+$(printf '      "%s",\n' $adapter_args)
+      "--enable-unsafe-webgpu"
     ]
   }
 }

@@ -28,6 +28,8 @@ var<workgroup> tiles: array<tile4, SLICES * SLICE_SIZE>;
 #ifdef SLICED
 #ifdef F16
 var<workgroup> partials: array<vec4<f32>, SLICES * OUT4>;
+#else
+const_assert OUT4 <= SLICE_SIZE;
 #endif
 
 // Partial sums lie where the tiles were; half-precision tiles cannot hold them.

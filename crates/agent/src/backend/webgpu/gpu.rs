@@ -112,7 +112,9 @@ fn hint(code: ErrorCode) -> &'static str {
              --use-webgpu-adapter=swiftshader), or ask for --platform wasm"
         }
         ErrorCode::OutOfMemory => "use fewer bits, a smaller batch or shorter texts",
-        ErrorCode::DeviceLost => "the model must be loaded again; if it happens again, use fewer bits or shorter inputs",
+        ErrorCode::DeviceLost => {
+            "the model must be loaded again; if it happens again, use fewer bits or shorter inputs"
+        }
         ErrorCode::Validation => "try --portable-kernels, and report the kernel's name and the adapter",
         _ => "",
     }

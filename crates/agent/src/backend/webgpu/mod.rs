@@ -17,9 +17,7 @@ use webnibble_common::quant::{Format, round_up};
 use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::{Tensor, element_count};
 use webnibble_common::wire::{ErrorCode, KernelTime, LoadOptions, RemoteError};
-use webnibble_kernels::plan::{
-    BufferKind, DeviceCaps, Formats, PlanError, PlanOptions, Recording, WeightPlan, lower,
-};
+use webnibble_kernels::plan::{BufferKind, Formats, PlanError, PlanOptions, Recording, WeightPlan, lower};
 
 pub(crate) use gpu::Gpu;
 
@@ -65,7 +63,12 @@ impl Drop for Prepared {
 
 impl Model {
     /// A model with the buffers that `header`'s tensors need; they are made as their planes come.
-    pub(crate) fn new(gpu: &Rc<Gpu>, graph: Graph, header: &Header, options: &LoadOptions) -> Result<Self, RemoteError> {
+    pub(crate) fn new(
+        gpu: &Rc<Gpu>,
+        graph: Graph,
+        header: &Header,
+        options: &LoadOptions,
+    ) -> Result<Self, RemoteError> {
         let formats = header.meta.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.format)).collect();
         let plan_options = PlanOptions { portable: options.portable_kernels, ..PlanOptions::default() };
         Self::with_formats(gpu, graph, &formats, plan_options, options.shader_precompilation)
@@ -204,8 +207,7 @@ impl Model {
             bytes.push(&Uint8Array::from(&tensor.to_le_bytes()[..]));
         }
         let timed = profile && self.gpu.has_timestamps();
-        let ran: Ran =
-            JsFuture::from(prepared.js.run(&bytes, timed)).await.map_err(|e| from_js(&e))?.unchecked_into();
+        let ran: Ran = JsFuture::from(prepared.js.run(&bytes, timed)).await.map_err(|e| from_js(&e))?.unchecked_into();
         outcome(&prepared.recording, &ran)
     }
 
@@ -331,7 +333,9 @@ fn unknown_plane(tensor: &str, part: Part) -> RemoteError {
 fn from_plan(plan: &PlanError) -> RemoteError {
     let (code, hint) = match plan {
         PlanError::MissingWeight(_) => (ErrorCode::BadPackage, "quantize the model again"),
-        PlanError::BindingTooLarge { .. } => (ErrorCode::Unsupported, "use fewer bits, a smaller batch or shorter texts"),
+        PlanError::BindingTooLarge { .. } => {
+            (ErrorCode::Unsupported, "use fewer bits, a smaller batch or shorter texts")
+        }
         PlanError::TooManyWorkgroups { .. } => (ErrorCode::Unsupported, "use a smaller batch or shorter texts"),
         PlanError::Graph(_) | PlanError::Empty(_) => (ErrorCode::BadInput, ""),
         _ => (ErrorCode::Internal, ""),
@@ -341,3 +345,5 @@ fn from_plan(plan: &PlanError) -> RemoteError {
 
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "measure"))]
+mod measure;

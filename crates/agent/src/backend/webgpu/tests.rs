@@ -1,1 +1,210 @@
 //! Every op problem on the adapter of this browser, against the reference; and what happens when things go wrong.
+
+use std::rc::Rc;
+
+use js_sys::Uint8Array;
+use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
+use webnibble_common::package::Part;
+use webnibble_common::weights::{WeightData, WeightMap};
+use webnibble_common::wire::ErrorCode;
+use webnibble_kernels::plan::{Formats, PlanOptions, Tiling};
+use webnibble_kernels::problems::{Problem, compare, problems};
+
+use super::{Gpu, Model};
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+/// Largest error, relative to the reference's largest value, of kernels that keep tiles in f16.
+const HALF_TOLERANCE: f32 = 1e-2;
+
+async fn gpu() -> Rc<Gpu> {
+    Rc::new(Gpu::open().await.expect("this browser has WebGPU"))
+}
+
+/// The planes of every weight, as a package has them.
+fn planes(weights: &WeightMap) -> Vec<(&str, Part, Vec<u8>)> {
+    let mut planes = Vec::new();
+    for (name, weight) in weights {
+        match weight {
+            WeightData::Matrix(matrix) => {
+                planes.push((name.as_str(), Part::Packed, matrix.packed.clone()));
+                planes.push((name.as_str(), Part::Scale, matrix.scale_plane()));
+                planes.push((name.as_str(), Part::Zero, matrix.zero_plane()));
+            }
+            WeightData::Vector(values) => {
+                let mut bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                bytes.resize(bytes.len().next_multiple_of(16), 0);
+                planes.push((name.as_str(), Part::Packed, bytes));
+            }
+        }
+    }
+    planes.retain(|(_, _, bytes)| !bytes.is_empty());
+    planes
+}
+
+async fn load(gpu: &Rc<Gpu>, problem: &Problem, options: PlanOptions) -> Model {
+    let mut formats = Formats::new();
+    for (name, weight) in &problem.weights {
+        if let WeightData::Matrix(matrix) = weight {
+            formats.insert(name.clone(), matrix.layout.format);
+        }
+    }
+    let mut model = Model::with_formats(gpu, problem.graph.clone(), &formats, options, false).unwrap();
+    for (name, part, bytes) in planes(&problem.weights) {
+        let view: Uint8Array = model.map_plane(name, part, bytes.len()).unwrap();
+        view.copy_from(&bytes);
+        model.seal_plane(name, part).unwrap();
+    }
+    model.finish_load().await.unwrap();
+    model
+}
+
+/// Runs a problem; the error relative to the largest value of the reference, and the kernels that ran.
+async fn solve(gpu: &Rc<Gpu>, problem: &Problem, options: PlanOptions) -> Result<f32, String> {
+    let mut model = load(gpu, problem, options).await;
+    let found = model.run(&problem.inputs, false).await.map_err(|e| e.message)?;
+    let expected = problem.reference().map_err(|e| e.to_string())?;
+    let mut worst = 0f32;
+    for ((_, expected), (_, found)) in expected.iter().zip(&found.outputs) {
+        worst = worst.max(compare(expected, found));
+    }
+    Ok(worst)
+}
+
+/// Solves all of them and panics with a list of those that are wrong.
+async fn solve_all(what: &str, problems: &[Problem], options: PlanOptions, tolerance: Option<f32>) {
+    let gpu = gpu().await;
+    let (mut failures, mut worst) = (Vec::new(), (0f32, String::new()));
+    for problem in problems {
+        let tolerance = tolerance.unwrap_or(problem.tolerance);
+        match solve(&gpu, problem, options).await {
+            Ok(error) if error <= tolerance => {
+                if error > worst.0 {
+                    worst = (error, problem.name.clone());
+                }
+            }
+            Ok(error) => failures.push(format!("{}: error {error:e}, tolerance {tolerance:e}", problem.name)),
+            Err(message) => failures.push(format!("{}: {message}", problem.name)),
+        }
+    }
+    let adapter = &gpu.adapter;
+    console_log!(
+        "{what}: {} op problems on {} {} (hardware: {}), largest error {:e} in {}",
+        problems.len(),
+        adapter.vendor,
+        adapter.architecture,
+        adapter.hardware,
+        worst.0,
+        worst.1
+    );
+    assert!(failures.is_empty(), "{} of {} wrong:\n{}", failures.len(), problems.len(), failures.join("\n"));
+}
+
+fn linear_problems() -> Vec<Problem> {
+    problems().into_iter().filter(|p| p.graph.nodes.len() == 1 && p.graph.nodes[0].op.name() == "linear").collect()
+}
+
+#[wasm_bindgen_test]
+async fn op_problems_with_what_the_adapter_has() {
+    solve_all("native kernels", &problems(), PlanOptions::default(), None).await;
+}
+
+#[wasm_bindgen_test]
+async fn op_problems_with_portable_kernels() {
+    solve_all("portable kernels", &problems(), PlanOptions { portable: true, ..PlanOptions::default() }, None).await;
+}
+
+#[wasm_bindgen_test]
+async fn linear_problems_in_every_tiling() {
+    let tilings = [
+        Tiling::Fixed(64, 64, 16, 1),
+        Tiling::Fixed(32, 32, 16, 4),
+        Tiling::Fixed(16, 32, 16, 4),
+        Tiling::Fixed(32, 64, 32, 2),
+        Tiling::Rows,
+    ];
+    for tiling in tilings {
+        let options = PlanOptions { tiling, ..PlanOptions::default() };
+        solve_all(&format!("{tiling:?}"), &linear_problems(), options, None).await;
+    }
+}
+
+#[wasm_bindgen_test]
+async fn linear_problems_with_half_precision_tiles() {
+    if !gpu().await.adapter.features.iter().any(|f| f == "shader-f16") {
+        console_log!("skipped: this adapter has no shader-f16");
+        return;
+    }
+    let options = PlanOptions { half_tiles: true, ..PlanOptions::default() };
+    solve_all("half-precision tiles", &linear_problems(), options, Some(HALF_TOLERANCE)).await;
+}
+
+#[wasm_bindgen_test]
+async fn shapes_are_prepared_once_and_runs_repeat_to_the_bit() {
+    let gpu = gpu().await;
+    let problem = &linear_problems()[0];
+    let mut model = load(&gpu, problem, PlanOptions::default()).await;
+    let first = model.run(&problem.inputs, false).await.unwrap();
+    let given: Vec<_> = problem.inputs.iter().map(|(n, t)| (n.as_str(), t.dtype(), t.shape())).collect();
+    let bindings = problem.graph.bind(&given).unwrap();
+    assert_eq!(model.prepare(&bindings).await.unwrap(), 0.0);
+    let second = model.run(&problem.inputs, false).await.unwrap();
+    assert_eq!(first.outputs, second.outputs);
+    assert_eq!(model.dispatches(), Some(1));
+}
+
+#[wasm_bindgen_test]
+async fn profiling_times_every_dispatch() {
+    let gpu = gpu().await;
+    if !gpu.has_timestamps() {
+        console_log!("skipped: this adapter has no timestamp-query");
+        return;
+    }
+    let problem = problems().into_iter().max_by_key(|p| p.graph.nodes.len()).unwrap();
+    let mut model = load(&gpu, &problem, PlanOptions::default()).await;
+    let outcome = model.run(&problem.inputs, true).await.unwrap();
+    let kernels = outcome.kernels.unwrap();
+    assert_eq!(kernels.len(), problem.graph.nodes.len());
+    assert!(kernels.iter().all(|k| k.ms >= 0.0 && k.bytes > 0), "{kernels:?}");
+    assert!(outcome.gpu_ms.unwrap() >= 0.0);
+}
+
+#[wasm_bindgen_test]
+async fn a_lost_device_is_an_error_and_not_a_hang() {
+    let gpu = gpu().await;
+    let problem = &linear_problems()[0];
+    let mut model = load(&gpu, problem, PlanOptions::default()).await;
+    model.run(&problem.inputs, false).await.unwrap();
+    gpu.lose();
+    let error = model.run(&problem.inputs, false).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::DeviceLost, "{error:?}");
+    assert!(!error.hint.is_empty());
+    assert!(gpu.is_lost());
+}
+
+#[wasm_bindgen_test]
+async fn a_buffer_over_the_limit_is_an_error_with_its_size() {
+    let gpu = gpu().await;
+    let limit = gpu.adapter.limits["maxStorageBufferBindingSize"];
+    let error = gpu.js.weight_buffer("too large", (limit * 64) as f64);
+    let code = match error {
+        Err(thrown) => super::from_js(&thrown).code,
+        Ok(_) => {
+            let checked = wasm_bindgen_futures::JsFuture::from(gpu.js.check_allocations()).await;
+            super::from_js(&checked.unwrap_err()).code
+        }
+    };
+    assert!(matches!(code, ErrorCode::OutOfMemory | ErrorCode::Validation), "{code:?}");
+}
+
+#[wasm_bindgen_test]
+async fn a_plane_of_the_wrong_size_is_refused() {
+    let gpu = gpu().await;
+    let problem = &linear_problems()[0];
+    let mut model = load(&gpu, problem, PlanOptions::default()).await;
+    let name = problem.graph.weights[0].name.clone();
+    let error = model.map_plane(&name, Part::Packed, 3).unwrap_err();
+    assert_eq!(error.code, ErrorCode::BadPackage);
+    let error = model.map_plane("nothing", Part::Packed, 16).unwrap_err();
+    assert!(error.message.contains("nothing"));
+}
