@@ -3,7 +3,7 @@
 // A workgroup makes BQ query rows of one head of one batch item. It walks the keys BK at a time with the running
 // maximum and sum of an online softmax (Milakov and Gimelshein, 2018), so that scores never leave workgroup memory.
 // Keys and values take turns in one tile. A row that has no key left gives zeros.
-// Dispatch: (ceil(Sq / BQ), heads, batch). Constants: D (head width padded to a multiple of 4), BQ, BK, WG; MASK,
+// Dispatch: (ceil(Sq / BQ), heads, batch). Constants: D (head width padded to a multiple of 4), BQ, BK (even), WG; MASK,
 // VEC4 (starts, strides and head width are multiples of 4). Twin: reference::attention.
 
 struct AttentionParams {
@@ -49,7 +49,6 @@ var<workgroup> q_tile: array<vec4<f32>, BQ * ROW>;
 var<workgroup> kv_tile: array<vec4<f32>, BK * ROW>;
 var<workgroup> scores: array<f32, BQ * BK>;
 var<workgroup> row_max: array<f32, BQ>;
-var<workgroup> row_sum: array<f32, BQ>;
 var<workgroup> row_rescale: array<f32, BQ>;
 
 fn q4(row: u32, first: u32, col: u32) -> vec4<f32> {
@@ -94,6 +93,10 @@ fn v4(row: u32, first: u32, col: u32) -> vec4<f32> {
 #endif
 }
 
+fn sum4(v: vec4<f32>) -> f32 {
+    return v.x + v.y + v.z + v.w;
+}
+
 fn kept(batch: u32, key: u32) -> bool {
     if key >= params.keys {
         return false;
@@ -119,60 +122,73 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if thread < BQ {
         row_max[thread] = LOWEST;
-        row_sum[thread] = 0.0;
     }
     var acc: array<vec4<f32>, OUT_PER_THREAD>;
+    // Sum of the weights of an output's row; threads of one row keep the same sum.
+    var acc_sum: array<f32, OUT_PER_THREAD>;
 
     for (var key0 = 0u; key0 < params.keys; key0 += BK) {
         for (var i = thread; i < BK * D4; i += WG) {
             kv_tile[(i / D4) * ROW + i % D4] = k4(key0 + i / D4, k_first, (i % D4) * 4u);
         }
         workgroupBarrier();
-        for (var i = thread; i < BQ * BK; i += WG) {
-            let row = i / BK;
-            let key = i % BK;
-            var score = LOWEST;
-            if kept(batch, key0 + key) {
-                var sums = vec4<f32>();
-                for (var d = 0u; d < D4; d++) {
-                    sums = fma(q_tile[row * ROW + d], kv_tile[key * ROW + d], sums);
-                }
-                score = sums.x + sums.y + sums.z + sums.w;
+        // A thread makes scores of 2 rows by 2 keys, half a tile apart, so that neighbours meet different banks.
+        for (var i = thread; i < (BQ / 2u) * (BK / 2u); i += WG) {
+            let row = i / (BK / 2u);
+            let key = i % (BK / 2u);
+            var s00 = vec4<f32>();
+            var s01 = vec4<f32>();
+            var s10 = vec4<f32>();
+            var s11 = vec4<f32>();
+            for (var d = 0u; d < D4; d++) {
+                let qa = q_tile[row * ROW + d];
+                let qb = q_tile[(row + BQ / 2u) * ROW + d];
+                let ka = kv_tile[key * ROW + d];
+                let kb = kv_tile[(key + BK / 2u) * ROW + d];
+                s00 = fma(qa, ka, s00);
+                s01 = fma(qa, kb, s01);
+                s10 = fma(qb, ka, s10);
+                s11 = fma(qb, kb, s11);
             }
-            scores[i] = score;
+            let keep_a = kept(batch, key0 + key);
+            let keep_b = kept(batch, key0 + key + BK / 2u);
+            let at = row * BK + key;
+            scores[at] = select(LOWEST, sum4(s00), keep_a);
+            scores[at + BK / 2u] = select(LOWEST, sum4(s01), keep_b);
+            scores[at + (BQ / 2u) * BK] = select(LOWEST, sum4(s10), keep_a);
+            scores[at + (BQ / 2u) * BK + BK / 2u] = select(LOWEST, sum4(s11), keep_b);
         }
         workgroupBarrier();
-        // Values replace keys while the first threads turn scores into weights.
+        // Values replace keys while the first threads look for the new maximum.
         for (var i = thread; i < BK * D4; i += WG) {
             kv_tile[(i / D4) * ROW + i % D4] = v4(key0 + i / D4, v_first, (i % D4) * 4u);
         }
         if thread < BQ {
-            var top = row_max[thread];
+            let before = row_max[thread];
+            var top = before;
             for (var key = 0u; key < BK; key++) {
                 top = max(top, scores[thread * BK + key]);
             }
-            var sum = 0.0;
-            for (var key = 0u; key < BK; key++) {
-                let score = scores[thread * BK + key];
-                let weight = select(0.0, exp(score - top), score > LOWEST);
-                scores[thread * BK + key] = weight;
-                sum += weight;
-            }
-            let rescale = exp(row_max[thread] - top);
-            row_rescale[thread] = rescale;
-            row_sum[thread] = row_sum[thread] * rescale + sum;
+            row_rescale[thread] = exp(before - top);
             row_max[thread] = top;
         }
         workgroupBarrier();
+        for (var i = thread; i < BQ * BK; i += WG) {
+            let score = scores[i];
+            scores[i] = select(0.0, exp(score - row_max[i / BK]), score > LOWEST);
+        }
+        workgroupBarrier();
         for (var slot = 0u; slot < OUT_PER_THREAD; slot++) {
-            let i = thread + slot * WG;
-            if i < OUT_UNITS {
-                let row = i / D4;
-                var sums = acc[slot] * row_rescale[row];
-                for (var key = 0u; key < BK; key++) {
-                    sums = fma(vec4<f32>(scores[row * BK + key]), kv_tile[key * ROW + i % D4], sums);
-                }
-                acc[slot] = sums;
+            let row = min((thread + slot * WG) / D4, BQ - 1u);
+            acc[slot] *= row_rescale[row];
+            acc_sum[slot] *= row_rescale[row];
+        }
+        for (var key = 0u; key < BK; key++) {
+            for (var slot = 0u; slot < OUT_PER_THREAD; slot++) {
+                let i = thread + slot * WG;
+                let weight = scores[min(i / D4, BQ - 1u) * BK + key];
+                acc_sum[slot] += weight;
+                acc[slot] = fma(vec4<f32>(weight), kv_tile[key * ROW + i % D4], acc[slot]);
             }
         }
         workgroupBarrier();
@@ -183,7 +199,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let i = thread + slot * WG;
         let row = q0 + i / D4;
         if i < OUT_UNITS && row < params.queries {
-            let sum = row_sum[i / D4];
+            let sum = acc_sum[slot];
             let out = select(vec4<f32>(), acc[slot] / max(sum, 1e-37), sum > 0.0);
             let col = (i % D4) * 4u;
             let at = (batch * params.queries + row) * width + head * params.head_dim + col;

@@ -7,7 +7,9 @@ use webnibble_common::tensor::element_count;
 
 use super::recording::Recorder;
 use super::{DeviceCaps, PlanError, PlanOptions, Tiling};
-use crate::params::{AttentionParams, EmbeddingParams, LayerNormParams, LinearParams, NONE, PoolParams, Table, WeightParams};
+use crate::params::{
+    AttentionParams, EmbeddingParams, LayerNormParams, LinearParams, NONE, PoolParams, Table, WeightParams,
+};
 use crate::shaders::Kernel;
 
 /// Up to this many rows, a tile would be mostly empty.
@@ -63,7 +65,8 @@ fn linear(r: &mut Recorder<'_>, output: ValueId, op: &Linear, options: &PlanOpti
             (kernel, [n.div_ceil(4), m, 1])
         }
     };
-    let params = LinearParams { weight: WeightParams::new(&layout), m: m as u32, n: n as u32, k: k as u32, reserved: 0 };
+    let params =
+        LinearParams { weight: WeightParams::new(&layout), m: m as u32, n: n as u32, k: k as u32, reserved: 0 };
     let mut bindings = vec![r.value(1, op.x)?];
     bindings.extend(r.plane(2, op.weight, Part::Packed));
     bindings.extend(r.plane(3, op.weight, Part::Scale));
@@ -191,9 +194,9 @@ fn attention(r: &mut Recorder<'_>, output: ValueId, op: &Attention) -> Result<()
 /// Query and key rows of a tile, so that both tiles and the scores fit workgroup memory.
 fn attention_tiles(d: usize, caps: &DeviceCaps) -> (u32, u32) {
     let bytes = |bq: usize, bk: usize| (bq + bk) * (d / 4 + 1) * 16 + (bq * bk + 3 * bq) * 4;
-    let sizes = [(16, 32), (16, 16), (8, 16), (8, 8), (4, 4), (2, 2)];
+    let sizes = [(16, 32), (16, 16), (8, 16), (8, 8), (4, 4)];
     let fitting = sizes.into_iter().find(|(bq, bk)| bytes(*bq, *bk) <= caps.workgroup_storage_bytes);
-    let (bq, bk) = fitting.unwrap_or((1, 1));
+    let (bq, bk) = fitting.unwrap_or((2, 2));
     (bq as u32, bk as u32)
 }
 
@@ -213,11 +216,14 @@ fn pool(
         .flag("MASK", mask.is_some())
         .flag("NORMALIZE", normalize)
         .flag("SUBGROUPS", r.caps.subgroups && normalize)
-        .constant("POOLING", match pooling {
-            Pooling::Mean => 0,
-            Pooling::Cls => 1,
-            Pooling::Max => 2,
-        })
+        .constant(
+            "POOLING",
+            match pooling {
+                Pooling::Mean => 0,
+                Pooling::Cls => 1,
+                Pooling::Max => 2,
+            },
+        )
         .constant("WG", workgroup_for(hidden));
     let params = PoolParams { seq: seq as u32, hidden: hidden as u32, batch: batch as u32, reserved: 0 };
     let mut bindings = vec![r.value(1, x)?];
