@@ -14,6 +14,7 @@ pub mod package;
 pub mod profiles;
 pub mod quant;
 pub mod result;
+pub mod safetensors;
 pub mod tensor;
 pub mod weights;
 pub mod wire;

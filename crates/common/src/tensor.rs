@@ -84,7 +84,7 @@ impl Tensor {
         let shape = shape.into();
         let expected = element_count(&shape);
         let found = bytes.len() / 4;
-        if expected != found || bytes.len() % 4 != 0 {
+        if expected != found || !bytes.len().is_multiple_of(4) {
             return Err(TensorError::Length { shape, expected, found });
         }
         let words = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));

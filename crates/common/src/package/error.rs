@@ -1,25 +1,15 @@
 //! What can be wrong with a package.
 
 use crate::quant::QuantError;
+use crate::safetensors::HeaderError;
 
 /// Why bytes are not a package that can be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackageError {
-    /// The length before the header cannot be one.
-    #[error("the header should have 2 to {limit} bytes, its length says {found}: this is not a safetensors file")]
-    HeaderLength {
-        /// The largest that is taken.
-        limit: u64,
-        /// What the first eight bytes say.
-        found: u64,
-    },
-    /// The header is not a safetensors header.
-    #[error("the header should be safetensors JSON: {message}")]
-    Json {
-        /// What the parser says.
-        message: String,
-    },
+    /// Not a safetensors file.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
     /// A safetensors file, but not one of ours.
     #[error(
         "a safetensors file without webnibble metadata, so not a package: make one of it with `webnibble quantize`"

@@ -33,8 +33,9 @@ mod read;
 mod tests;
 mod write;
 
+pub use crate::safetensors::MAX_HEADER_BYTES;
 pub use error::PackageError;
-pub use parse::{MAX_HEADER_BYTES, Parsed};
+pub use parse::Parsed;
 pub use read::read_weights;
 pub use write::{WriteError, write};
 

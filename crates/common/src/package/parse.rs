@@ -1,18 +1,15 @@
 //! From the first bytes of a file to a [`Header`]. The bytes may come from anywhere: nothing in them is trusted.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::planes::{PlaneSpec, layout_of, planes_of};
 use super::{FORMAT_VERSION, Header, PackageError, PackageMeta, Part, Plane, TensorMeta};
 use crate::quant::Layout;
-
-/// Largest header that is taken, in bytes. A model of a thousand tensors needs half a megabyte.
-pub const MAX_HEADER_BYTES: u64 = 64 << 20;
+use crate::safetensors::{RawHeader, RawParsed, RawTensor};
 
 /// What the first bytes of a package gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,28 +30,23 @@ impl Header {
     /// Everything that a header can say wrongly: lengths, JSON, version, and planes that are missing, of another type or
     /// shape than their format asks for, overlapping, or with gaps between them.
     pub fn parse(prefix: &[u8]) -> Result<Parsed, PackageError> {
-        let Some(length) = prefix.first_chunk::<8>() else { return Ok(Parsed::NeedMore { bytes: 8 }) };
-        let length = u64::from_le_bytes(*length);
-        if !(2..=MAX_HEADER_BYTES).contains(&length) {
-            return Err(PackageError::HeaderLength { limit: MAX_HEADER_BYTES, found: length });
-        }
-        // At most MAX_HEADER_BYTES + 8: fits a usize of 32 bits.
-        let data_start = 8 + length as usize;
-        let Some(header) = prefix.get(..data_start) else { return Ok(Parsed::NeedMore { bytes: data_start }) };
-        let raw: RawHeader =
-            serde_json::from_slice(&header[8..]).map_err(|e| PackageError::Json { message: e.to_string() })?;
+        let raw = match RawHeader::parse(prefix)? {
+            RawParsed::Header(raw) => raw,
+            RawParsed::NeedMore { bytes } => return Ok(Parsed::NeedMore { bytes }),
+        };
+        let data_start = raw.data_start;
         if !data_start.is_multiple_of(16) {
-            return Err(PackageError::Alignment { found: data_start as u64 });
+            return Err(PackageError::Alignment { found: data_start });
         }
         let metadata = Metadata::from_raw(&raw.metadata)?;
-        let planes = check_planes(&raw.tensors, &metadata, data_start as u64)?;
+        let planes = check_planes(&raw.tensors, &metadata, data_start)?;
         Ok(Parsed::Header(Box::new(Header {
-            total_bytes: planes.last().map_or(data_start as u64, |plane| plane.end),
+            total_bytes: planes.last().map_or(data_start, |plane| plane.end),
             meta: metadata.meta,
             planes,
             extras: metadata.extras,
-            data_start: data_start as u64,
-            digest: hex(&Sha256::digest(header)),
+            data_start,
+            digest: hex(&Sha256::digest(&prefix[..data_start as usize])),
         })))
     }
 
@@ -71,52 +63,6 @@ impl Header {
     /// A plane of a tensor or extra.
     pub fn plane(&self, tensor: &str, part: Part) -> Option<&Plane> {
         self.planes.iter().find(|plane| plane.part == part && plane.tensor == tensor)
-    }
-}
-
-/// The header's JSON as it stands.
-struct RawHeader {
-    metadata: BTreeMap<String, String>,
-    tensors: BTreeMap<String, RawTensor>,
-}
-
-#[derive(Deserialize)]
-struct RawTensor {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: (u64, u64),
-}
-
-impl<'de> Deserialize<'de> for RawHeader {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct HeaderVisitor;
-
-        impl<'de> Visitor<'de> for HeaderVisitor {
-            type Value = RawHeader;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of tensors by name")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
-                let mut header = RawHeader { metadata: BTreeMap::new(), tensors: BTreeMap::new() };
-                let mut seen = BTreeSet::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    // Which of two would count depends on the reader: refuse both.
-                    if !seen.insert(name.clone()) {
-                        return Err(serde::de::Error::custom(format!("two entries are called `{name}`")));
-                    }
-                    if name == "__metadata__" {
-                        header.metadata = map.next_value()?;
-                    } else {
-                        header.tensors.insert(name, map.next_value()?);
-                    }
-                }
-                Ok(header)
-            }
-        }
-
-        deserializer.deserialize_map(HeaderVisitor)
     }
 }
 

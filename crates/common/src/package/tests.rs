@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::quant::{Bits, Granularity, Quantizer, Scheme};
+use crate::safetensors::HeaderError;
 use crate::weights::{WeightData, WeightMap};
 
 /// One tensor of each kind; 35 and 9 columns are padded.
@@ -164,12 +165,12 @@ fn lengths_that_lie_are_refused() {
     let file = sample_file();
     for length in [0, 1, MAX_HEADER_BYTES + 1, u64::MAX] {
         let lying = [&length.to_le_bytes()[..], &file[8..]].concat();
-        let expected = PackageError::HeaderLength { limit: MAX_HEADER_BYTES, found: length };
+        let expected = PackageError::Header(HeaderError::Length { limit: MAX_HEADER_BYTES, found: length });
         assert_eq!(Header::parse(&lying), Err(expected));
     }
     let start = header_of(&file).data_start;
     let short = [&(start - 8 - 32).to_le_bytes()[..], &file[8..]].concat();
-    assert!(matches!(Header::parse(&short), Err(PackageError::Json { .. })));
+    assert!(matches!(Header::parse(&short), Err(PackageError::Header(HeaderError::Json { .. }))));
     let odd = [&(start - 8 + 1).to_le_bytes()[..], &file[8..start as usize], b" "].concat();
     assert_eq!(Header::parse(&odd), Err(PackageError::Alignment { found: start + 1 }));
 }
@@ -210,10 +211,6 @@ fn other_files_are_told_what_they_are() {
     assert!(matches!(Header::parse(b"GGUF\x03\0\0\0abcdefgh"), Ok(Parsed::NeedMore { .. }) | Err(_)));
     let error = Header::parse(b"<!doctype html><html>").unwrap_err();
     assert!(error.to_string().ends_with("this is not a safetensors file"), "{error}");
-    assert!(matches!(Header::parse(&with_text("[1, 2]", &[])), Err(PackageError::Json { .. })));
-    assert!(matches!(Header::parse(&with_text("{\"a\": \u{7}}", &[])), Err(PackageError::Json { .. })));
-    let twice = r#"{"a": {"dtype":"U8","shape":[0],"data_offsets":[0,0]}, "a": {"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#;
-    assert!(Header::parse(&with_text(twice, &[])).unwrap_err().to_string().contains("two entries are called `a`"));
 }
 
 #[test]
@@ -245,7 +242,8 @@ fn tensors_that_cannot_be_are_named() {
     assert_eq!(with_tensor("four", "shape", json!([0, 35])), format!("{shapes}[0, 35]"));
     assert_eq!(with_tensor("four", "shape", json!([])), format!("{shapes}[]"));
     assert_eq!(with_tensor("four", "shape", json!([1, 2, 3])), format!("{shapes}[1, 2, 3]"));
-    for shape in [json!([u64::MAX, u64::MAX]), json!([1u64 << 40, 1u64 << 40]), json!([1, u64::MAX]), json!([i64::MAX])] {
+    for shape in [json!([u64::MAX, u64::MAX]), json!([1u64 << 40, 1u64 << 40]), json!([1, u64::MAX]), json!([i64::MAX])]
+    {
         let error = with_tensor(if shape.as_array().unwrap().len() == 1 { "bias" } else { "four" }, "shape", shape);
         assert!(error.ends_with("does not fit the memory of this system"), "{error}");
     }
