@@ -212,8 +212,13 @@ pub fn decode(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     if declared != payload.len() {
         return Err(FrameError::Length { declared, found: payload.len() });
     }
-    let (id, part) = (u64::from_le_bytes(field(header, 8)), u32::from_le_bytes(field(header, 16)));
+    let (id, part) = request_of(header);
     Ok(Frame { kind, id, part, payload })
+}
+
+/// Request and tensor of a frame by its header alone, for those who only pass it on. Checks nothing.
+pub fn request_of(header: &[u8; HEADER_BYTES]) -> (u64, u32) {
+    (u64::from_le_bytes(field(header, 8)), u32::from_le_bytes(field(header, 16)))
 }
 
 /// The `N` bytes of the header from `offset` on.
