@@ -5,7 +5,11 @@
 //! Invariants: nothing in here touches a GPU; every WGSL file has a CPU twin of the same name, and an op problem that
 //! compares the two in a browser.
 
+pub mod cpu;
+pub mod exec;
 pub mod params;
 pub mod plan;
 mod preprocess;
+pub mod problems;
+pub mod reference;
 pub mod shaders;

@@ -1,0 +1,98 @@
+//! Attention: for each head and block of queries two products around a softmax.
+
+use super::math::{exp, sum_by};
+use super::product::{View, product};
+use super::tasks;
+use crate::exec::Attention;
+
+/// Queries that share a block of scores, so that long sequences do not need all scores at once.
+const BLOCK: usize = 128;
+
+/// `softmax(q · kᵀ · scale, masked) · v` of each head, `[batch · queries, heads · head_dim]`.
+pub(super) fn attention(op: &Attention<'_>) -> Vec<f32> {
+    let blocks = op.queries.div_ceil(BLOCK);
+    let width = op.heads * op.head_dim;
+    let mut y = vec![0.0; op.batch * op.queries * width];
+    let piece = |index: usize| {
+        let (rest, block) = (index / blocks, index % blocks);
+        let first = block * BLOCK;
+        Piece { batch: rest / op.heads, head: rest % op.heads, first, count: BLOCK.min(op.queries - first) }
+    };
+    tasks::for_each(
+        op.batch * op.heads * blocks,
+        |index| attend(op, &piece(index)),
+        |index, part| {
+            let Piece { batch, head, first, .. } = piece(index);
+            for (row, values) in part.chunks_exact(op.head_dim).enumerate() {
+                let at = (batch * op.queries + first + row) * width + head * op.head_dim;
+                y[at..at + op.head_dim].copy_from_slice(values);
+            }
+        },
+    );
+    y
+}
+
+/// Some queries of one head of one sequence.
+struct Piece {
+    batch: usize,
+    head: usize,
+    first: usize,
+    count: usize,
+}
+
+/// Output of a piece, `[count, head_dim]`.
+fn attend(op: &Attention<'_>, piece: &Piece) -> Vec<f32> {
+    let Attention { q, k, v, keys, head_dim, .. } = *op;
+    let col = piece.head * head_dim;
+    let first_key = piece.batch * keys;
+    let queries = View::rows(q.data, (piece.batch * op.queries + piece.first) * q.stride + q.start + col, q.stride);
+    let keys_of_head = View::rows(k.data, first_key * k.stride + k.start + col, k.stride);
+    let values = View::rows(v.data, first_key * v.stride + v.start + col, v.stride);
+
+    let mut scores = vec![0.0; piece.count * keys];
+    product(&mut scores, [piece.count, keys, head_dim], op.scale, queries, keys_of_head.transposed());
+    let mask = op.mask.map(|mask| &mask[first_key..][..keys]);
+    scores.chunks_exact_mut(keys).for_each(|row| softmax(row, mask));
+
+    let mut out = vec![0.0; piece.count * head_dim];
+    product(&mut out, [piece.count, head_dim, keys], 1.0, View::rows(&scores, 0, keys), values);
+    out
+}
+
+/// Exponentials of the kept scores around the largest of them, over their sum; zeros where none is kept.
+fn softmax(scores: &mut [f32], mask: Option<&[u32]>) {
+    if let Some(mask) = mask {
+        let masked = scores.iter_mut().zip(mask).filter(|(_, keep)| **keep == 0);
+        masked.for_each(|(score, _)| *score = f32::NEG_INFINITY);
+    }
+    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if top == f32::NEG_INFINITY {
+        return scores.fill(0.0);
+    }
+    for score in scores.iter_mut() {
+        // `exp` never gives 0, and masked scores must.
+        let weight = exp(*score - top);
+        *score = if *score == f32::NEG_INFINITY { 0.0 } else { weight };
+    }
+    let rescale = 1.0 / sum_by(scores, |weight| weight);
+    scores.iter_mut().for_each(|weight| *weight *= rescale);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_keeps_what_the_mask_keeps() {
+        let mut scores = [1.0, 2.0, 1e4, 3.0];
+        softmax(&mut scores, Some(&[1, 0, 1, 1]));
+        assert_eq!(scores[1], 0.0);
+        assert!((scores[2] - 1.0).abs() < 1e-6);
+        let mut scores = [5.0, -3e4];
+        softmax(&mut scores, Some(&[0, 0]));
+        assert_eq!(scores, [0.0, 0.0]);
+        let mut scores = [0.0; 4];
+        softmax(&mut scores, None);
+        assert_eq!(scores, [0.25; 4]);
+    }
+}

@@ -1,0 +1,97 @@
+//! The fast executor: the `wasm` platform in the page and, natively, f32 references in reasonable time.
+//!
+//! Products by the `gemm` crate (SIMD by what the machine has, fixed-width SIMD in wasm), on every core natively, on one
+//! thread in wasm. Weights stay in their format: a panel of rows is dequantized at a time, and never a whole large matrix.
+//! Everything is in f32, in an order of summation that depends on the machine; [`crate::reference`] judges it.
+
+mod activation;
+mod attention;
+mod embedding;
+mod layer_norm;
+mod linear;
+mod math;
+mod pool;
+mod product;
+mod tasks;
+
+use webnibble_common::graph::Graph;
+use webnibble_common::tensor::Tensor;
+use webnibble_common::weights::WeightMap;
+
+use crate::exec::{ExecError, Operands, Outputs, State};
+
+/// A run of a graph that goes one operator at a time, so that its caller can yield, cancel or report in between.
+///
+/// ```
+/// # use webnibble_common::{graph::{Graph, Norm, Op, Role}, tensor::{DType, Tensor}, weights::{WeightData, WeightMap}};
+/// use webnibble_kernels::cpu::Executor;
+///
+/// # let mut graph = Graph::default();
+/// # let x = graph.input("x", DType::F32, [2.into()]);
+/// # let weight = graph.weight("w", [2], Role::Vector, &["w"]);
+/// # let bias = graph.weight("b", [2], Role::Vector, &["b"]);
+/// # let y = graph.push("y", Op::LayerNorm { x, norm: Norm { weight, bias, eps: 1e-12 } });
+/// # graph.output(y);
+/// # let ones = ("w".to_owned(), WeightData::Vector(vec![1.0; 2]));
+/// # let weights = WeightMap::from([ones, ("b".to_owned(), WeightData::Vector(vec![0.0; 2]))]);
+/// let inputs = [("x", Tensor::f32([2], vec![1.0, 3.0])?)];
+/// let mut executor = Executor::new(&graph, &weights, &inputs)?;
+/// while executor.step()? {
+///     // Between operators.
+/// }
+/// let outputs = executor.outputs()?;
+/// assert_eq!(outputs[0].1.as_f32()?, [-1.0, 1.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Executor<'a> {
+    state: State<'a>,
+}
+
+impl<'a> Executor<'a> {
+    /// Checks graph, weights and inputs; runs nothing yet.
+    ///
+    /// # Errors
+    /// When they do not fit each other, or an input holds what the graph cannot take (see [`crate::exec::check_inputs`]).
+    pub fn new<S: AsRef<str>>(
+        graph: &'a Graph,
+        weights: &'a WeightMap,
+        inputs: &'a [(S, Tensor)],
+    ) -> Result<Self, ExecError> {
+        Ok(Self { state: State::new(graph, weights, inputs)? })
+    }
+
+    /// Runs the next operator; `true` while there are more.
+    ///
+    /// # Errors
+    /// When the operator makes a NaN or an infinity. The run cannot go on after that.
+    pub fn step(&mut self) -> Result<bool, ExecError> {
+        self.state.step(compute)
+    }
+
+    /// Runs the operators that are left, and gives the graph's outputs in its order.
+    ///
+    /// # Errors
+    /// As [`Executor::step`].
+    pub fn outputs(mut self) -> Result<Outputs, ExecError> {
+        while self.step()? {}
+        Ok(self.state.into_outputs())
+    }
+}
+
+/// Runs `graph` on `inputs` in one go.
+///
+/// # Errors
+/// As [`Executor::new`] and [`Executor::step`].
+pub fn run<S: AsRef<str>>(graph: &Graph, weights: &WeightMap, inputs: &[(S, Tensor)]) -> Result<Outputs, ExecError> {
+    Executor::new(graph, weights, inputs)?.outputs()
+}
+
+fn compute(operands: &Operands<'_>) -> Vec<f32> {
+    match operands {
+        Operands::Embedding(op) => embedding::embedding(op),
+        Operands::Linear(op) => linear::linear(op),
+        Operands::LayerNorm(op) => layer_norm::layer_norm(op),
+        Operands::Attention(op) => attention::attention(op),
+        Operands::Pool(op) => pool::pool(op),
+    }
+}
