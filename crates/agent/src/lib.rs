@@ -10,7 +10,14 @@
 mod backend;
 mod capabilities;
 mod error;
+mod model;
+mod page;
+mod panic;
 mod stop;
 mod sys;
 mod tasks;
 mod weights;
+mod worker;
+
+pub use page::{PageConfig, PageEventHandler, start_page};
+pub use worker::start_worker;

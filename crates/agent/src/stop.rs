@@ -66,13 +66,10 @@ impl Stop {
         self.0.aborter.signal()
     }
 
-    /// Ends when the request must stop, with the reason.
-    pub(crate) async fn stopped(&self) -> RemoteError {
-        match self.0.stopped.clone().await {
-            Ok(reason) => reason,
-            // The sender lives as long as `self`.
-            Err(oneshot::Canceled) => std::future::pending().await,
-        }
+    /// Ends with the reason when the request must stop; with nothing once the request is done and forgotten.
+    pub(crate) fn stopped(&self) -> impl Future<Output = Option<RemoteError>> + use<> {
+        let stopped = self.0.stopped.clone();
+        async move { stopped.await.ok() }
     }
 }
 

@@ -2,72 +2,59 @@
 
 use std::collections::BTreeMap;
 
-use half::f16;
 use js_sys::Uint8Array;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph};
 use webnibble_common::package::{Header, Part, Plane};
-use webnibble_common::quant::{Layout, QTensor};
 use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::{ErrorCode, RemoteError};
+use webnibble_kernels::cpu::Executor;
+use webnibble_kernels::exec::ExecError;
 
 use super::RunOutcome;
-use crate::error::{error, internal};
+use crate::error::error;
+use crate::stop::Stop;
+use crate::tasks::Pacer;
+use crate::weights::buffer;
 
 /// A model whose weights lie, still quantized, in wasm memory.
 pub(crate) struct Model {
     graph: Graph,
+    header: Header,
+    /// Planes that came, until [`Model::finish_load`] makes weights of them.
+    planes: BTreeMap<(String, u8), Vec<u8>>,
     weights: WeightMap,
 }
 
 impl Model {
-    /// A model with room for the weights that `header` lists.
-    pub(crate) fn new(graph: Graph, header: &Header) -> Result<Self, RemoteError> {
-        let weights = header.meta.tensors.iter().map(|(name, tensor)| (name.clone(), empty(tensor))).collect();
-        Ok(Self { graph, weights })
+    /// A model that waits for the planes that `header` lists.
+    pub(crate) fn new(graph: Graph, header: &Header) -> Self {
+        Self { graph, header: header.clone(), planes: BTreeMap::new(), weights: WeightMap::new() }
     }
 
     /// A JavaScript buffer of the plane's length.
     pub(crate) fn begin_plane(&mut self, plane: &Plane) -> Result<Uint8Array, RemoteError> {
-        let bytes = u32::try_from(plane.end - plane.begin).map_err(|_| {
-            let message =
-                format!("plane of `{}` should be at most 4 GiB, found {}", plane.tensor, plane.end - plane.begin);
-            error(ErrorCode::BadPackage, message, "")
-        })?;
-        Ok(Uint8Array::new_with_length(bytes))
+        buffer(plane)
     }
 
     /// Copies the plane into wasm memory.
     pub(crate) fn finish_plane(&mut self, plane: &Plane, view: &Uint8Array) -> Result<(), RemoteError> {
-        let Some(weight) = self.weights.get_mut(&plane.tensor) else {
-            return Err(internal(format!("plane of `{}`, which the package's metadata does not list", plane.tensor)));
-        };
-        let bytes = view.to_vec();
-        match (weight, plane.part) {
-            (WeightData::Vector(values), Part::Packed) => {
-                let words = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-                *values = words.take(values.len()).collect();
-            }
-            (WeightData::Matrix(matrix), Part::Packed) => matrix.packed = bytes,
-            (WeightData::Matrix(matrix), Part::Scale) => {
-                let scales = bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]));
-                matrix.scales = scales.take(matrix.layout.scale_count()).collect();
-            }
-            (WeightData::Matrix(matrix), Part::Zero) => {
-                matrix.zeros = bytes;
-                matrix.zeros.truncate(matrix.layout.scale_count());
-            }
-            (_, part) => {
-                return Err(internal(format!("plane {part:?} does not belong to `{}`", plane.tensor)));
-            }
-        }
+        self.planes.insert((plane.tensor.clone(), plane.part as u8), view.to_vec());
         Ok(())
     }
 
-    /// Nothing is left to do.
+    /// Makes weights of the planes.
     pub(crate) async fn finish_load(&mut self) -> Result<(), RemoteError> {
+        for weight in &self.graph.weights {
+            let mut plane = |part| self.planes.remove(&(weight.name.clone(), part as u8)).unwrap_or_default();
+            let (packed, scale, zero) = (plane(Part::Packed), plane(Part::Scale), plane(Part::Zero));
+            let made = self.header.weight(&weight.name, packed, &scale, &zero);
+            let made = made.map_err(|e| error(ErrorCode::BadPackage, e.to_string(), "quantize the model again"))?;
+            self.weights.insert(weight.name.clone(), made);
+        }
+        self.planes.clear();
         Ok(())
     }
 
@@ -76,14 +63,16 @@ impl Model {
         Ok(0.0)
     }
 
-    /// Runs the graph.
-    pub(crate) async fn run(
-        &mut self,
-        _inputs: &[(String, Tensor)],
-        _profile: bool,
-    ) -> Result<RunOutcome, RemoteError> {
-        let message = format!("the CPU executor is not part of this build ({} operators)", self.graph.nodes.len());
-        Err(error(ErrorCode::Unsupported, message, ""))
+    /// Runs the graph, operator by operator; gives way to events in between, so that `stop` can be told.
+    pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)], stop: &Stop) -> Result<RunOutcome, RemoteError> {
+        let mut pacer = Pacer::new();
+        let mut executor = Executor::new(&self.graph, &self.weights, inputs).map_err(|e| failed(&e))?;
+        while executor.step().map_err(|e| failed(&e))? {
+            pacer.pause().await;
+            stop.check()?;
+        }
+        let outputs = executor.outputs().map_err(|e| failed(&e))?;
+        Ok(RunOutcome { outputs, gpu_ms: None, kernels: None })
     }
 
     /// The CPU executor, asked for as such.
@@ -122,17 +111,14 @@ impl Model {
     }
 }
 
-/// A weight of the right shape that waits for its planes.
-fn empty(tensor: &webnibble_common::package::TensorMeta) -> WeightData {
-    match tensor.shape[..] {
-        [rows, cols] => WeightData::Matrix(QTensor {
-            layout: Layout::new(tensor.format, rows, cols),
-            packed: Vec::new(),
-            scales: Vec::new(),
-            zeros: Vec::new(),
-        }),
-        _ => WeightData::Vector(vec![0.0; tensor.shape.iter().product()]),
-    }
+fn failed(problem: &ExecError) -> RemoteError {
+    let (code, hint) = match problem {
+        _ if problem.is_bad_input() => (ErrorCode::BadInput, ""),
+        ExecError::NonFinite { .. } => (ErrorCode::NotFinite, "use more bits"),
+        ExecError::Weight { .. } => (ErrorCode::BadPackage, "quantize the model again"),
+        _ => (ErrorCode::Internal, ""),
+    };
+    error(code, problem.to_string(), hint)
 }
 
 fn bytes_of(weight: &WeightData) -> u64 {

@@ -18,6 +18,7 @@ use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, KernelTime, LoadOptions, RemoteError};
 
 use crate::error::error;
+use crate::stop::Stop;
 
 pub(crate) mod cpu;
 pub(crate) mod webgpu;
@@ -79,7 +80,7 @@ impl Model {
                 let gpu = devices.gpu().await?;
                 webgpu::Model::new(&gpu, graph, header, options).map(Model::WebGpu)
             }
-            Platform::Wasm => cpu::Model::new(graph, header).map(Model::Cpu),
+            Platform::Wasm => Ok(Model::Cpu(cpu::Model::new(graph, header))),
             Platform::Webnn | Platform::Auto => Err(error(
                 ErrorCode::Unsupported,
                 format!("platform should be webgpu or wasm, found {}", options.platform),
@@ -109,9 +110,17 @@ impl Model {
         dispatch!(self, model => model.prepare(bindings).await)
     }
 
-    /// Runs the model once on named inputs.
-    pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)], profile: bool) -> Result<RunOutcome, RemoteError> {
-        dispatch!(self, model => model.run(inputs, profile).await)
+    /// Runs the model once on named inputs; leaves early, where it can, when `stop` says so.
+    pub(crate) async fn run(
+        &mut self,
+        inputs: &[(String, Tensor)],
+        profile: bool,
+        stop: &Stop,
+    ) -> Result<RunOutcome, RemoteError> {
+        match self {
+            Model::WebGpu(model) => model.run(inputs, profile).await,
+            Model::Cpu(model) => model.run(inputs, stop).await,
+        }
     }
 
     /// What really runs.

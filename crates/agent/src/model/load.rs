@@ -1,0 +1,103 @@
+//! Loading: package to graph to backend.
+
+use std::rc::Rc;
+
+use webnibble_common::graph::Graph;
+use webnibble_common::package::{Header, TOKENIZER};
+use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, Stage};
+use webnibble_models::ModelConfig;
+use webnibble_models::text::{Limits, TextTokenizer};
+
+use super::{LoadedModel, vocab_size};
+use crate::backend::{self, Devices};
+use crate::error::error;
+use crate::stop::Stop;
+use crate::sys;
+use crate::weights::Package;
+
+/// What to load.
+pub(crate) struct LoadRequest<'a> {
+    /// Where the package lies.
+    pub(crate) url: &'a str,
+    /// SHA-256 of its header, where it is known.
+    pub(crate) digest: Option<&'a str>,
+    /// How to run it.
+    pub(crate) options: &'a LoadOptions,
+}
+
+impl LoadedModel {
+    /// Loads a package. `progress` gets stage, done and total.
+    pub(crate) async fn load(
+        request: LoadRequest<'_>,
+        devices: &mut Devices,
+        stop: &Stop,
+        progress: Rc<dyn Fn(Stage, u64, u64)>,
+    ) -> Result<(Self, LoadReport), RemoteError> {
+        let began = sys::now_ms();
+        let package = Package::open(request.url, request.digest, stop).await?;
+        let header = &package.header;
+        let max_len_of_text = header.meta.sentence.as_ref().and_then(|sentence| sentence.max_seq_length);
+        let package_bytes = header.total_bytes;
+        let (graph, max_positions) = graph_of(header)?;
+        let max_len = max_len_of_text.unwrap_or(max_positions).min(max_positions);
+        // From here on, leaving early drops the model, which frees what it holds.
+        let mut model = Self {
+            backend: backend::Model::new(devices, graph.clone(), header, request.options).await?,
+            limits: Limits { max_len, vocab_size: vocab_size(&graph).unwrap_or(0), pad_id: 0 },
+            graph,
+            tokenizer: None,
+        };
+        stop.check()?;
+
+        let on_fetch = Rc::clone(&progress);
+        on_fetch(Stage::Fetch, 0, package_bytes);
+        let report_fetch = move |received| on_fetch(Stage::Fetch, received, package_bytes);
+        let fetched = package.load(&mut model.backend, report_fetch).await?;
+        progress(Stage::Fetch, package_bytes, package_bytes);
+        if let Some(bytes) = fetched.extras.get(TOKENIZER) {
+            let tokenizer = tokenizer_from(bytes, max_len)?;
+            model.limits.pad_id = tokenizer.limits().pad_id;
+            model.tokenizer = Some(tokenizer);
+        }
+
+        let compile_began = sys::now_ms();
+        model.backend.finish_load().await?;
+        stop.check()?;
+        let compile_ms = request.options.shader_precompilation.then(|| sys::now_ms() - compile_began);
+        let report = LoadReport {
+            implementation_type: model.backend.implementation_type(),
+            adapter: model.backend.adapter(),
+            total_ms: sys::now_ms() - began,
+            fetch_ms: fetched.fetch_ms,
+            upload_ms: fetched.upload_ms,
+            compile_ms,
+            package_bytes,
+            weights_bytes: model.backend.weights_bytes(),
+            wasm_heap_bytes: sys::wasm_heap_bytes(),
+        };
+        Ok((model, report))
+    }
+}
+
+/// The graph that the package's config describes, and its longest input; every weight that it needs is in the package.
+fn graph_of(header: &Header) -> Result<(Graph, usize), RemoteError> {
+    let bad =
+        |message: String| error(ErrorCode::BadPackage, message, "Make the package again with `webnibble quantize`.");
+    let config = ModelConfig::from_json(&header.meta.config).map_err(|e| bad(e.to_string()))?;
+    let graph = config.graph(header.meta.sentence.as_ref());
+    graph.validate().map_err(|e| bad(e.to_string()))?;
+    for weight in &graph.weights {
+        let found = header.meta.tensors.get(&weight.name).map(|tensor| &tensor.shape);
+        if found != Some(&weight.shape) {
+            let found = found.map_or("none".to_owned(), |shape| format!("{shape:?}"));
+            return Err(bad(format!("tensor `{}` should have shape {:?}, found {found}", weight.name, weight.shape)));
+        }
+    }
+    Ok((graph, config.max_positions()))
+}
+
+fn tokenizer_from(bytes: &[u8], max_len: usize) -> Result<TextTokenizer, RemoteError> {
+    let hint =
+        "Make the package again from a model whose tokenizer.json is of a kind that the tokenizers library reads.";
+    TextTokenizer::from_bytes(bytes, max_len).map_err(|e| error(ErrorCode::BadPackage, e.to_string(), hint))
+}

@@ -1,0 +1,66 @@
+//! A model in the page: its graph, its backend and, for texts, its tokenizer.
+//!
+//! The session with a host and the JavaScript face both load and run models through here.
+
+use webnibble_common::graph::{Graph, Op};
+use webnibble_common::wire::Stage;
+use webnibble_models::text::{Limits, TextTokenizer};
+
+use crate::backend;
+use crate::sys;
+
+mod input;
+mod load;
+mod run;
+
+pub(crate) use input::Input;
+pub(crate) use load::LoadRequest;
+pub(crate) use run::Ran;
+
+/// A loaded model. What it holds outside wasm memory is freed when it is dropped.
+pub(crate) struct LoadedModel {
+    graph: Graph,
+    backend: backend::Model,
+    tokenizer: Option<TextTokenizer>,
+    /// Longest input, and what ids may be.
+    limits: Limits,
+}
+
+impl Drop for LoadedModel {
+    fn drop(&mut self) {
+        self.backend.dispose();
+    }
+}
+
+/// Rows of the table that token ids are looked up in.
+fn vocab_size(graph: &Graph) -> Option<usize> {
+    graph.nodes.iter().find_map(|node| match &node.op {
+        Op::Embedding { table, .. } => graph.weight_of(*table).shape.first().copied(),
+        _ => None,
+    })
+}
+
+/// Where a request's progress goes, at most every so often for each stage.
+pub(crate) struct Progress<F> {
+    report: F,
+    last: Option<(Stage, f64)>,
+}
+
+impl<F: Fn(Stage, u64, u64)> Progress<F> {
+    const INTERVAL_MS: f64 = 100.0;
+
+    /// Calls `report` with the stage, what is done, and of how much.
+    pub(crate) fn new(report: F) -> Self {
+        Self { report, last: None }
+    }
+
+    /// Reports, unless the same stage did just now; a stage's end always is reported.
+    pub(crate) fn report(&mut self, stage: Stage, done: u64, total: u64) {
+        let now = sys::now_ms();
+        let recent = matches!(self.last, Some((last, at)) if last == stage && now - at < Self::INTERVAL_MS);
+        if !recent || done == total {
+            self.last = Some((stage, now));
+            (self.report)(stage, done, total);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Running: first run, warm-up, measured runs, and the check that outputs are numbers.
+
+use webnibble_common::tensor::Tensor;
+use webnibble_common::wire::{ErrorCode, RemoteError, RunOptions, RunReport, Stage, TensorInfo};
+
+use super::input::Bound;
+use super::{Input, LoadedModel, Progress};
+use crate::backend::RunOutcome;
+use crate::error::error;
+use crate::stop::Stop;
+use crate::sys;
+
+/// What a request to run gave.
+pub(crate) struct Ran {
+    /// The graph's outputs, of the last run.
+    pub(crate) outputs: Vec<(String, Tensor)>,
+    /// How it was measured.
+    pub(crate) report: RunReport,
+}
+
+/// Measured runs, as they come.
+#[derive(Default)]
+struct Measured {
+    run_ms: Vec<f64>,
+    gpu_ms: Vec<f64>,
+    last: Option<RunOutcome>,
+}
+
+impl LoadedModel {
+    /// Runs the model as often as `options` say: once for the first time, `warmup` times, then `runs` times measured.
+    pub(crate) async fn run(
+        &mut self,
+        input: Input,
+        options: &RunOptions,
+        stop: &Stop,
+        progress: impl Fn(Stage, u64, u64),
+    ) -> Result<Ran, RemoteError> {
+        let mut progress = Progress::new(progress);
+        let input = self.bind(input)?;
+        stop.check()?;
+        let began = sys::now_ms();
+        let prepare_ms = self.backend.prepare(&input.bindings).await?;
+        self.run_once(&input, false, stop).await?;
+        let first_ms = sys::now_ms() - began;
+        for done in 0..options.warmup {
+            progress.report(Stage::Warmup, u64::from(done), u64::from(options.warmup));
+            self.run_once(&input, false, stop).await?;
+        }
+        let measured = self.measure(&input, options, stop, &mut progress).await?;
+        let last = measured.last.unwrap_or_else(|| RunOutcome { outputs: Vec::new(), gpu_ms: None, kernels: None });
+        let every_run_has_gpu_ms = measured.gpu_ms.len() == measured.run_ms.len();
+        let report = RunReport {
+            implementation_type: self.backend.implementation_type(),
+            outputs: last.outputs.iter().map(|(name, tensor)| info(name, tensor)).collect(),
+            token_counts: input.token_counts,
+            truncated: input.truncated,
+            prepare_ms,
+            first_ms,
+            run_ms: measured.run_ms,
+            gpu_ms: (options.profile && every_run_has_gpu_ms).then_some(measured.gpu_ms),
+            kernels: last.kernels,
+            variants: self.backend.variants(),
+            dispatches: self.backend.dispatches(),
+            gpu_peak_bytes: self.backend.gpu_peak_bytes(),
+            wasm_heap_bytes: sys::wasm_heap_bytes(),
+        };
+        Ok(Ran { outputs: last.outputs, report })
+    }
+
+    async fn measure(
+        &mut self,
+        input: &Bound,
+        options: &RunOptions,
+        stop: &Stop,
+        progress: &mut Progress<impl Fn(Stage, u64, u64)>,
+    ) -> Result<Measured, RemoteError> {
+        let runs = options.runs.max(1);
+        let mut measured = Measured::default();
+        for done in 0..runs {
+            progress.report(Stage::Run, u64::from(done), u64::from(runs));
+            let began = sys::now_ms();
+            let outcome = self.run_once(input, options.profile, stop).await?;
+            measured.run_ms.push(sys::now_ms() - began);
+            measured.gpu_ms.extend(outcome.gpu_ms);
+            measured.last = Some(outcome);
+        }
+        progress.report(Stage::Run, u64::from(runs), u64::from(runs));
+        Ok(measured)
+    }
+
+    /// One run. Gives way to events before it, so that a cancel is seen between runs that never wait.
+    async fn run_once(&mut self, input: &Bound, profile: bool, stop: &Stop) -> Result<RunOutcome, RemoteError> {
+        stop.check()?;
+        let outcome = self.backend.run(&input.tensors, profile, stop).await?;
+        stop.check()?;
+        check_finite(&outcome.outputs)?;
+        Ok(outcome)
+    }
+}
+
+fn info(name: &str, tensor: &Tensor) -> TensorInfo {
+    TensorInfo { name: name.to_owned(), dtype: tensor.dtype(), shape: tensor.shape().to_vec() }
+}
+
+/// NaN and infinity are never a result.
+fn check_finite(outputs: &[(String, Tensor)]) -> Result<(), RemoteError> {
+    for (name, tensor) in outputs {
+        let values = tensor.as_f32().unwrap_or_default();
+        let wrong = values.iter().filter(|value| !value.is_finite()).count();
+        if let Some(first) = values.iter().position(|value| !value.is_finite()) {
+            let message = format!(
+                "output `{name}` should be finite numbers, found {wrong} of {} that are not, the first {} at {first}",
+                values.len(),
+                values[first]
+            );
+            let hint = "Try more bits, or --portable-kernels to rule out a kernel variant.";
+            return Err(error(ErrorCode::NotFinite, message, hint));
+        }
+    }
+    Ok(())
+}

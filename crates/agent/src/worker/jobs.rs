@@ -1,0 +1,117 @@
+//! What the Worker works on, one at a time: measured runs share the machine with nothing of ours.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use webnibble_common::tensor::Tensor;
+use webnibble_common::wire::{AgentMessage, ErrorCode, LoadOptions, RemoteError, RunOptions};
+
+use super::outbox;
+use crate::backend::Devices;
+use crate::capabilities;
+use crate::error::error;
+use crate::model::{Input, LoadRequest, LoadedModel, Ran};
+use crate::stop::Stop;
+
+/// A piece of work.
+pub(super) enum Job {
+    /// Find out what the browser can do.
+    Detect,
+    /// Load a package.
+    Load { model: String, url: String, digest: String, options: LoadOptions },
+    /// Run a model.
+    Run { model: String, input: Input, options: RunOptions },
+    /// Free a model.
+    Unload { model: String },
+}
+
+/// What a job gave.
+pub(super) struct Answer {
+    /// Sent before the message.
+    pub(super) tensors: Vec<(String, Tensor)>,
+    /// Ends the request.
+    pub(super) message: AgentMessage,
+}
+
+/// Devices and loaded models. The job at hand owns them; between jobs they are the session's.
+#[derive(Default)]
+pub(super) struct Workshop {
+    devices: Devices,
+    models: BTreeMap<String, LoadedModel>,
+}
+
+impl Workshop {
+    /// Does a job.
+    pub(super) async fn work(&mut self, id: u64, job: Job, stop: &Stop) -> Result<Answer, RemoteError> {
+        stop.check()?;
+        match job {
+            Job::Detect => {
+                let capabilities = Box::new(capabilities::detect(&mut self.devices).await);
+                Ok(Answer::of(AgentMessage::Capabilities { capabilities }))
+            }
+            Job::Load { model, url, digest, options } => {
+                let request = LoadRequest { url: &url, digest: Some(&digest), options: &options };
+                self.load(id, model, request, stop).await
+            }
+            Job::Run { model, input, options } => self.run(id, &model, input, &options, stop).await,
+            Job::Unload { model } => match self.models.remove(&model) {
+                Some(_) => Ok(Answer::of(AgentMessage::Done)),
+                None => Err(self.unknown_model(&model)),
+            },
+        }
+    }
+
+    async fn load(
+        &mut self,
+        id: u64,
+        model: String,
+        request: LoadRequest<'_>,
+        stop: &Stop,
+    ) -> Result<Answer, RemoteError> {
+        // A model of the same name gives its memory back before the new one takes any.
+        self.models.remove(&model);
+        let progress = progress_of(id, stop);
+        let (loaded, report) = LoadedModel::load(request, &mut self.devices, stop, Rc::new(progress)).await?;
+        // Nobody would unload a model whose request was answered with an error.
+        stop.check()?;
+        self.models.insert(model, loaded);
+        Ok(Answer::of(AgentMessage::Loaded { report: Box::new(report) }))
+    }
+
+    async fn run(
+        &mut self,
+        id: u64,
+        model: &str,
+        input: Input,
+        options: &RunOptions,
+        stop: &Stop,
+    ) -> Result<Answer, RemoteError> {
+        let progress = progress_of(id, stop);
+        let Some(loaded) = self.models.get_mut(model) else { return Err(self.unknown_model(model)) };
+        let Ran { outputs, report } = loaded.run(input, options, stop, progress).await?;
+        Ok(Answer { tensors: outputs, message: AgentMessage::Ran { report: Box::new(report) } })
+    }
+
+    fn unknown_model(&self, model: &str) -> RemoteError {
+        let names: Vec<&str> = self.models.keys().map(String::as_str).collect();
+        let loaded = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let message = format!("no model `{model}` is loaded in the page; loaded: {loaded}");
+        error(ErrorCode::UnknownModel, message, "Load it first; a page that was restarted has lost its models.")
+    }
+}
+
+impl Answer {
+    fn of(message: AgentMessage) -> Self {
+        Self { tensors: Vec::new(), message }
+    }
+}
+
+/// Sends progress until the request is stopped: after its answer nothing more comes for it.
+fn progress_of(id: u64, stop: &Stop) -> impl Fn(webnibble_common::wire::Stage, u64, u64) + use<> {
+    let stop = stop.clone();
+    move |stage, done, total| {
+        if stop.check().is_ok() {
+            outbox::progress(id, stage, done, total);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+// Shows the agent's events. Nothing is decided here.
+
+const MAX_RESULTS = 12;
+const MAX_NOTICES = 4;
+
+/** Requests at work, by id: what was asked, and how far it is. */
+const requests = new Map();
+/** First elements of outputs, by request and part. */
+const heads = new Map();
+/** Loaded models by name. */
+const models = new Map();
+const results = [];
+
+const STAGES = { fetch: "fetching weights", compile: "building pipelines", warmup: "warming up", run: "measuring" };
+const CONNECTIONS = {
+  connecting: "connecting",
+  open: "connected",
+  lost: "connection lost",
+  refused: "refused",
+  closed: "session ended",
+};
+
+/** Takes one event of `startPage`. */
+export function show(event) {
+  switch (event.type) {
+    case "connection":
+      return showConnection(event);
+    case "request":
+      requests.set(event.message.id, { asked: event.message, progress: null });
+      return showActivity();
+    case "message":
+      return showMessage(event.message);
+    case "output":
+      heads.set(`${event.id}/${event.part}`, event.head);
+      return undefined;
+    case "worker":
+      models.clear();
+      requests.clear();
+      showActivity();
+      showModels();
+      return fail("The computing part of this page stopped", event.detail, "");
+  }
+  return undefined;
+}
+
+/** Shows something that went wrong. */
+export function fail(title, message, hint) {
+  const notices = document.getElementById("notices");
+  const notice = h("div", { class: "notice", "data-kind": "error" }, h("strong", {}, title), h("p", {}, message));
+  if (hint) notice.append(h("p", { class: "hint" }, hint));
+  notices.prepend(notice);
+  while (notices.children.length > MAX_NOTICES) notices.lastChild.remove();
+}
+
+function showConnection({ state, detail }) {
+  const pill = document.getElementById("connection");
+  pill.dataset.state = state;
+  pill.textContent = CONNECTIONS[state] ?? state;
+  pill.title = detail;
+  if (state === "refused" || state === "closed") {
+    requests.clear();
+    if (state === "refused") fail("The host refused this page", detail, "");
+  }
+  showActivity(state, detail);
+}
+
+function showMessage(message) {
+  const request = requests.get(message.id);
+  switch (message.type) {
+    case "capabilities":
+      showDevice(message.capabilities);
+      showBrowser(message.capabilities);
+      return;
+    case "progress":
+      if (request) request.progress = message;
+      return showActivity();
+    case "loaded":
+      models.set(request?.asked.model ?? "?", message.report);
+      showModels();
+      break;
+    case "ran":
+      addResult(request?.asked, message);
+      break;
+    case "done":
+      if (request?.asked.type === "unload") models.delete(request.asked.model);
+      showModels();
+      break;
+    case "error":
+      fail(errorTitle(message.error.code, request?.asked), message.error.message, message.error.hint);
+      break;
+    default:
+      return;
+  }
+  requests.delete(message.id);
+  showActivity();
+}
+
+function errorTitle(code, asked) {
+  const what = asked ? `${asked.type === "load" ? "Loading" : "Running"} ${asked.model}` : "The page";
+  return `${what}: ${code.replaceAll("_", " ")}`;
+}
+
+function showActivity(state = document.getElementById("connection").dataset.state, detail = "") {
+  const activity = document.getElementById("activity");
+  if (requests.size === 0) {
+    const idle = {
+      open: "Idle. Waiting for the host to ask for something.",
+      connecting: "Connecting to the host…",
+      closed: `The session is over: ${detail || "the host ended it"}.`,
+    };
+    activity.replaceChildren(h("p", { class: "empty" }, idle[state] ?? detail));
+    return;
+  }
+  activity.replaceChildren(...[...requests.values()].map(showRequest));
+}
+
+function showRequest({ asked, progress }) {
+  const verb = { load: "Loading", run: "Running", unload: "Unloading" }[asked.type];
+  const bar = h("progress", { "aria-label": `${verb} ${asked.model}` });
+  let state = asked.type === "run" ? "preparing" : "starting";
+  if (progress) {
+    state = STAGES[progress.stage];
+    if (progress.total > 0) {
+      bar.max = progress.total;
+      bar.value = progress.done;
+      state += progress.stage === "fetch"
+        ? ` · ${megabytes(progress.done)} of ${megabytes(progress.total)}`
+        : ` · ${progress.done} of ${progress.total}`;
+    }
+  }
+  const head = h("p", {}, h("strong", {}, `${verb} ${asked.model}`), h("span", { class: "state" }, state));
+  return h("div", { class: "request" }, head, bar);
+}
+
+function showDevice({ webgpu, webgl }) {
+  const device = document.getElementById("device");
+  const adapter = webgpu.adapter;
+  if (!adapter) {
+    device.replaceChildren(
+      h("p", { class: "badge", "data-kind": "none" }, "no WebGPU"),
+      h("p", {}, webgpu.error ?? "The browser gave no adapter."),
+      h("p", { class: "fine" }, "Models can still run on the CPU (platform wasm)."),
+    );
+    return;
+  }
+  const name = adapter.description || adapter.device || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ");
+  const badge = adapter.hardware
+    ? h("p", { class: "badge", "data-kind": "hardware" }, "hardware GPU")
+    : h("p", { class: "badge", "data-kind": "software" }, "software adapter");
+  const rows = [
+    ["vendor", adapter.vendor],
+    ["architecture", adapter.architecture],
+    ["subgroups", adapter.subgroup_size ? range(adapter.subgroup_size) : null],
+    ["f16 in shaders", yesNo(adapter.features.includes("shader-f16"))],
+    ["timestamps", yesNo(adapter.features.includes("timestamp-query"))],
+    ["largest binding", megabytes(adapter.limits.maxStorageBufferBindingSize)],
+    ["workgroup", `${adapter.limits.maxComputeInvocationsPerWorkgroup} invocations`],
+    ["WebGL renderer", webgl.renderer],
+  ];
+  device.replaceChildren(badge, h("p", { class: "name" }, name || "an adapter without a name"), table(rows));
+  if (!adapter.hardware) {
+    device.append(h("p", { class: "fine" }, "WebGPU runs on the CPU here: results are right, times are not those of a GPU."));
+  }
+}
+
+function showBrowser(found) {
+  const webnn = Object.entries(found.webnn.devices)
+    .map(([name, device]) => (device.created ? name : null))
+    .filter(Boolean);
+  const rows = [
+    ["CPU threads", found.hardware_concurrency],
+    ["WebNN", found.webnn.present ? (webnn.length ? webnn.join(", ") : "present, but no device answers") : "no"],
+    ["WebGL", found.webgl.version || "no"],
+    ["wasm SIMD", found.wasm.relaxed_simd ? "yes, relaxed too" : yesNo(found.wasm.simd)],
+    ["wasm threads", yesNo(found.wasm.threads)],
+    ["isolated", yesNo(found.cross_origin_isolated)],
+    ["private files", yesNo(found.opfs)],
+    ["memory", found.memory.device_gib ? `about ${found.memory.device_gib} GiB` : null],
+  ];
+  document.getElementById("browser").replaceChildren(table(rows), h("p", { class: "fine agent" }, found.user_agent));
+}
+
+function showModels() {
+  const list = [...models.entries()].map(([name, report]) =>
+    h(
+      "div",
+      { class: "model" },
+      h("p", { class: "name" }, name),
+      implementation(report),
+      table([
+        ["package", megabytes(report.package_bytes)],
+        ["weights", megabytes(report.weights_bytes)],
+        ["loaded in", `${milliseconds(report.total_ms)} (fetch ${milliseconds(report.fetch_ms)})`],
+        ["wasm memory", megabytes(report.wasm_heap_bytes)],
+      ]),
+    ),
+  );
+  document.getElementById("models").replaceChildren(...(list.length ? list : [h("p", { class: "empty" }, "None is loaded.")]));
+}
+
+function addResult(asked, { id, report }) {
+  const sorted = [...report.run_ms].sort((a, b) => a - b);
+  const outputs = report.outputs.map((info, part) => ({ info, head: heads.get(`${id}/${part}`) ?? [] }));
+  heads.clear();
+  results.unshift({ asked, report, outputs, p50: median(sorted), min: sorted[0], at: new Date() });
+  results.length = Math.min(results.length, MAX_RESULTS);
+  document.getElementById("results").replaceChildren(...results.map(showResult));
+}
+
+function showResult({ asked, report, outputs, p50, min, at }, index) {
+  const figures = [
+    ["p50", milliseconds(p50)],
+    ["fastest", milliseconds(min)],
+    ["first", milliseconds(report.first_ms)],
+    ["runs", report.run_ms.length],
+  ];
+  if (report.gpu_ms) figures.push(["GPU p50", milliseconds(median([...report.gpu_ms].sort((a, b) => a - b)))]);
+  if (report.dispatches) figures.push(["dispatches", report.dispatches]);
+  if (report.token_counts.length) figures.push(["tokens", report.token_counts.reduce((a, b) => a + b, 0)]);
+  const heading = h(
+    "header",
+    {},
+    h("h3", {}, asked?.model ?? "?"),
+    implementation(report),
+    h("time", { datetime: at.toISOString() }, at.toLocaleTimeString()),
+  );
+  const card = h("article", { class: index === 0 ? "result latest" : "result" }, heading);
+  const text = inputText(asked?.input);
+  if (text) card.append(h("p", { class: "input" }, text));
+  card.append(h("dl", { class: "figures" }, ...figures.map(([name, value]) => figure(name, value))));
+  card.append(...outputs.map(showOutput));
+  return card;
+}
+
+function showOutput({ info, head }) {
+  const shown = head.map((value) => value.toFixed(4)).join("  ");
+  const more = info.shape.reduce((a, b) => a * b, 1) > head.length ? "  …" : "";
+  return h(
+    "p",
+    { class: "output" },
+    h("span", { class: "shape" }, `${info.name} [${info.shape.join(" × ")}]`),
+    h("code", {}, shown + more),
+  );
+}
+
+/** What really ran, as the backend says. */
+function implementation(report) {
+  const kind = report.implementation_type;
+  const software = report.adapter && !report.adapter.hardware ? " · software adapter" : "";
+  return h("span", { class: "type", "data-kind": kind.startsWith("REAL") ? "real" : "simulated" }, kind + software);
+}
+
+function inputText(input) {
+  if (!input) return "";
+  if (input.kind === "text") {
+    const more = input.texts.length > 1 ? ` (and ${input.texts.length - 1} more)` : "";
+    return `“${input.texts[0]}”${more}`;
+  }
+  if (input.kind === "ids") return `${input.ids.length} row${input.ids.length === 1 ? "" : "s"} of token ids`;
+  return `tensors ${input.tensors.map((info) => `${info.name} [${info.shape.join(" × ")}]`).join(", ")}`;
+}
+
+/** An element with attributes and children; text is never taken for markup. */
+function h(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+function table(rows) {
+  const known = rows.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return h("dl", { class: "facts" }, ...known.map(([name, value]) => figure(name, value)));
+}
+
+function figure(name, value) {
+  return h("div", {}, h("dt", {}, name), h("dd", {}, `${value}`));
+}
+
+function median(sorted) {
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+function milliseconds(ms) {
+  return ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(ms < 10 ? 2 : ms < 100 ? 1 : 0)} ms`;
+}
+
+function megabytes(bytes) {
+  return bytes === undefined ? null : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 2 : bytes < 1e9 ? 1 : 0)} MB`;
+}
+
+function range([least, most]) {
+  return least === most ? `${least}` : `${least} to ${most}`;
+}
+
+function yesNo(value) {
+  return value ? "yes" : "no";
+}
