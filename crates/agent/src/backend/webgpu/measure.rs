@@ -128,7 +128,8 @@ async fn profile(model: &mut Model) -> String {
         let outcome = model.run(&inputs(), true).await.expect("a profiled run");
         total += outcome.gpu_ms.unwrap_or(f64::NAN);
         for kernel in outcome.kernels.unwrap_or_default() {
-            let operator = kernel.operator.split('.').filter(|p| p.parse::<u32>().is_err()).collect::<Vec<_>>().join(".");
+            let operator =
+                kernel.operator.split('.').filter(|p| p.parse::<u32>().is_err()).collect::<Vec<_>>().join(".");
             *by_operator.entry(operator).or_default() += kernel.ms;
         }
     }

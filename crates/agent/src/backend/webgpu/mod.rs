@@ -343,7 +343,7 @@ fn from_plan(plan: &PlanError) -> RemoteError {
     error(code, plan.to_string(), hint)
 }
 
-#[cfg(test)]
-mod tests;
 #[cfg(all(test, feature = "measure"))]
 mod measure;
+#[cfg(test)]
+mod tests;
