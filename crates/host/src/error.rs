@@ -1,0 +1,228 @@
+//! What can go wrong on the native side, each with what to do about it.
+
+use std::path::PathBuf;
+
+use webnibble_common::profiles::OptionsError;
+use webnibble_common::result::ErrorInfo;
+use webnibble_common::wire::RemoteError;
+
+/// A failure of the host, or one that the page reported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The page's files are not there.
+    #[error("the page's files are missing: no {missing}; looked in {}", list(.looked))]
+    Assets {
+        /// What is missing: `www/index.html`, or a file of `pkg/`.
+        missing: String,
+        /// Where it was looked for.
+        looked: Vec<PathBuf>,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// No browser.
+    #[error("{browser} was not found; looked for {}", looked.join(", "))]
+    BrowserNotFound {
+        /// Which.
+        browser: String,
+        /// Names and paths that were tried.
+        looked: Vec<String>,
+        /// The command that installs it.
+        hint: String,
+    },
+    /// No driver for the browser.
+    #[error("the driver of {browser} was not found; looked for {}", looked.join(", "))]
+    DriverNotFound {
+        /// Which browser.
+        browser: String,
+        /// Names and paths that were tried.
+        looked: Vec<String>,
+        /// The command that installs it.
+        hint: String,
+    },
+    /// The driver is for another version of the browser.
+    #[error("{driver} is version {driver_version}, but {binary} is version {browser_version}")]
+    VersionMismatch {
+        /// Path of the browser.
+        binary: PathBuf,
+        /// Its version.
+        browser_version: String,
+        /// Path of the driver.
+        driver: PathBuf,
+        /// Its version.
+        driver_version: String,
+    },
+    /// The browser is older than what webnibble needs.
+    #[error("{binary} is version {found}; WebGPU needs {needed} or later")]
+    BrowserTooOld {
+        /// Path of the browser.
+        binary: PathBuf,
+        /// Its version.
+        found: String,
+        /// First version that will do.
+        needed: u32,
+    },
+    /// The driver or the browser did not start.
+    #[error("{browser} did not start: {reason}")]
+    BrowserStart {
+        /// Which browser.
+        browser: String,
+        /// What was seen.
+        reason: String,
+        /// Last lines of driver and browser.
+        log: Vec<String>,
+    },
+    /// The page did not connect in time.
+    #[error("the page did not {what} within {} s{}", .waited_ms / 1000, tail(.console))]
+    PageSilent {
+        /// What it should have done.
+        what: &'static str,
+        /// How long that was waited for.
+        waited_ms: u64,
+        /// Last lines of the browser's console.
+        console: Vec<String>,
+    },
+    /// The page or its backend failed.
+    #[error("{error}{}", tail(.console))]
+    Remote {
+        /// What the page said, or what the session saw.
+        error: RemoteError,
+        /// Last lines of the browser's console, where they help.
+        console: Vec<String>,
+    },
+    /// A platform that was asked for does not run here.
+    #[error("{platform} is not available: {reason}")]
+    PlatformUnavailable {
+        /// Which.
+        platform: String,
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// Options that contradict themselves.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// Something that the words allow, but that is not built yet.
+    #[error("{what} is not there yet")]
+    NotYet {
+        /// What was asked for.
+        what: String,
+        /// What can be had instead.
+        instead: String,
+    },
+    /// A file or the system.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl HostError {
+    /// An I/O failure while doing `what`.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    /// The kind of failure, for programs.
+    pub fn code(&self) -> String {
+        match self {
+            Self::Assets { .. } => "assets_missing".into(),
+            Self::Bind { .. } => "cannot_listen".into(),
+            Self::BrowserNotFound { .. } => "browser_not_found".into(),
+            Self::DriverNotFound { .. } => "driver_not_found".into(),
+            Self::VersionMismatch { .. } => "version_mismatch".into(),
+            Self::BrowserTooOld { .. } => "browser_too_old".into(),
+            Self::BrowserStart { .. } => "browser_start".into(),
+            Self::PageSilent { .. } => "page_silent".into(),
+            Self::Remote { error, .. } => error.code.name(),
+            Self::PlatformUnavailable { .. } => "platform_unavailable".into(),
+            Self::Options(_) => "bad_options".into(),
+            Self::NotYet { .. } => "not_yet".into(),
+            Self::Io { .. } => "io".into(),
+        }
+    }
+
+    /// What to do about it; empty where nothing can be said.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Assets { .. } => {
+                "run `make wasm`, or set WEBNIBBLE_ASSETS to the folder that holds www/ and pkg/".into()
+            }
+            Self::Bind { .. } => "choose another address; port 0 takes a free port".into(),
+            Self::BrowserNotFound { hint, .. } | Self::DriverNotFound { hint, .. } => hint.clone(),
+            Self::VersionMismatch { .. } => "install browser and driver of one version (Debian: `apt-get install \
+                chromium chromium-driver`), or name a driver with --driver to try it all the same"
+                .into(),
+            Self::BrowserTooOld { .. } => "install a newer browser, or name one with --browser-binary".into(),
+            Self::BrowserStart { log, .. } if log.is_empty() => "run again with --verbose to see its output".into(),
+            Self::BrowserStart { log, .. } => format!("last lines of its output:\n  {}", log.join("\n  ")),
+            Self::PageSilent { .. } => {
+                "the page may be broken (`make wasm`) or the machine busy; --verbose shows the browser's output".into()
+            }
+            Self::Remote { error, .. } => error.hint.clone(),
+            Self::PlatformUnavailable { hint, .. } => hint.clone(),
+            Self::NotYet { instead, .. } => instead.clone(),
+            Self::Options(_) | Self::Io { .. } => String::new(),
+        }
+    }
+
+    /// The failure as it stands in a record.
+    pub fn info(&self) -> ErrorInfo {
+        ErrorInfo { code: self.code(), message: self.to_string(), hint: self.hint() }
+    }
+}
+
+impl From<RemoteError> for HostError {
+    fn from(error: RemoteError) -> Self {
+        Self::Remote { error, console: Vec::new() }
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn tail(lines: &[String]) -> String {
+    match lines {
+        [] => String::new(),
+        lines => format!("; the browser's console ends with:\n  {}", lines.join("\n  ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use webnibble_common::wire::ErrorCode;
+
+    #[test]
+    fn errors_say_what_was_found_and_what_to_do() {
+        let error = HostError::Assets { missing: "www/index.html".into(), looked: vec!["a".into(), "b".into()] };
+        assert_eq!(error.to_string(), "the page's files are missing: no www/index.html; looked in a, b");
+        assert!(error.hint().contains("make wasm"));
+        let console = vec!["Uncaught".to_owned()];
+        let silent = HostError::PageSilent { what: "connect", waited_ms: 30_000, console };
+        assert_eq!(
+            silent.to_string(),
+            "the page did not connect within 30 s; the browser's console ends with:\n  Uncaught"
+        );
+    }
+
+    #[test]
+    fn what_the_page_says_comes_through() {
+        let remote = RemoteError::new(ErrorCode::DeviceLost, "the device was lost", "use fewer bits");
+        let info = HostError::from(remote).info();
+        assert_eq!((info.code.as_str(), info.hint.as_str()), ("device_lost", "use fewer bits"));
+        assert_eq!(info.message, "the device was lost");
+    }
+}

@@ -1,0 +1,115 @@
+//! For tests: a page without a browser, on the other end of a real socket.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use webnibble_common::capabilities::Capabilities;
+use webnibble_common::wire::{AgentMessage, Envelope, HostMessage};
+
+use crate::assets::Assets;
+use crate::server::{DEFAULT_ADDRESS, Server};
+
+/// Longer than anything takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server with a page of two files.
+pub(crate) async fn server() -> Server {
+    let root = tempfile::tempdir().unwrap();
+    page_files(root.path());
+    let assets = Assets::under(root.path()).unwrap();
+    // The files are read when they are asked for: let the system clean them up.
+    let _ = root.keep();
+    Server::start(DEFAULT_ADDRESS, assets, None).await.unwrap()
+}
+
+pub(crate) fn page_files(root: &Path) {
+    for (path, content) in [("www/index.html", "<title>page</title>"), ("pkg/agent_bg.wasm", "\0asm")] {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+}
+
+/// The agent's end of a socket.
+pub(crate) struct FakeAgent {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// From `welcome`.
+    pub(crate) resume_key: String,
+}
+
+impl FakeAgent {
+    /// Opens a socket from the page's origin, or from another one.
+    pub(crate) async fn dial(server: &Server, origin: Option<&str>) -> Result<Self, Error> {
+        let address = server.address();
+        let mut request = format!("ws://{address}/agent").into_client_request()?;
+        let origin = origin.map_or(format!("http://{address}"), str::to_owned);
+        request.headers_mut().insert("origin", origin.parse().unwrap());
+        // Larger frames than the server takes, to see them refused.
+        let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+        let (socket, _) = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await?;
+        Ok(Self { socket, resume_key: String::new() })
+    }
+
+    /// Opens a socket and shakes hands with a token or a key.
+    pub(crate) async fn connect(server: &Server, token: &str, resume_key: Option<&str>) -> Self {
+        let mut agent = Self::dial(server, None).await.unwrap();
+        match agent.hello(token, resume_key).await {
+            HostMessage::Welcome { resume_key, .. } => agent.resume_key = resume_key,
+            other => panic!("expected welcome, found {other:?}"),
+        }
+        agent
+    }
+
+    /// Connects and tells what it can do: nothing.
+    pub(crate) async fn ready(server: &Server, token: &str) -> Self {
+        let mut agent = Self::connect(server, token, None).await;
+        agent.tell(0, AgentMessage::Capabilities { capabilities: Box::new(Capabilities::default()) }).await;
+        agent
+    }
+
+    /// Says hello and returns the answer.
+    pub(crate) async fn hello(&mut self, token: &str, resume_key: Option<&str>) -> HostMessage {
+        let (token, resume_key) = (token.to_owned(), resume_key.map(str::to_owned));
+        self.tell(1, AgentMessage::Hello { token, resume_key, agent_version: "fake".into() }).await;
+        self.hear().await.body
+    }
+
+    pub(crate) async fn tell(&mut self, id: u64, body: AgentMessage) {
+        self.send(Message::Text(Envelope::new(id, body).to_text().unwrap().into())).await;
+    }
+
+    /// Sends anything at all. A socket that the host closed is no failure of the test.
+    pub(crate) async fn send(&mut self, message: Message) {
+        let _ = self.socket.send(message).await;
+    }
+
+    /// The next text message, heartbeats left out.
+    pub(crate) async fn hear(&mut self) -> Envelope<HostMessage> {
+        loop {
+            match self.next().await {
+                Some(Message::Text(text)) => {
+                    let envelope = Envelope::<HostMessage>::from_text(&text).unwrap();
+                    if envelope.id != 0 || !matches!(envelope.body, HostMessage::Ping { .. }) {
+                        return envelope;
+                    }
+                }
+                other => panic!("expected a text frame, found {other:?}"),
+            }
+        }
+    }
+
+    /// The next message; `None` at the socket's end.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        let next = tokio::time::timeout(PATIENCE, self.socket.next());
+        match next.await.expect("the host says something") {
+            Some(Ok(Message::Close(_)) | Err(_)) | None => None,
+            Some(Ok(message)) => Some(message),
+        }
+    }
+}

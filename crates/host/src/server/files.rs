@@ -1,0 +1,184 @@
+//! The page's files and the packages, over HTTP.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use super::{Shared, lock};
+
+/// Bytes of one piece of a package: large enough that the system calls do not count, small enough to start at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Pieces read ahead of the socket.
+const CHUNKS_AHEAD: usize = 4;
+
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const EMBEDDER_POLICY: HeaderName = HeaderName::from_static("cross-origin-embedder-policy");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// What the page may do: run its own scripts and WebAssembly, and talk to this server under any of its names.
+pub(super) fn content_security_policy(hosts: &[String]) -> String {
+    let sockets: Vec<_> = hosts.iter().map(|host| format!("ws://{host}")).collect();
+    format!(
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
+         img-src 'self' data:; connect-src 'self' {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        sockets.join(" ")
+    )
+}
+
+/// Headers of every response. Isolation gives the page shared memory and exact timers.
+pub(super) async fn add_headers(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(EMBEDDER_POLICY, HeaderValue::from_static("require-corp"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let policy = HeaderValue::from_str(&shared.content_security_policy).expect("host names are plain text");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    // Files change under the same name while developing, and packages have a cache of their own in the page.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A file of the page.
+pub(super) async fn asset(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+    let Some(asset) = shared.assets.get(uri.path()) else {
+        return (StatusCode::NOT_FOUND, "there is no such file\n").into_response();
+    };
+    match tokio::fs::read(&asset.path).await {
+        Ok(bytes) => ([(header::CONTENT_TYPE, asset.media_type)], bytes).into_response(),
+        Err(error) => unreadable(&asset.path, &error),
+    }
+}
+
+/// A published package, whole or by range.
+pub(super) async fn package(
+    State(shared): State<Arc<Shared>>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let digest = file.strip_suffix(".safetensors");
+    let path = digest.and_then(|digest| lock(&shared.packages).get(digest).cloned());
+    let (Some(path), Some(digest)) = (path, digest) else {
+        return (StatusCode::NOT_FOUND, "there is no such package\n").into_response();
+    };
+    let opened = {
+        let path = path.clone();
+        tokio::task::spawn_blocking(move || File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)))).await
+    };
+    let (total, file) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return unreadable(&path, &error),
+        Err(error) => return unreadable(&path, &std::io::Error::other(error)),
+    };
+    let tag = format!("\"{digest}\"");
+    let range = match requested_range(&headers, &tag) {
+        None => Ok(None),
+        Some(text) => byte_range(text, total).map(Some),
+    };
+    let Ok(range) = range else {
+        let whole = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
+        return (StatusCode::RANGE_NOT_SATISFIABLE, whole).into_response();
+    };
+    let (begin, end) = range.unwrap_or((0, total));
+    let mut response = Response::new(stream(path, file, begin, end - begin));
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(end - begin));
+    fields.insert(header::ETAG, HeaderValue::from_str(&tag).expect("digests are hexadecimal"));
+    if range.is_some() {
+        let value = format!("bytes {begin}-{}/{total}", end - 1);
+        fields.insert(header::CONTENT_RANGE, HeaderValue::from_str(&value).expect("numbers are plain text"));
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    response
+}
+
+fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Response {
+    // The client needs no path of this machine; the log does.
+    tracing::error!("cannot read {}: {error}", path.display());
+    (StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n").into_response()
+}
+
+/// The range that is asked for, unless it is of another version of the file.
+fn requested_range<'a>(headers: &'a HeaderMap, tag: &str) -> Option<&'a str> {
+    let of_this_version = headers.get(header::IF_RANGE).is_none_or(|value| value.as_bytes() == tag.as_bytes());
+    headers.get(header::RANGE).filter(|_| of_this_version)?.to_str().ok()
+}
+
+/// The first byte and the one past the last, of `bytes=A-B`, `bytes=A-` or `bytes=-N` (RFC 9110, 14.1.2).
+/// Fails for what lies outside the file, and for several ranges at once, which no page of ours asks for.
+fn byte_range(text: &str, total: u64) -> Result<(u64, u64), ()> {
+    let (first, last) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')).ok_or(())?;
+    let number = |text: &str| text.trim().parse::<u64>().map_err(|_| ());
+    let (begin, end) = match (first.trim(), last.trim()) {
+        ("", suffix) => (total.saturating_sub(number(suffix)?), total),
+        (first, "") => (number(first)?, total),
+        (first, last) => (number(first)?, number(last)?.saturating_add(1).min(total)),
+    };
+    if begin < end { Ok((begin, end)) } else { Err(()) }
+}
+
+/// The body of a package: a thread reads ahead of the socket, and stops when the client goes away.
+fn stream(path: PathBuf, mut file: File, begin: u64, length: u64) -> Body {
+    let (sender, mut receiver) = tokio::sync::mpsc::channel::<std::io::Result<Bytes>>(CHUNKS_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = file.seek(SeekFrom::Start(begin)) {
+            let _ = sender.blocking_send(Err(error));
+            return;
+        }
+        let mut left = length;
+        while left > 0 {
+            let mut chunk = vec![0; (CHUNK_BYTES as u64).min(left) as usize];
+            let read = file.read_exact(&mut chunk).map(|()| Bytes::from(chunk));
+            if let Err(error) = &read {
+                tracing::error!("cannot read {}: {error}", path.display());
+            }
+            let (failed, count) = (read.is_err(), read.as_ref().map_or(0, Bytes::len));
+            if sender.blocking_send(read).is_err() || failed {
+                return;
+            }
+            left -= count as u64;
+        }
+    });
+    Body::from_stream(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        for (text, expected) in [
+            ("bytes=0-3", Ok((0, 4))),
+            ("bytes=4-", Ok((4, 10))),
+            ("bytes=-3", Ok((7, 10))),
+            ("bytes=-30", Ok((0, 10))),
+            ("bytes=8-99", Ok((8, 10))),
+            ("bytes=0-18446744073709551615", Ok((0, 10))),
+            ("bytes=10-", Err(())),
+            ("bytes=-0", Err(())),
+            ("bytes=5-4", Err(())),
+            ("bytes=", Err(())),
+            ("bytes=a-b", Err(())),
+            ("bytes=0-1,3-4", Err(())),
+            ("lines=0-1", Err(())),
+        ] {
+            assert_eq!(byte_range(text, 10), expected, "{text}");
+        }
+        assert_eq!(byte_range("bytes=0-", 0), Err(()));
+    }
+}

@@ -1,0 +1,145 @@
+//! The HTTP server: the page, the packages, and the socket to the page's agent.
+//!
+//! Bound to loopback unless told otherwise. A page gets in with a one-time token that stands in its URL
+//! ([`Server::invite`]); after that it has a resume key. Nothing is served that was not listed: the page's files are read
+//! from a fixed list, packages from those that were published.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::routing::get;
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinHandle;
+
+use crate::assets::Assets;
+use crate::error::HostError;
+use crate::session::Event;
+
+mod files;
+mod registry;
+mod socket;
+
+pub(crate) use registry::Invitation;
+pub(crate) use socket::Connection;
+
+/// Where a server listens unless told otherwise: on loopback, at a free port.
+pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A running server. Stops when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+/// What the handlers see.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    assets: Assets,
+    packages: Mutex<BTreeMap<String, PathBuf>>,
+    registry: Mutex<registry::Registry>,
+    /// Origins of pages that may open a socket.
+    origins: Vec<String>,
+    content_security_policy: String,
+}
+
+impl Server {
+    /// Listens on `address` and serves `assets`. A page on another machine that reaches this one by the name `advertise`
+    /// may connect too.
+    ///
+    /// # Errors
+    /// [`HostError::Bind`] when the address cannot be listened on.
+    pub async fn start(address: SocketAddr, assets: Assets, advertise: Option<&str>) -> Result<Self, HostError> {
+        let bind_error = |source| HostError::Bind { address: address.to_string(), source };
+        let listener = TcpListener::bind(address).await.map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+        let hosts = host_names(address, advertise);
+        let shared = Arc::new(Shared {
+            assets,
+            packages: Mutex::default(),
+            registry: Mutex::default(),
+            origins: hosts.iter().map(|host| format!("http://{host}")).collect(),
+            content_security_policy: files::content_security_policy(&hosts),
+        });
+        let router = router(Arc::clone(&shared));
+        let task = tokio::spawn(async move {
+            // Serving ends with the task; an error of a single connection does not come here.
+            let listener = listener.tap_io(|stream| {
+                // Small messages must not wait for larger ones.
+                let _ = stream.set_nodelay(true);
+            });
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!("the server stopped: {error}");
+            }
+        });
+        tracing::debug!("serving on http://{address}");
+        Ok(Self { address, shared, task })
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Offers the package at `path` under its `digest`, and returns its URL relative to the page.
+    pub fn publish(&self, digest: &str, path: impl Into<PathBuf>) -> String {
+        lock(&self.shared.packages).insert(digest.to_owned(), path.into());
+        format!("/packages/{digest}.safetensors")
+    }
+
+    /// The URL of a page that may connect with `token`, for a browser on this machine.
+    pub(crate) fn page_url(&self, token: &str) -> String {
+        let host = if self.address.ip().is_unspecified() {
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.address.port())
+        } else {
+            self.address
+        };
+        format!("http://{host}/?token={token}")
+    }
+
+    /// Lets one page in, whose events go to `events`. It stays welcome until the invitation is dropped.
+    pub(crate) fn invite(&self, events: UnboundedSender<Event>) -> Invitation {
+        registry::invite(&self.shared, events)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Names by which a page may know this server, with the port.
+fn host_names(address: SocketAddr, advertise: Option<&str>) -> Vec<String> {
+    let port = address.port();
+    let mut hosts = vec![format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("[::1]:{port}")];
+    let own = address.to_string();
+    if !address.ip().is_unspecified() && !hosts.contains(&own) {
+        hosts.push(own);
+    }
+    hosts.extend(advertise.map(|name| format!("{name}:{port}")));
+    hosts
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/agent", get(socket::upgrade))
+        .route("/packages/{file}", get(files::package))
+        .fallback(get(files::asset))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), files::add_headers))
+        .with_state(shared)
+}
+
+/// The lock's content, also after a panic elsewhere: every change under these locks is a single insertion or removal.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! The server over real sockets: what it serves, to whom, and how fast.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use webnibble_common::wire::{AgentMessage, ErrorCode, HostMessage, MAX_BINARY_BYTES};
+
+use super::*;
+use crate::fake_agent::{self, FakeAgent, PATIENCE};
+use crate::session::{Session, SessionConfig};
+
+/// A plain HTTP exchange: the head, and the body's bytes.
+async fn get(server: &Server, path: &str, headers: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", server.address());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await.unwrap();
+    let end = response.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let body = response.split_off(end + 4);
+    (String::from_utf8(response).unwrap().to_lowercase(), body)
+}
+
+fn published(server: &Server, content: &[u8]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(content).unwrap();
+    assert_eq!(server.publish("abc", file.path()), "/packages/abc.safetensors");
+    file
+}
+
+#[tokio::test]
+async fn the_page_is_served_isolated_and_nothing_else_is() {
+    let server = fake_agent::server().await;
+    let (head, body) = get(&server, "/?token=x", "").await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    assert_eq!(body, b"<title>page</title>");
+    for header in [
+        "cross-origin-opener-policy: same-origin",
+        "cross-origin-embedder-policy: require-corp",
+        "x-content-type-options: nosniff",
+        "content-type: text/html",
+        "content-security-policy: default-src 'none'; script-src 'self' 'wasm-unsafe-eval'",
+    ] {
+        assert!(head.contains(header), "no {header} in {head}");
+    }
+    let (head, _) = get(&server, "/pkg/agent_bg.wasm", "").await;
+    assert!(head.contains("content-type: application/wasm"), "{head}");
+    for path in ["/Cargo.toml", "/../Cargo.toml", "/pkg/../../etc/passwd", "/packages/abc.safetensors", "/packages/x"] {
+        let (head, _) = get(&server, path, "").await;
+        assert!(head.starts_with("http/1.1 404"), "{path}: {head}");
+        assert!(head.contains("cross-origin-embedder-policy"), "{path}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn packages_come_whole_and_by_range() {
+    let server = fake_agent::server().await;
+    let content: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+    let _file = published(&server, &content);
+    let url = "/packages/abc.safetensors";
+    let (head, body) = get(&server, url, "").await;
+    assert!(head.starts_with("http/1.1 200") && head.contains("content-length: 3000000"), "{head}");
+    assert!(head.contains("accept-ranges: bytes") && head.contains("etag: \"abc\""), "{head}");
+    assert_eq!(body, content);
+    let (head, body) = get(&server, url, "Range: bytes=1048570-2097160\r\n").await;
+    assert!(head.starts_with("http/1.1 206"), "{head}");
+    assert!(head.contains("content-range: bytes 1048570-2097160/3000000"), "{head}");
+    assert_eq!(body, content[1_048_570..=2_097_160]);
+    let (head, _) = get(&server, url, "Range: bytes=3000000-\r\n").await;
+    assert!(head.starts_with("http/1.1 416") && head.contains("content-range: bytes */3000000"), "{head}");
+    // A range of another version of the file would be garbage: the whole file instead.
+    let (head, _) = get(&server, url, "Range: bytes=5-\r\nIf-Range: \"other\"\r\n").await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+}
+
+#[tokio::test]
+async fn a_package_that_vanished_is_an_error_without_its_path() {
+    let server = fake_agent::server().await;
+    drop(published(&server, b"x"));
+    let (head, body) = get(&server, "/packages/abc.safetensors", "").await;
+    assert!(head.starts_with("http/1.1 500"), "{head}");
+    assert_eq!(body, b"the file cannot be read\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_stream_fast() {
+    let server = fake_agent::server().await;
+    let content = vec![7u8; 256 << 20];
+    let _file = published(&server, &content);
+    let began = Instant::now();
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(b"GET /packages/abc.safetensors HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let (mut buffer, mut total) = (vec![0; 1 << 20], 0);
+    loop {
+        match stream.read(&mut buffer).await.unwrap() {
+            0 => break,
+            count => total += count,
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!("a package of 256 MiB over loopback: {:.0} MB/s", total as f64 / seconds / 1e6);
+    assert!(total > content.len());
+}
+
+#[tokio::test]
+async fn sockets_of_other_origins_are_refused() {
+    let server = fake_agent::server().await;
+    let port = server.address().port();
+    for origin in ["http://evil.example", "null", "", &format!("https://127.0.0.1:{port}"), "http://127.0.0.1:1"] {
+        match FakeAgent::dial(&server, Some(origin)).await {
+            Err(Error::Http(response)) => assert_eq!(response.status(), 403, "{origin}"),
+            Err(other) => panic!("{origin}: expected a refusal, found {other:?}"),
+            Ok(_) => panic!("{origin} was let in"),
+        }
+    }
+    assert!(FakeAgent::dial(&server, Some(&format!("http://localhost:{port}"))).await.is_ok());
+}
+
+#[tokio::test]
+async fn tokens_are_checked_and_used_up() {
+    let server = fake_agent::server().await;
+    let session = Session::open(&server, SessionConfig::default());
+    let refused = async |token: &str, key: Option<&str>| {
+        let mut agent = FakeAgent::dial(&server, None).await.unwrap();
+        let HostMessage::Refused { error } = agent.hello(token, key).await else { panic!("{token} was let in") };
+        assert!(agent.next().await.is_none(), "the socket is closed");
+        error.code
+    };
+    assert_eq!(refused("wrong", None).await, ErrorCode::Unauthorized);
+    assert_eq!(refused("", Some("wrong")).await, ErrorCode::Unauthorized);
+    let agent = FakeAgent::connect(&server, session.token(), None).await;
+    assert_eq!(refused(session.token(), None).await, ErrorCode::Unauthorized, "a second page with the same token");
+    let key = agent.resume_key.clone();
+    drop(agent);
+    drop(session);
+    assert_eq!(refused("", Some(&key)).await, ErrorCode::Unauthorized, "the session is gone");
+}
+
+#[tokio::test]
+async fn another_version_is_told_so() {
+    let server = fake_agent::server().await;
+    let mut agent = FakeAgent::dial(&server, None).await.unwrap();
+    agent.send(Message::Text(r#"{"v":99,"id":4,"type":"hello","token":""}"#.into())).await;
+    let HostMessage::Refused { error } = agent.hear().await.body else { panic!("expected a refusal") };
+    assert_eq!(error.code, ErrorCode::Version);
+    assert!(error.hint.contains("make wasm"), "{}", error.hint);
+}
+
+#[tokio::test]
+async fn a_socket_that_does_not_begin_with_hello_is_closed() {
+    let server = fake_agent::server().await;
+    for message in [Message::Binary(vec![1, 2, 3].into()), Message::Text("hello".into())] {
+        let mut agent = FakeAgent::dial(&server, None).await.unwrap();
+        agent.send(message).await;
+        let HostMessage::Refused { error } = agent.hear().await.body else { panic!("expected a refusal") };
+        assert_eq!(error.code, ErrorCode::Protocol);
+        assert!(agent.next().await.is_none());
+    }
+    let mut agent = FakeAgent::dial(&server, None).await.unwrap();
+    agent.tell(3, AgentMessage::Done).await;
+    assert!(matches!(agent.hear().await.body, HostMessage::Refused { .. }));
+}
+
+#[tokio::test]
+async fn frames_over_the_limit_close_the_socket() {
+    let server = fake_agent::server().await;
+    let config = SessionConfig { grace: std::time::Duration::from_millis(50), ..SessionConfig::default() };
+    let session = Session::open(&server, config);
+    let mut agent = FakeAgent::ready(&server, session.token()).await;
+    agent.send(Message::Binary(vec![0; MAX_BINARY_BYTES + 1].into())).await;
+    let error = tokio::time::timeout(PATIENCE, session.ended()).await.unwrap();
+    assert_eq!(error.code, ErrorCode::Disconnected);
+    assert!(error.message.contains("Message too long"), "{error}");
+}
