@@ -1,13 +1,17 @@
 //! The native side of webnibble: it serves the page, drives browsers, and asks the agent in the page for inferences.
 //!
 //! The path of a request: [`server`] lets a page in and passes on frames, [`session`] turns requests into messages and
-//! messages into answers.
+//! messages into answers, [`browser`] starts and ends browsers, and a [`Host`] is all three in one.
 
 pub mod assets;
+pub mod browser;
+pub mod doctor;
 pub mod error;
 #[cfg(test)]
 mod fake_agent;
+mod host;
 pub mod server;
 pub mod session;
 
 pub use error::HostError;
+pub use host::{Host, HostBuilder};

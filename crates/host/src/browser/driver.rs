@@ -1,0 +1,216 @@
+//! A driver's process: started on a free port, in a process group of its own, and killed with all it started.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use super::process;
+use crate::error::HostError;
+
+/// How long a driver may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the last words of a driver may take.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
+
+/// Lines kept of what driver and browser print.
+const KEPT_LINES: usize = 40;
+
+/// Keeps watch in case this process is killed without a chance to clean up: its end of the pipe closes then, and a shell
+/// in the driver's group ends the group and removes the profile (`$0`). Otherwise it is killed with the group.
+#[cfg(unix)]
+const WATCH: &str = r#"exec 3<&0
+(trap "" TERM; read _ <&3; kill -TERM 0; sleep 1; rm -rf "$0"; kill -KILL 0) &
+exec "$@" </dev/null 3<&-"#;
+
+/// A driver that listens on loopback, with the profile of its browser. Dropping it kills both and removes the profile.
+#[derive(Debug)]
+pub(super) struct Driver {
+    child: Child,
+    /// Held open: its end tells the watch that this process is gone.
+    _lifeline: ChildStdin,
+    group: u32,
+    port: u16,
+    log: Log,
+    // After the process: it must be gone before its files are.
+    profile: TempDir,
+}
+
+/// The last lines that driver and browser printed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Log(Arc<Mutex<VecDeque<String>>>);
+
+impl Log {
+    /// Adds a line; the oldest goes where there are too many.
+    pub(super) fn push(&self, line: String) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == KEPT_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+
+    /// The lines, oldest first.
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+impl Driver {
+    /// Starts `program` with a fresh profile.
+    pub(super) async fn start(
+        program: &Path,
+        args: &[&str],
+        environment: impl FnOnce(&Path) -> Vec<(&'static str, OsString)>,
+    ) -> Result<Self, HostError> {
+        let profile = tempfile::Builder::new().prefix("webnibble-profile-").tempdir();
+        let profile = profile.map_err(HostError::io("cannot make a folder for the browser's profile"))?;
+        let mut command = command(program, profile.path());
+        command.arg("--port=0").args(args).envs(environment(profile.path()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let failed = |reason: String, log: &Log| HostError::BrowserStart {
+            browser: program.display().to_string(),
+            reason,
+            log: log.lines(),
+        };
+        let log = Log::default();
+        let mut child = command.spawn().map_err(|error| failed(error.to_string(), &log))?;
+        let group = child.id().expect("a child that was not waited for has an id");
+        let lifeline = child.stdin.take().expect("piped");
+        let (ports, mut port_found) = unbounded_channel();
+        let readers = [
+            read_lines(child.stdout.take().expect("piped"), log.clone(), Some(ports)),
+            read_lines(child.stderr.take().expect("piped"), log.clone(), None),
+        ];
+        let mut driver = Self { child, _lifeline: lifeline, group, port: 0, log, profile };
+        let reason = tokio::select! {
+            Some(port) = port_found.recv() => {
+                tracing::debug!("{} listens on port {port}", program.display());
+                driver.port = port;
+                return Ok(driver);
+            }
+            status = driver.child.wait() => match status {
+                Ok(status) => format!("the driver ended at once: {status}"),
+                Err(error) => format!("the driver cannot be waited for: {error}"),
+            },
+            () = tokio::time::sleep(START_LIMIT) => {
+                format!("the driver did not listen within {} s", START_LIMIT.as_secs())
+            }
+        };
+        let log = driver.log.clone();
+        drop(driver);
+        // With the processes gone, the pipes end, and the last words are there.
+        let _ = tokio::time::timeout(LAST_WORDS_LIMIT, futures_util::future::join_all(readers)).await;
+        Err(failed(reason, &log))
+    }
+
+    /// Where it listens.
+    pub(super) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The folder of the browser's profile.
+    pub(super) fn profile(&self) -> &Path {
+        self.profile.path()
+    }
+
+    /// What driver and browser printed last.
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Process id of the driver, which is that of its group too.
+    pub(super) fn id(&self) -> u32 {
+        self.group
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        process::kill_browser(self.group, self.profile.path());
+        // Takes the exit status, so that no zombie stays while this process lives.
+        let _ = self.child.try_wait();
+    }
+}
+
+#[cfg(unix)]
+fn command(program: &Path, profile: &Path) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(WATCH).arg(profile).arg(program).process_group(0);
+    command
+}
+
+#[cfg(not(unix))]
+fn command(program: &Path, _profile: &Path) -> Command {
+    Command::new(program)
+}
+
+/// Reads lines until the stream ends; the port in the first that tells one goes to `ports`.
+fn read_lines(
+    stream: impl AsyncRead + Unpin + Send + 'static,
+    log: Log,
+    mut ports: Option<UnboundedSender<u16>>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        // Browsers may print anything: bytes, not text.
+        while matches!(reader.read_until(b'\n', &mut line).await, Ok(1..)) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            line.clear();
+            tracing::debug!(target: "browser", "{text}");
+            if let Some(port) = port_in(&text)
+                && let Some(ports) = ports.take()
+            {
+                let _ = ports.send(port);
+            }
+            log.push(text);
+        }
+    })
+}
+
+/// The port in `ChromeDriver was started successfully on port 44533.`
+fn port_in(line: &str) -> Option<u16> {
+    let digits = line.split_once("started successfully on port ")?.1;
+    digits.trim_end_matches('.').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_read_from_the_line_that_tells_it() {
+        assert_eq!(port_in("ChromeDriver was started successfully on port 44533."), Some(44533));
+        assert_eq!(port_in("Starting ChromeDriver 156.0 on port 0"), None);
+    }
+
+    #[test]
+    fn the_log_keeps_the_last_lines() {
+        let log = Log::default();
+        (0..KEPT_LINES + 2).for_each(|i| log.push(i.to_string()));
+        assert_eq!((log.lines().len(), log.lines()[0].as_str()), (KEPT_LINES, "2"));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_driver_that_ends_at_once_is_an_error_with_its_words() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("driver");
+        std::fs::write(&program, "#!/bin/sh\necho cannot work >&2; exit 1\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Driver::start(&program, &[], |_| vec![]).await.unwrap_err();
+        assert!(error.to_string().contains("ended at once"), "{error}");
+        assert!(error.hint().contains("cannot work"), "{}", error.hint());
+    }
+}

@@ -1,0 +1,173 @@
+//! Processes of the system, as far as starting and ending browsers needs them.
+//!
+//! Linux tells through `/proc` which processes belong to a browser; elsewhere only groups and single processes are known.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long killed processes may take to vanish before their files are removed all the same.
+const VANISH_LIMIT: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether they have.
+const VANISH_POLL: Duration = Duration::from_millis(10);
+
+/// Whether this process has all rights.
+pub(super) fn is_root() -> bool {
+    #[cfg(unix)]
+    return rustix::process::geteuid().is_root();
+    #[cfg(not(unix))]
+    return false;
+}
+
+/// Kills a process group, and every other process whose command line names `profile`; waits until none of them is left.
+/// Blocks for that long: it runs where nothing can be awaited, when a browser is dropped.
+pub(super) fn kill_browser(group: u32, profile: &Path) {
+    let deadline = Instant::now() + VANISH_LIMIT;
+    loop {
+        kill_group(group);
+        let left: Vec<u32> = all().into_iter().filter(|process| process.is_of(group, profile)).map(|p| p.id).collect();
+        left.iter().for_each(|id| kill(*id));
+        if left.is_empty() {
+            return;
+        }
+        if Instant::now() > deadline {
+            tracing::warn!("processes {left:?} of the browser did not end within {} s", VANISH_LIMIT.as_secs());
+            return;
+        }
+        std::thread::sleep(VANISH_POLL);
+    }
+}
+
+/// Whether a process is there and not a zombie. Where the system does not tell, `true`.
+pub(super) fn is_alive(id: u32) -> bool {
+    #[cfg(target_os = "linux")]
+    return Process::read(id).is_some();
+    #[cfg(all(unix, not(target_os = "linux")))]
+    return pid(id).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
+    #[cfg(not(unix))]
+    return id != 0;
+}
+
+/// Resident memory of a process and all below it, in bytes. `None` where the system does not tell.
+/// Pages that they share are counted in each.
+pub(super) fn resident_bytes(root: u32) -> Option<u64> {
+    let processes = all();
+    let mut family = vec![root];
+    let mut next = 0;
+    while let Some(&parent) = family.get(next) {
+        family.extend(processes.iter().filter(|process| process.parent == parent).map(|process| process.id));
+        next += 1;
+    }
+    family.iter().filter_map(|id| resident_bytes_of(*id)).reduce(|sum, bytes| sum + bytes)
+}
+
+/// `VmRSS` of one process, in bytes.
+fn resident_bytes_of(id: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// A process that is not a zombie.
+struct Process {
+    id: u32,
+    parent: u32,
+    group: u32,
+}
+
+impl Process {
+    /// From `/proc/ID/stat`: `id (name) state parent group …`; the name may hold spaces and brackets.
+    fn read(id: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let is_dead = matches!(fields.next()?, "Z" | "X");
+        let (parent, group) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        (!is_dead).then_some(Self { id, parent, group })
+    }
+
+    fn is_of(&self, group: u32, profile: &Path) -> bool {
+        self.group == group || self.names(profile)
+    }
+
+    /// Whether the command line names a path.
+    fn names(&self, path: &Path) -> bool {
+        let command = std::fs::read(format!("/proc/{}/cmdline", self.id)).unwrap_or_default();
+        let path = path.as_os_str().as_encoded_bytes();
+        // Never this process itself: a test may have been given the path.
+        self.id != std::process::id() && command.windows(path.len()).any(|window| window == path)
+    }
+}
+
+/// Every process that the system tells of; none where there is no `/proc`.
+fn all() -> Vec<Process> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Process::read(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+#[cfg(unix)]
+fn pid(id: u32) -> Option<rustix::process::Pid> {
+    i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw)
+}
+
+#[cfg(unix)]
+fn kill_group(group: u32) {
+    if let Some(pid) = pid(group) {
+        // Gone already is as good.
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(unix)]
+fn kill(id: u32) {
+    if let Some(pid) = pid(id) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(not(unix))]
+fn kill_group(id: u32) {
+    // The driver's process ends with its tree.
+    let _ = std::process::Command::new("taskkill").args(["/F", "/T", "/PID", &id.to_string()]).output();
+}
+
+#[cfg(not(unix))]
+fn kill(_id: u32) {}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn groups_and_those_who_name_the_profile_are_killed() {
+        let profile = tempfile::tempdir().unwrap();
+        let mut leader = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+        // As a crash handler does: in a group of its own, but naming the profile.
+        let mut stray = Command::new("sleep").arg0(profile.path()).arg("600").process_group(0).spawn().unwrap();
+        let mut other = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+        assert!(is_alive(leader.id()) && is_alive(stray.id()));
+        kill_browser(leader.id(), profile.path());
+        assert!(!is_alive(leader.id()) && !is_alive(stray.id()), "both are gone, or zombies");
+        assert!(is_alive(other.id()), "nobody else is");
+        other.kill().unwrap();
+        for child in [&mut leader, &mut stray, &mut other] {
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn memory_of_a_family_is_more_than_that_of_its_head() {
+        let mut shell = Command::new("sh").args(["-c", "sleep 600 & wait"]).process_group(0).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while resident_bytes(shell.id()) <= resident_bytes_of(shell.id()) {
+            assert!(Instant::now() < deadline, "the shell has no child");
+            std::thread::yield_now();
+        }
+        kill_group(shell.id());
+        shell.wait().unwrap();
+        assert_eq!(resident_bytes(shell.id()), None);
+    }
+}

@@ -1,0 +1,250 @@
+//! A browser that runs models: server, browser and session in one.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+use webnibble_common::capabilities::Capabilities;
+use webnibble_common::options::LaunchOptions;
+use webnibble_common::result::BrowserInfo;
+use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunInput, RunOptions};
+
+use crate::assets::Assets;
+use crate::browser::{Browser, BrowserConfig};
+use crate::error::HostError;
+use crate::server::{DEFAULT_ADDRESS, Server};
+use crate::session::{ProgressSink, RunOutcome, Session, SessionConfig};
+
+/// How long the page may take from being opened to telling what it can do. Most of it is the adapter's.
+const READY_LIMIT: Duration = Duration::from_secs(45);
+
+/// How long the session's orderly end may take.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+
+/// What to start; see [`Host::builder`].
+pub struct HostBuilder {
+    address: SocketAddr,
+    assets: Option<Assets>,
+    launch: LaunchOptions,
+    verbose: bool,
+    session: SessionConfig,
+}
+
+/// A browser with our page in it, ready to load models. Dropping it leaves no process and no file behind.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), webnibble_host::HostError> {
+/// use webnibble_host::Host;
+///
+/// let host = Host::builder().start().await?;
+/// println!("{:?}", host.capabilities().webgpu.adapter);
+/// host.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Host {
+    capabilities: Arc<Capabilities>,
+    info: BrowserInfo,
+    // In the order in which they are dropped.
+    tasks: Tasks,
+    session: Session,
+    browser: Browser,
+    server: Server,
+}
+
+/// Tasks that end with the host.
+#[derive(Debug)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl HostBuilder {
+    /// Listens on another address than loopback at a free port.
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Serves these files instead of those that [`Assets::find`] finds.
+    pub fn assets(mut self, assets: Assets) -> Self {
+        self.assets = Some(assets);
+        self
+    }
+
+    /// Which browser, and how it is started.
+    pub fn launch(mut self, launch: LaunchOptions) -> Self {
+        self.launch = launch;
+        self
+    }
+
+    /// Passes the browser's output and its console on to the log.
+    pub fn verbose(mut self, verbose: bool) -> Self {
+        self.verbose = verbose;
+        self
+    }
+
+    /// Is told how far requests are. Called from the session's task: it must not block.
+    pub fn progress(mut self, progress: ProgressSink) -> Self {
+        self.session.progress = Some(progress);
+        self
+    }
+
+    /// Starts server and browser, and waits until the page told what it can do.
+    ///
+    /// # Errors
+    /// Names what is missing, or what was seen of the browser that did not get so far. Nothing is left behind then.
+    pub async fn start(self) -> Result<Host, HostError> {
+        let began = Instant::now();
+        let assets = match self.assets {
+            Some(assets) => assets,
+            None => Assets::find()?,
+        };
+        let config = BrowserConfig { verbose: self.verbose, ..BrowserConfig::new(self.launch) };
+        let server = Server::start(self.address, assets, None).await?;
+        let session = Session::open(&server, self.session);
+        let browser = Browser::start(&config).await?;
+        let mut tasks = Tasks(vec![browser.watch(session.browser_gone())]);
+        if self.verbose {
+            tasks.0.push(browser.follow_console());
+        }
+        browser.open(session.page_url()).await?;
+        let capabilities = ready(&session, &browser).await?;
+        let info = BrowserInfo {
+            name: browser.name.clone(),
+            version: browser.version.clone(),
+            headless: config.headless,
+            user_agent: capabilities.user_agent.clone(),
+            start_ms: began.elapsed().as_secs_f64() * 1e3,
+        };
+        tracing::debug!("{} {} is ready after {:.0} ms", info.name, info.version, info.start_ms);
+        Ok(Host { capabilities, info, tasks, session, browser, server })
+    }
+}
+
+/// What the page can do, once it told.
+async fn ready(session: &Session, browser: &Browser) -> Result<Arc<Capabilities>, HostError> {
+    match session.capabilities(READY_LIMIT).await {
+        Some(Ok(capabilities)) => Ok(capabilities),
+        Some(Err(error)) => Err(HostError::Remote { error, console: browser.last_words().await }),
+        None => Err(HostError::PageSilent {
+            what: if session.is_connected() { "tell what it can do" } else { "connect" },
+            waited_ms: READY_LIMIT.as_millis() as u64,
+            console: browser.last_words().await,
+        }),
+    }
+}
+
+impl Host {
+    /// What to start: Chromium without a window, serving on loopback, unless told otherwise.
+    pub fn builder() -> HostBuilder {
+        HostBuilder {
+            address: DEFAULT_ADDRESS,
+            assets: None,
+            launch: LaunchOptions::default(),
+            verbose: false,
+            session: SessionConfig::default(),
+        }
+    }
+
+    /// What the browser can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// The browser, for the record.
+    pub fn info(&self) -> &BrowserInfo {
+        &self.info
+    }
+
+    /// Resident memory of the browser's processes in bytes, where the system tells.
+    pub fn browser_rss_bytes(&self) -> Option<u64> {
+        self.browser.resident_bytes()
+    }
+
+    /// The session, for requests that are to be cancelled or sent side by side.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Publishes the package at `path`, whose header has the `digest`, and loads it under the name `model`.
+    ///
+    /// # Errors
+    /// What the page says, or that it is gone or late.
+    pub async fn load(
+        &self,
+        model: &str,
+        path: &Path,
+        digest: &str,
+        options: LoadOptions,
+        limit: Duration,
+    ) -> Result<LoadReport, HostError> {
+        let url = self.server.publish(digest, path);
+        let loaded = self.session.load(model, &url, digest, options, limit).wait().await;
+        self.explain(loaded).await
+    }
+
+    /// Runs a loaded model.
+    ///
+    /// # Errors
+    /// What the page says, or that it is gone or late.
+    pub async fn run(
+        &self,
+        model: &str,
+        input: RunInput,
+        options: RunOptions,
+        limit: Duration,
+    ) -> Result<RunOutcome, HostError> {
+        let ran = self.session.run(model, input, options, limit).wait().await;
+        self.explain(ran).await
+    }
+
+    /// Frees a model.
+    ///
+    /// # Errors
+    /// What the page says, or that it is gone or late.
+    pub async fn unload(&self, model: &str, limit: Duration) -> Result<(), HostError> {
+        let unloaded = self.session.unload(model, limit).wait().await;
+        self.explain(unloaded).await
+    }
+
+    /// Time of one round trip of a small message.
+    ///
+    /// # Errors
+    /// When the page does not answer within `limit`.
+    pub async fn ping(&self, limit: Duration) -> Result<Duration, HostError> {
+        Ok(self.session.ping(limit).await?)
+    }
+
+    /// Adds the console to errors of a page that cannot say itself what happened to it.
+    pub async fn explain<T>(&self, result: Result<T, RemoteError>) -> Result<T, HostError> {
+        let error = match result {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let unexplained = matches!(
+            error.code,
+            ErrorCode::Disconnected | ErrorCode::Internal | ErrorCode::DeviceLost | ErrorCode::Protocol
+        );
+        let console = if unexplained { self.browser.last_words().await } else { Vec::new() };
+        Err(HostError::Remote { error, console })
+    }
+
+    /// Ends session and browser in the orderly way.
+    pub async fn shutdown(self) {
+        let Self { tasks, session, browser, server, .. } = self;
+        // A browser that ends now does so for a reason.
+        drop(tasks);
+        if tokio::time::timeout(SHUTDOWN_LIMIT, session.shutdown()).await.is_err() {
+            tracing::debug!("the session did not end within {} s", SHUTDOWN_LIMIT.as_secs());
+        }
+        browser.quit().await;
+        drop(server);
+    }
+}
