@@ -47,7 +47,7 @@ export class PackageReader {
     this.#take(response);
   }
 
-  /** Fills `view` with the next bytes of the file; `onProgress` gets `received` every now and then. */
+  /** Fills `view` with the next bytes of the file; `onProgress`, if given, gets `received` every now and then. */
   async fill(view, onProgress) {
     let filled = 0;
     while (filled < view.length) {
@@ -65,7 +65,7 @@ export class PackageReader {
       this.#rest = part.length < chunk.length ? chunk.subarray(part.length) : null;
       if (ended - this.#reportedAt >= PROGRESS_INTERVAL_MS) {
         this.#reportedAt = ended;
-        onProgress(this.received);
+        onProgress?.(this.received);
       }
     }
   }

@@ -17,6 +17,8 @@ pub(crate) fn internal(message: impl Into<String>) -> RemoteError {
 pub(crate) fn describe(thrown: &JsValue) -> String {
     let field = |name: &str| js_sys::Reflect::get(thrown, &name.into()).ok().and_then(|v| v.as_string());
     match (field("name"), field("message")) {
+        // The name of a plain error says nothing.
+        (Some(name), Some(message)) if name == "Error" && !message.is_empty() => message,
         (Some(name), Some(message)) if !message.is_empty() => format!("{name}: {message}"),
         (Some(name), _) => name,
         _ => thrown.as_string().unwrap_or_else(|| match thrown.dyn_ref::<js_sys::Object>() {

@@ -9,6 +9,7 @@
 
 mod backend;
 mod capabilities;
+mod embed;
 mod error;
 mod model;
 mod page;
@@ -19,5 +20,6 @@ mod tasks;
 mod weights;
 mod worker;
 
+pub use embed::{Model, capabilities};
 pub use page::{PageConfig, PageEventHandler, start_page};
 pub use worker::start_worker;

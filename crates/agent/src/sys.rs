@@ -17,12 +17,12 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub(crate) async fn open(this: &PackageReader) -> Result<JsValue, JsValue>;
 
-    /// Fills `view`; `on_progress` gets the bytes received so far.
+    /// Fills `view`; `on_progress`, if given, gets the bytes received so far.
     #[wasm_bindgen(method, catch)]
     pub(crate) async fn fill(
         this: &PackageReader,
         view: &Uint8Array,
-        on_progress: &Function,
+        on_progress: Option<&Function>,
     ) -> Result<JsValue, JsValue>;
 
     /// Makes sure that the file ended.

@@ -129,7 +129,7 @@ impl Package {
             let extra = plane.part == Part::Extra;
             let view = if extra { buffer(plane)? } else { sink.begin_plane(plane)? };
             let begun = sys::now_ms();
-            self.reader.fill(&view, on_progress).await.map_err(|thrown| self.failure(&thrown))?;
+            self.reader.fill(&view, Some(on_progress)).await.map_err(|thrown| self.failure(&thrown))?;
             digests.start(plane, &view);
             let filled = sys::now_ms();
             if extra {
@@ -230,7 +230,7 @@ fn sha256_in_wasm(view: &Uint8Array) -> Vec<u8> {
 async fn read(reader: &PackageReader, length: usize) -> Result<Vec<u8>, JsValue> {
     // Headers have a limit far below 4 GiB.
     let view = Uint8Array::new_with_length(length as u32);
-    reader.fill(&view, &js_sys::Function::new_no_args("")).await?;
+    reader.fill(&view, None).await?;
     Ok(view.to_vec())
 }
 

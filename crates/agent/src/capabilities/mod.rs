@@ -25,7 +25,7 @@ pub(crate) async fn detect(devices: &mut Devices) -> Capabilities {
         opfs: opfs().await.unwrap_or(false),
         memory: Memory {
             device_gib: NAVIGATOR.with(Navigator::device_memory),
-            js_heap_limit_bytes: js_heap_limit_bytes().map(|bytes| bytes as u64),
+            js_heap_limit_bytes: js_heap_limit_bytes(),
         },
     }
 }
@@ -113,9 +113,9 @@ async fn opfs() -> Result<bool, JsValue> {
     }
 }
 
-/// `performance.memory.jsHeapSizeLimit`, which only Chromium has.
-fn js_heap_limit_bytes() -> Option<f64> {
+/// `performance.memory.jsHeapSizeLimit`, which only Chromium has, and only in pages.
+pub(crate) fn js_heap_limit_bytes() -> Option<u64> {
     let performance = Reflect::get(&js_sys::global(), &"performance".into()).ok()?;
     let memory = Reflect::get(&performance, &"memory".into()).ok().filter(JsValue::is_object)?;
-    Reflect::get(&memory, &"jsHeapSizeLimit".into()).ok()?.as_f64()
+    Reflect::get(&memory, &"jsHeapSizeLimit".into()).ok()?.as_f64().map(|bytes| bytes as u64)
 }

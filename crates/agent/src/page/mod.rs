@@ -12,6 +12,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use webnibble_common::wire::{AgentMessage, Envelope, ErrorCode, HostMessage, RemoteError};
 
+use crate::capabilities::js_heap_limit_bytes;
 use crate::error::{describe, error};
 use crate::panic;
 use crate::sys::now_ms;
@@ -314,6 +315,11 @@ impl Page {
         match body {
             // A Worker that was started again tells once more what the host knows.
             AgentMessage::Capabilities { .. } if std::mem::replace(&mut self.sent_capabilities, true) => {}
+            AgentMessage::Capabilities { mut capabilities } => {
+                let known = &mut capabilities.memory.js_heap_limit_bytes;
+                *known = known.or_else(js_heap_limit_bytes);
+                self.send(0, &text_of(0, AgentMessage::Capabilities { capabilities }));
+            }
             // Of no use once it is late.
             AgentMessage::Progress { .. } if self.link == Link::Open => self.send_now(frame),
             AgentMessage::Progress { .. } => {}

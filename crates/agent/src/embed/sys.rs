@@ -1,0 +1,173 @@
+//! Bindings written by hand, and the TypeScript declarations of the JavaScript face.
+
+use js_sys::{Array, Error, Function, Object};
+use wasm_bindgen::prelude::*;
+use web_sys::AbortSignal;
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** What the browser can do. */
+export interface Capabilities {
+  user_agent: string;
+  hardware_concurrency: number | null;
+  webgpu: { present: boolean; adapter: Adapter | null; error: string | null; wgsl_language_features: string[] };
+  webnn: {
+    present: boolean;
+    devices: Record<string, {
+      created: boolean;
+      error: string | null;
+      claimed_devices: string[] | null;
+      operators: Record<string, string[]>;
+    }>;
+  };
+  webgl: { version: number; renderer: string | null };
+  wasm: { simd: boolean; relaxed_simd: boolean; threads: boolean };
+  cross_origin_isolated: boolean;
+  opfs: boolean;
+  memory: { device_gib: number | null; js_heap_limit_bytes: number | null };
+}
+
+/** A WebGPU adapter. `hardware` is false on a software rasterizer. */
+export interface Adapter {
+  vendor: string;
+  architecture: string;
+  device: string;
+  description: string;
+  hardware: boolean;
+  features: string[];
+  limits: Record<string, number>;
+  subgroup_size: [number, number] | null;
+}
+
+export interface LoadOptions {
+  /** Where to run: `webgpu` (default), or `wasm` for the CPU. */
+  platform?: "webgpu" | "wasm";
+  /** SHA-256 of the package's header, to be sure of what is loaded: `webnibble inspect` prints it. */
+  digest?: string;
+  /** Only kernels that core WebGPU can run. */
+  portableKernels?: boolean;
+  /** Build pipelines while loading, and not at the first run. */
+  shaderPrecompilation?: boolean;
+  /** Gives up after so long. */
+  deadlineMs?: number;
+  /** Gives up when it is aborted. */
+  signal?: AbortSignal;
+}
+
+export interface RunOptions {
+  /** Cut texts over the model's limit instead of refusing them. */
+  truncate?: boolean;
+  /** Runs before the measured ones. */
+  warmup?: number;
+  /** Measured runs: 1 if not given. */
+  runs?: number;
+  /** Time each kernel, where the adapter can. */
+  profile?: boolean;
+  deadlineMs?: number;
+  signal?: AbortSignal;
+}
+
+/** How far a request is: bytes for `fetch`, runs for `warmup` and `run`. */
+export interface Progress {
+  stage: "fetch" | "compile" | "warmup" | "run";
+  done: number;
+  total: number;
+}
+
+export interface TensorInput {
+  shape: number[];
+  data: Float32Array | Uint32Array;
+}
+
+/** A text, several as one batch, token ids by row, or tensors by the names of the graph's inputs. */
+export type ModelInput = string | string[] | { ids: number[][] } | { tensors: Record<string, TensorInput> };
+
+export interface LoadReport {
+  implementation_type: ImplementationType;
+  adapter: Adapter | null;
+  total_ms: number;
+  fetch_ms: number;
+  upload_ms: number;
+  compile_ms: number | null;
+  package_bytes: number;
+  weights_bytes: number;
+  wasm_heap_bytes: number;
+}
+
+export type ImplementationType = "REAL_WEBGPU" | "REAL_WEBNN" | "REAL_WASM" | "SIMULATED_WEBGPU" | "SIMULATED_WEBNN";
+
+export interface RunReport {
+  implementation_type: ImplementationType;
+  outputs: { name: string; dtype: "f32" | "u32"; shape: number[] }[];
+  token_counts: number[];
+  truncated: boolean;
+  prepare_ms: number;
+  first_ms: number;
+  run_ms: number[];
+  gpu_ms: number[] | null;
+  kernels: { operator: string; kernel: string; ms: number; bytes: number }[] | null;
+  variants: Record<string, string>;
+  dispatches: number | null;
+  gpu_peak_bytes: number | null;
+  wasm_heap_bytes: number;
+}
+
+export interface RunResult {
+  /** By name; row-major. */
+  outputs: Record<string, { shape: number[]; data: Float32Array | Uint32Array }>;
+  /** How it was measured. */
+  report: RunReport;
+}
+
+/** What `Model` and `capabilities` throw. */
+export interface WebnibbleError extends Error {
+  name: "WebnibbleError";
+  /** What kind of failure: `webgpu_unavailable`, `fetch`, `bad_package`, `out_of_memory`, `bad_input`, … */
+  code: string;
+  /** What to do about it; may be empty. */
+  hint: string;
+}
+"#;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `LoadOptions` or `RunOptions`, of which only the signal is no plain data.
+    pub(super) type Options;
+
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn signal(this: &Options) -> Option<AbortSignal>;
+
+    /// An input of the kind `{ tensors }`.
+    pub(super) type NamedTensors;
+
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn tensors(this: &NamedTensors) -> Option<Object>;
+
+    /// `TensorInput`.
+    pub(super) type TensorInput;
+
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn shape(this: &TensorInput) -> Array;
+
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn data(this: &TensorInput) -> JsValue;
+
+    /// An [`Error`] with the fields of `WebnibbleError`.
+    #[wasm_bindgen(extends = Error)]
+    pub(super) type WebnibbleError;
+
+    #[wasm_bindgen(method, setter)]
+    pub(super) fn set_code(this: &WebnibbleError, code: &JsValue);
+
+    #[wasm_bindgen(method, setter)]
+    pub(super) fn set_hint(this: &WebnibbleError, hint: &str);
+
+    /// `AbortSignal`, with the one method that web-sys would need `EventTarget` for.
+    pub(super) type Abortable;
+
+    #[wasm_bindgen(method, js_name = addEventListener)]
+    pub(super) fn add_event_listener(this: &Abortable, kind: &str, handler: &Function);
+
+    #[wasm_bindgen(method, js_name = removeEventListener)]
+    pub(super) fn remove_event_listener(this: &Abortable, kind: &str, handler: &Function);
+}
