@@ -119,7 +119,16 @@ pub struct Table {
 impl Default for Table {
     /// No table.
     fn default() -> Self {
-        Self { packed: NONE, scales: NONE, zeros: NONE, row_words: 0, group_size: 1, groups_per_row: 0, rows: 0, reserved: 0 }
+        Self {
+            packed: NONE,
+            scales: NONE,
+            zeros: NONE,
+            row_words: 0,
+            group_size: 1,
+            groups_per_row: 0,
+            rows: 0,
+            reserved: 0,
+        }
     }
 }
 
@@ -204,15 +213,23 @@ mod tests {
         assert_same_layout!(linear, LinearParams { weight, m, n, k, reserved });
         let norm = Kernel::new("layer_norm").constant("WG", 64);
         assert_same_layout!(norm, LayerNormParams { rows, hidden, eps, reserved });
-        let attention = Kernel::new("attention")
-            .constant("D", 32)
-            .constant("BQ", 16)
-            .constant("BK", 32)
-            .constant("WG", 128);
+        let attention =
+            Kernel::new("attention").constant("D", 32).constant("BQ", 16).constant("BK", 32).constant("WG", 128);
         assert_same_layout!(
             attention,
             AttentionParams {
-                queries, keys, head_dim, heads, q_stride, q_start, k_stride, k_start, v_stride, v_start, scale, reserved
+                queries,
+                keys,
+                head_dim,
+                heads,
+                q_stride,
+                q_start,
+                k_stride,
+                k_start,
+                v_stride,
+                v_start,
+                scale,
+                reserved
             }
         );
         let embedding = Kernel::new("embedding").constant("WG", 64).constant("TABLE_BITS", 32);
@@ -223,7 +240,17 @@ mod tests {
         assert_same_layout!(
             embedding,
             EmbeddingParams {
-                table, positions, types, tokens, seq, hidden, position_offset, norm_weight, norm_bias, eps, reserved
+                table,
+                positions,
+                types,
+                tokens,
+                seq,
+                hidden,
+                position_offset,
+                norm_weight,
+                norm_bias,
+                eps,
+                reserved
             }
         );
         let pool = Kernel::new("pool").constant("WG", 64).constant("POOLING", 1);

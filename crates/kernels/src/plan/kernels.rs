@@ -95,9 +95,12 @@ fn linear_kernel(file: &'static str, op: &Linear, layout: &Layout) -> Kernel {
 }
 
 /// A sentence gives few tiles, so K is cut as well; a large product has enough of larger ones.
+/// SwiftShader clears workgroup memory word by word in unrolled code, so that 32 KiB take seconds to compile, and has
+/// few threads to fill: there a tile is small and whole.
 fn tiling(m: usize, n: usize, wish: Tiling, caps: &DeviceCaps) -> Tiling {
     match wish {
         Tiling::Auto if m <= FEW_ROWS => Tiling::Rows,
+        Tiling::Auto if caps.software => Tiling::Fixed(32, 32, 16, 1),
         Tiling::Auto if m * n >= MANY_OUTPUTS => Tiling::Fixed(64, 64, 16, 1),
         Tiling::Auto if caps.workgroup_storage_bytes >= 32 << 10 => Tiling::Fixed(32, 32, 32, 4),
         Tiling::Auto => Tiling::Fixed(32, 32, 16, 4),

@@ -28,6 +28,8 @@ pub struct DeviceCaps {
     pub storage_binding_bytes: usize,
     /// `maxComputeWorkgroupsPerDimension`.
     pub workgroups_per_dimension: usize,
+    /// Whether kernels run on the CPU, in SwiftShader or llvmpipe.
+    pub software: bool,
 }
 
 impl DeviceCaps {
@@ -39,6 +41,7 @@ impl DeviceCaps {
         invocations: 256,
         storage_binding_bytes: 128 << 20,
         workgroups_per_dimension: 65535,
+        software: false,
     };
 }
 

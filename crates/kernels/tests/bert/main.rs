@@ -1,4 +1,6 @@
 //! BERT from checkpoint to output on the CPU: against the reference implementation, and one executor against the other.
+//! Natively: it reads files.
+#![cfg(not(target_arch = "wasm32"))]
 
 mod checkpoint;
 

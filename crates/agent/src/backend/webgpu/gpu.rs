@@ -89,6 +89,7 @@ fn caps(adapter: &Adapter) -> DeviceCaps {
         invocations: limit("maxComputeInvocationsPerWorkgroup", core.invocations),
         storage_binding_bytes: binding.min(limit("maxBufferSize", binding)),
         workgroups_per_dimension: limit("maxComputeWorkgroupsPerDimension", core.workgroups_per_dimension),
+        software: !adapter.hardware,
     }
 }
 
