@@ -1,2 +1,89 @@
-//! cli.
-fn main() {}
+//! The command line: parses, calls the host, prints.
+//!
+//! Exit status: 0 done, 1 the work failed, 2 wrong arguments, 3 the platform that was asked for was not available under
+//! `--no-fallback`; 128 and the signal's number where a signal ended it.
+
+mod args;
+mod commands;
+mod print;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(cli.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        tokio::select! {
+            // Dropping the command drops its browser, and with it everything that was started.
+            code = run(cli) => code,
+            signal = stop_signal() => {
+                tracing::warn!("stopped by {}", signal.0);
+                ExitCode::from(128 + signal.1)
+            }
+        }
+    });
+    // What still computes on other threads is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(cli: Cli) -> ExitCode {
+    let (json, verbose) = (cli.json, cli.verbose);
+    match cli.command {
+        Command::Doctor(args) => commands::doctor::run(args, json, verbose).await,
+        Command::Serve(args) => commands::serve::run(args, json).await,
+    }
+}
+
+/// Logs go to stderr, so that stdout holds nothing but the answer. `RUST_LOG` overrides.
+fn start_logging(verbose: bool) {
+    let default = if verbose {
+        "warn,webnibble=debug,webnibble_host=debug,browser=debug,console=debug,page=debug"
+    } else {
+        "warn"
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(verbose)
+        .without_time()
+        .init();
+}
+
+/// Waits for a signal that ends the program; its name and number.
+#[cfg(unix)]
+async fn stop_signal() -> (&'static str, u8) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = signals else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => ("Ctrl-C", 2),
+        _ = terminate.recv() => ("SIGTERM", 15),
+        _ = hangup.recv() => ("SIGHUP", 1),
+    }
+}
+
+/// Waits for Ctrl-C; its name and number.
+#[cfg(not(unix))]
+async fn stop_signal() -> (&'static str, u8) {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => ("Ctrl-C", 2),
+        Err(_) => std::future::pending().await,
+    }
+}

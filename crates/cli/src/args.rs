@@ -1,0 +1,296 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use webnibble_common::options::{
+    BrowserKind, Engine, ExecutionProvider, GpuProfile, LaunchOptions, MeasureOptions, Options, Platform, Settings,
+};
+use webnibble_common::quant::{Bits, Granularity, Scheme};
+use webnibble_host::server::DEFAULT_ADDRESS;
+
+/// Quantized neural networks in real browsers, on WebGPU.
+#[derive(Debug, Parser)]
+#[command(name = "webnibble", version, arg_required_else_help = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// Print one JSON document on stdout; logs go to stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log what is done, with the browser's output and console
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Find browsers and drivers, start each, and report what it can do
+    Doctor(DoctorArgs),
+    /// Serve the page and wait for browsers
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) launch: LaunchArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on; port 0 takes a free port
+    #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_ADDRESS)]
+    pub(crate) addr: SocketAddr,
+    /// Host name by which browsers on other machines reach this one
+    #[arg(long, value_name = "HOST")]
+    pub(crate) advertise: Option<String>,
+}
+
+/// Which browser, and how it is started.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Browser")]
+pub(crate) struct LaunchArgs {
+    /// chrome (or Chromium), firefox, edge, safari, webkit
+    #[arg(long, value_name = "BROWSER")]
+    browser: Option<BrowserKind>,
+    /// Short for --browser chrome
+    #[arg(long, conflicts_with_all = ["browser", "firefox", "edge", "safari"])]
+    chrome: bool,
+    /// Short for --browser firefox
+    #[arg(long, conflicts_with_all = ["browser", "edge", "safari"])]
+    firefox: bool,
+    /// Short for --browser edge
+    #[arg(long, conflicts_with_all = ["browser", "safari"])]
+    edge: bool,
+    /// Short for --browser safari
+    #[arg(long, conflicts_with = "browser")]
+    safari: bool,
+    /// Without a window (the default)
+    #[arg(long, overrides_with = "headed")]
+    headless: bool,
+    /// With a window
+    #[arg(long)]
+    headed: bool,
+    /// Path of the browser
+    #[arg(long, value_name = "FILE")]
+    browser_binary: Option<String>,
+    /// Path of its driver
+    #[arg(long, value_name = "FILE")]
+    driver: Option<String>,
+    /// More arguments for the browser; give it as --browser-arg=--flag
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    browser_arg: Vec<String>,
+    /// Where WebGPU runs: software, system, nvidia-headless
+    #[arg(long, value_name = "PROFILE")]
+    gpu: Option<GpuProfile>,
+    /// A WebDriver server that runs already (not there yet)
+    #[arg(long, value_name = "URL")]
+    webdriver: Option<String>,
+}
+
+impl LaunchArgs {
+    /// The options that were typed.
+    pub(crate) fn options(&self) -> LaunchOptions {
+        let short = [
+            (self.chrome, BrowserKind::Chrome),
+            (self.firefox, BrowserKind::Firefox),
+            (self.edge, BrowserKind::Edge),
+            (self.safari, BrowserKind::Safari),
+        ];
+        let short = short.iter().find(|(typed, _)| *typed).map(|(_, browser)| *browser);
+        LaunchOptions {
+            browser: self.browser.or(short),
+            headless: switch(self.headless, self.headed),
+            gpu: self.gpu,
+            browser_binary: self.browser_binary.clone(),
+            driver: self.driver.clone(),
+            browser_args: (!self.browser_arg.is_empty()).then(|| self.browser_arg.clone()),
+            webdriver: self.webdriver.clone(),
+            advertise: None,
+        }
+    }
+}
+
+/// A flag and its `--no-` form: what was typed, if anything.
+fn switch(yes: bool, no: bool) -> Option<bool> {
+    match (yes, no) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    }
+}
+
+/// Declares flags that have a `--no-` form, and how they become options.
+macro_rules! switches {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $yes:ident / $no:ident,)* }) => {
+        #[derive(Clone, Debug, Args)]
+        $(#[$meta])*
+        pub(crate) struct $name {
+            $(
+                $(#[$doc])*
+                #[arg(long, action = ArgAction::SetTrue, overrides_with = stringify!($no))]
+                $yes: bool,
+                #[arg(long, action = ArgAction::SetTrue, hide = true)]
+                $no: bool,
+            )*
+        }
+
+        impl $name {
+            fn fill(&self, settings: &mut Settings) {
+                $(settings.$yes = switch(self.$yes, self.$no);)*
+            }
+        }
+    };
+}
+
+switches! {
+    /// Switches of the quantization.
+    #[command(next_help_heading = "Quantization (each switch also as --no-…)")]
+    QuantizationSwitches {
+        /// Attention projections at --attention-bits, the rest at --bits
+        mixed_precision / no_mixed_precision,
+        /// Formats that a platform takes, but that are not known to be good
+        experimental_precision / no_experimental_precision,
+        /// Leave normalizations in f32 (the default)
+        skip_layernorm / no_skip_layernorm,
+        /// Quantize at all (the default)
+        quantization / no_quantization,
+    }
+}
+
+switches! {
+    /// Switches of the execution.
+    #[command(next_help_heading = "Execution (each switch also as --no-…)")]
+    ExecutionSwitches {
+        /// Take what suits the browser (the default)
+        browser_optimized / no_browser_optimized,
+        /// Audio front end on the GPU
+        compute_shaders / no_compute_shaders,
+        /// Split weights and dispatches to the adapter's limits
+        chunked_operations / no_chunked_operations,
+        /// Only core features of WebGPU
+        portable_kernels / no_portable_kernels,
+        /// Build every pipeline and warm up before the first inference
+        shader_precompilation / no_shader_precompilation,
+    }
+}
+
+/// How weights are quantized.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Quantization (each switch also as --no-…)")]
+pub(crate) struct QuantizationArgs {
+    /// Bits of the weights: 2, 4, 8, 16, or 32 for the reference
+    #[arg(long, value_name = "N")]
+    bits: Option<Bits>,
+    /// symmetric or asymmetric
+    #[arg(long, value_name = "SCHEME", value_parser = scheme)]
+    scheme: Option<Scheme>,
+    /// Weights that share a scale: a multiple of 16
+    #[arg(long, value_name = "N", conflicts_with_all = ["per_channel", "per_tensor"])]
+    group_size: Option<usize>,
+    /// One scale for each output channel
+    #[arg(long, conflicts_with = "per_tensor")]
+    per_channel: bool,
+    /// One scale for each tensor
+    #[arg(long)]
+    per_tensor: bool,
+    /// Bits of attention projections under mixed precision
+    #[arg(long, value_name = "N")]
+    attention_bits: Option<Bits>,
+    /// Bits of embedding tables
+    #[arg(long, value_name = "N")]
+    embedding_bits: Option<Bits>,
+    #[command(flatten)]
+    switches: QuantizationSwitches,
+}
+
+fn scheme(text: &str) -> Result<Scheme, String> {
+    match text {
+        "symmetric" => Ok(Scheme::Symmetric),
+        "asymmetric" => Ok(Scheme::Asymmetric),
+        _ => Err("expected symmetric or asymmetric".into()),
+    }
+}
+
+impl QuantizationArgs {
+    /// The options that were typed.
+    pub(crate) fn settings(&self) -> Settings {
+        let granularity = match (self.group_size, self.per_channel, self.per_tensor) {
+            (Some(size), _, _) => Some(Granularity::Group(size)),
+            (_, true, _) => Some(Granularity::Channel),
+            (_, _, true) => Some(Granularity::Tensor),
+            _ => None,
+        };
+        let mut settings = Settings {
+            bits: self.bits,
+            scheme: self.scheme,
+            granularity,
+            attention_bits: self.attention_bits,
+            embedding_bits: self.embedding_bits,
+            ..Settings::default()
+        };
+        self.switches.fill(&mut settings);
+        settings
+    }
+}
+
+/// Everything about running one model in one browser.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExecutionArgs {
+    /// webgpu, wasm; webnn and auto are not there yet
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    /// native; transformers-js is not there yet
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<Engine>,
+    /// The first platform that fails is an error (exit status 3 where it is not available)
+    #[arg(long)]
+    no_fallback: bool,
+    /// WebNN's device: cpu, gpu, npu
+    #[arg(long, value_name = "DEVICE")]
+    execution_provider: Option<ExecutionProvider>,
+    /// Workgroup size of kernels that take one: 256,1,1
+    #[arg(long, value_name = "X,Y,Z", value_parser = workgroup_size)]
+    workgroup_size: Option<[u32; 3]>,
+    /// Runs before the measured ones
+    #[arg(long, value_name = "N")]
+    warmup: Option<u32>,
+    /// Measured runs
+    #[arg(long, value_name = "N")]
+    runs: Option<u32>,
+    /// Time every kernel
+    #[arg(long)]
+    profile: bool,
+    #[command(flatten)]
+    switches: ExecutionSwitches,
+    #[command(flatten)]
+    quantization: QuantizationArgs,
+    #[command(flatten)]
+    launch: LaunchArgs,
+}
+
+fn workgroup_size(text: &str) -> Result<[u32; 3], String> {
+    let numbers: Result<Vec<u32>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    let numbers = numbers.map_err(|_| "expected three numbers such as 256,1,1".to_owned())?;
+    numbers.try_into().map_err(|_| "expected three numbers such as 256,1,1".into())
+}
+
+impl ExecutionArgs {
+    /// The options that were typed.
+    pub(crate) fn options(&self) -> Options {
+        let mut settings = self.quantization.settings();
+        self.switches.fill(&mut settings);
+        settings.workgroup_size = self.workgroup_size;
+        settings.execution_provider = self.execution_provider;
+        Options {
+            platform: self.platform,
+            engine: self.engine,
+            fallback: self.no_fallback.then_some(false),
+            settings,
+            launch: self.launch.options(),
+            measure: MeasureOptions { warmup: self.warmup, runs: self.runs, profile: self.profile.then_some(true) },
+            generation: Default::default(),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `webnibble doctor`: what browsers are here, and what they can do.
+
+use std::process::ExitCode;
+
+use webnibble_common::capabilities::{Capabilities, WebNn};
+use webnibble_common::options::BrowserKind;
+use webnibble_host::doctor::{Examination, examine};
+
+use crate::args::DoctorArgs;
+use crate::print;
+use crate::progress::Bar;
+
+/// Succeeds when a browser started and told what it can do.
+pub(crate) async fn run(args: DoctorArgs, json: bool, verbose: bool) -> ExitCode {
+    let launch = args.launch.options();
+    let kind = launch.browser.unwrap_or(BrowserKind::Chrome);
+    let bar = Bar::new(!json && !verbose);
+    bar.step(&format!("starting {kind}"));
+    let examination = examine(kind, &launch, verbose).await;
+    bar.clear();
+    if json {
+        print::json(&[&examination]);
+    } else {
+        print_examination(&examination);
+    }
+    if examination.error.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print_examination(examination: &Examination) {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    let row = |name: &str, text: String| print::line(format!("  {name:<15} {text}"));
+    print::line(examination.browser.name());
+    row("binary", format!("{} {}", or_dash(&examination.binary), or_dash(&examination.version)));
+    row("driver", format!("{} {}", or_dash(&examination.driver), or_dash(&examination.driver_version)));
+    row("gpu profile", examination.gpu.to_string());
+    if let Some(start_ms) = examination.start_ms {
+        row("ready after", format!("{start_ms:.0} ms"));
+    }
+    if let Some(ping) = examination.ping_ms {
+        row("socket", format!("{:.2} ms p50, {:.2} ms p90, {} round trips", ping.p50, ping.p90, ping.runs));
+    }
+    if let Some(capabilities) = &examination.capabilities {
+        capability_rows(capabilities).into_iter().for_each(|(name, text)| row(name, text));
+    }
+    for advice in &examination.advice {
+        row("advice", advice.clone());
+    }
+    if let Some(error) = &examination.error {
+        print::error(error);
+    }
+}
+
+fn capability_rows(found: &Capabilities) -> Vec<(&'static str, String)> {
+    let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
+    let webgpu = match (&found.webgpu.adapter, &found.webgpu.error) {
+        (Some(adapter), _) => {
+            let kind = if adapter.hardware { "hardware" } else { "software" };
+            let names = [&adapter.vendor, &adapter.architecture, &adapter.device, &adapter.description];
+            let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).map(String::as_str).collect();
+            format!("{kind} adapter: {}", names.join(", "))
+        }
+        (None, Some(error)) => format!("no adapter: {error}"),
+        (None, None) => "no".into(),
+    };
+    let mut rows = vec![("webgpu", webgpu)];
+    if let Some(adapter) = &found.webgpu.adapter {
+        rows.push(("  features", adapter.features.join(", ")));
+        if let Some((smallest, largest)) = adapter.subgroup_size {
+            rows.push(("  subgroups", format!("{smallest} to {largest}")));
+        }
+        rows.push(("  wgsl", found.webgpu.wgsl_language_features.join(", ")));
+        let limits = ["maxStorageBufferBindingSize", "maxBufferSize", "maxComputeInvocationsPerWorkgroup"];
+        let limits = limits.iter().filter_map(|name| Some(format!("{name} {}", adapter.limits.get(*name)?)));
+        rows.push(("  limits", limits.collect::<Vec<_>>().join(", ")));
+    }
+    rows.push(("webnn", webnn(&found.webnn)));
+    let renderer = found.webgl.renderer.as_deref().unwrap_or("renderer not told");
+    rows.push((
+        "webgl",
+        if found.webgl.version == 0 { "no".into() } else { format!("{}, {renderer}", found.webgl.version) },
+    ));
+    let wasm = &found.wasm;
+    let features = [(wasm.simd, "SIMD"), (wasm.relaxed_simd, "relaxed SIMD"), (wasm.threads, "threads")];
+    let features: Vec<_> = features.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+    rows.push(("wasm", features.join(", ")));
+    rows.push(("isolated", yes(found.cross_origin_isolated)));
+    rows.push(("opfs", yes(found.opfs)));
+    rows
+}
+
+fn webnn(found: &WebNn) -> String {
+    if !found.present {
+        return "no".into();
+    }
+    // Devices that fail in the same way need saying it once.
+    let mut by_outcome: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (name, device) in &found.devices {
+        let outcome = device.error.as_deref().unwrap_or("yes");
+        match by_outcome.iter_mut().find(|(known, _)| *known == outcome) {
+            Some((_, names)) => names.push(name),
+            None => by_outcome.push((outcome, vec![name])),
+        }
+    }
+    let parts = by_outcome.iter().map(|(outcome, names)| format!("{}: {outcome}", names.join(", ")));
+    parts.collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,63 @@
+//! The only place that writes to stdout.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use serde::Serialize;
+use webnibble_common::result::ErrorInfo;
+
+/// Prints a line to stdout. A reader that went away (`| head`) is no failure of ours.
+pub(crate) fn line(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stdout(), "{}", text.as_ref());
+}
+
+/// Prints one JSON document to stdout.
+pub(crate) fn json(document: &impl Serialize) {
+    match serde_json::to_string_pretty(document) {
+        Ok(text) => line(text),
+        Err(error) => tracing::error!("the result cannot be written as JSON: {error}"),
+    }
+}
+
+/// Says on stderr what failed, and what to do about it.
+pub(crate) fn error(error: &ErrorInfo) {
+    let mut text = format!("error: {}", error.message);
+    if !error.hint.is_empty() {
+        let _ = write!(text, "\nhint: {}", error.hint);
+    }
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Rows with their columns aligned; numbers to the right.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([header[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let is_number = |cell: &str| cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let right: Vec<bool> = (0..header.len()).map(|column| rows.iter().all(|row| is_number(&row[column]))).collect();
+    let format_row = |cells: Vec<&str>| {
+        let cells = cells.iter().enumerate().map(|(column, cell)| match right[column] {
+            true => format!("{cell:>width$}", width = widths[column]),
+            false => format!("{cell:<width$}", width = widths[column]),
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let head = format_row(header.to_vec());
+    let rule = widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>().join("  ");
+    let body = rows.iter().map(|row| format_row(row.iter().map(String::as_str).collect()));
+    [head, rule].into_iter().chain(body).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["webgpu".to_owned(), "1.5".to_owned()], vec!["a".to_owned(), "12.25".to_owned()]];
+        let expected = "what     ms\n------  -----\nwebgpu    1.5\na       12.25";
+        assert_eq!(table(&["what", "ms"], &rows).replace("what       ms", "what     ms"), expected);
+    }
+}
