@@ -35,10 +35,10 @@ impl Header {
             RawParsed::NeedMore { bytes } => return Ok(Parsed::NeedMore { bytes }),
         };
         let data_start = raw.data_start;
+        let metadata = Metadata::from_raw(&raw.metadata)?;
         if !data_start.is_multiple_of(16) {
             return Err(PackageError::Alignment { found: data_start });
         }
-        let metadata = Metadata::from_raw(&raw.metadata)?;
         let planes = check_planes(&raw.tensors, &metadata, data_start)?;
         Ok(Parsed::Header(Box::new(Header {
             total_bytes: planes.last().map_or(data_start, |plane| plane.end),

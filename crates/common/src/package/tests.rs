@@ -206,7 +206,8 @@ fn a_flipped_bit_is_found_in_every_plane() {
 
 #[test]
 fn other_files_are_told_what_they_are() {
-    let plain = with_text(r#"{"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}"#, &[0; 4]);
+    let plain = br#"{"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}"#;
+    let plain = [&(plain.len() as u64).to_le_bytes()[..], plain, &[0; 4]].concat();
     assert_eq!(Header::parse(&plain), Err(PackageError::NotAPackage));
     assert!(matches!(Header::parse(b"GGUF\x03\0\0\0abcdefgh"), Ok(Parsed::NeedMore { .. }) | Err(_)));
     let error = Header::parse(b"<!doctype html><html>").unwrap_err();

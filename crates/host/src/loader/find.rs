@@ -1,0 +1,156 @@
+//! Where a model lies: a path, the local models folder, or the hub.
+
+use std::path::{Path, PathBuf};
+
+use super::hub::Hub;
+use super::{LoadError, cache_dir, names};
+
+/// How far fetching is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// What is fetched or made.
+    pub what: &'a str,
+    /// Bytes or weights done.
+    pub done: u64,
+    /// Of how many.
+    pub total: u64,
+}
+
+/// A model that is on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Folder or package file.
+    pub path: PathBuf,
+    /// Name for people.
+    pub name: String,
+}
+
+/// The local models folder: `$WEBNIBBLE_MODELS`, else `models` in webnibble's cache.
+/// `scripts/fetch-models.sh` fills it; a folder of one's own may be put there too.
+pub fn models_dir() -> PathBuf {
+    let chosen = std::env::var_os("WEBNIBBLE_MODELS").filter(|value| !value.is_empty());
+    chosen.map_or_else(|| cache_dir().join("models"), PathBuf::from)
+}
+
+/// Finds a model by what a person typed: a path that exists, a model of the local folder, a model of the hub, which is
+/// fetched into the hub's own cache.
+pub fn find(name: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Found, LoadError> {
+    find_in(name, &models_dir(), Hub::from_env, progress)
+}
+
+fn find_in(
+    name: &str,
+    models: &Path,
+    hub: impl FnOnce() -> Result<Hub, LoadError>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Found, LoadError> {
+    if let Some(found) = find_path(name)? {
+        return Ok(found);
+    }
+    if !is_model_name(name) {
+        return Err(LoadError::NotFound { path: name.into() });
+    }
+    let short = names::short_name(name);
+    for folder in [Some(name), short].into_iter().flatten().map(|name| models.join(name)) {
+        if folder.is_dir() {
+            return Ok(Found { path: folder, name: short.unwrap_or(name).to_owned() });
+        }
+    }
+    let fetched = hub().and_then(|hub| hub.fetch(names::hub_name(name), progress));
+    match fetched {
+        Ok(path) => Ok(Found { path, name: short.unwrap_or(name).to_owned() }),
+        // A name that nobody could look up may as well be a wrong one: then its neighbours help more than the network's error.
+        Err(LoadError::Hub { message, .. }) if short.is_none() && !names::nearest_models(name).is_empty() => {
+            let reason = format!("it is not in {}, and the hub could not be asked: {message}", models.display());
+            Err(LoadError::UnknownName { name: name.to_owned(), reason, nearest: names::nearest_models(name) })
+        }
+        Err(LoadError::UnknownName { reason, .. }) => {
+            let reason = format!("it is not in {}, and {reason}", models.display());
+            Err(LoadError::UnknownName { name: name.to_owned(), reason, nearest: names::nearest_models(name) })
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// A path that exists, or one that can be nothing but a path.
+fn find_path(name: &str) -> Result<Option<Found>, LoadError> {
+    let path = Path::new(name);
+    if path.exists() {
+        let whole = path.canonicalize().map_err(|error| LoadError::io(path, error))?;
+        let part = if whole.is_dir() { whole.file_name() } else { whole.file_stem() };
+        let name = part.map_or_else(|| name.to_owned(), |part| part.to_string_lossy().into_owned());
+        return Ok(Some(Found { path: path.to_owned(), name }));
+    }
+    let is_file = [".safetensors", ".gguf", ".json", ".onnx", ".bin"].iter().any(|end| name.ends_with(end));
+    if is_file || path.is_absolute() || name.starts_with('.') || name.starts_with('~') || name.ends_with('/') {
+        return Err(LoadError::NotFound { path: path.to_owned() });
+    }
+    Ok(None)
+}
+
+/// `model` or `organization/model`, of the letters that the hub allows.
+fn is_model_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let mut parts = name.split('/');
+    let count = parts.clone().count();
+    (1..=2).contains(&count)
+        && parts.all(|part| !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no_hub() -> Result<Hub, LoadError> {
+        Err(LoadError::Hub { name: "asked".into(), message: "no network".into() })
+    }
+
+    fn look(name: &str, models: &Path) -> Result<Found, LoadError> {
+        find_in(name, models, no_hub, &mut |_| {})
+    }
+
+    #[test]
+    fn a_path_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("my-model");
+        std::fs::create_dir(&model).unwrap();
+        let found = look(model.to_str().unwrap(), folder.path()).unwrap();
+        assert_eq!((found.path, found.name.as_str()), (model, "my-model"));
+        let file = folder.path().join("four.bits.safetensors");
+        std::fs::write(&file, b"").unwrap();
+        assert_eq!(look(file.to_str().unwrap(), folder.path()).unwrap().name, "four.bits");
+    }
+
+    #[test]
+    fn then_the_local_folder_by_any_of_its_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("all-MiniLM-L6-v2");
+        std::fs::create_dir(&model).unwrap();
+        for name in ["all-MiniLM-L6-v2", "all-minilm-l6-v2", "sentence-transformers/all-MiniLM-L6-v2"] {
+            let found = look(name, folder.path()).unwrap();
+            assert_eq!((found.path, found.name.as_str()), (model.clone(), "all-MiniLM-L6-v2"));
+        }
+    }
+
+    #[test]
+    fn what_can_only_be_a_path_is_not_asked_of_the_hub() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in
+            ["./absent", "/absent/model", "absent.gguf", "absent.safetensors", "~/m", "a/b/c", "a b", "", "../a"]
+        {
+            assert!(matches!(look(name, folder.path()), Err(LoadError::NotFound { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn unknown_names_get_their_neighbours() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = look("bert-base-uncasd", folder.path()).unwrap_err().to_string();
+        assert!(error.starts_with("no model is called `bert-base-uncasd`: it is not in "), "{error}");
+        assert!(error.contains("the hub could not be asked: no network"), "{error}");
+        assert!(error.contains("did you mean bert-base-uncased or bert-base-cased"), "{error}");
+        // A known name is no wrong one: the network's error it is.
+        let error = look("bert-base-uncased", folder.path()).unwrap_err();
+        assert!(matches!(error, LoadError::Hub { .. }), "{error}");
+    }
+}

@@ -1,0 +1,89 @@
+//! Models from outside: a name or a path becomes a checked [`ModelFolder`] or [`PackageFile`].
+//!
+//! [`find`] looks for what a person typed: a path that exists, then the local models folder, then the hub ([`hub`]).
+//! [`ModelFolder`] is a folder in Hugging Face layout, whose [`Checkpoint`] is read tensor by tensor;
+//! [`PackageFile`] is what the quantizer wrote. Both are checked when opened, before anything large is read: sizes and
+//! ranges of the files, and that every tensor of the model's graph is there in the right shape.
+
+use std::path::{Path, PathBuf};
+
+mod checkpoint;
+mod error;
+mod find;
+mod folder;
+pub mod hub;
+mod names;
+mod package_file;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::{Checkpoint, CheckpointTensor};
+pub use error::LoadError;
+pub use find::{Found, Progress, find, models_dir};
+pub use folder::ModelFolder;
+pub use names::{DEFAULT_MODEL, SHORT_NAMES, nearest};
+pub use package_file::PackageFile;
+
+/// A model that is ready to be quantized or served.
+#[derive(Debug)]
+pub enum Model {
+    /// A folder in Hugging Face layout: weights in floats.
+    Folder(Box<ModelFolder>),
+    /// A package: weights quantized already.
+    Package(Box<PackageFile>),
+}
+
+impl Model {
+    /// Finds a model by name or path, fetching it where it has to be, and opens it.
+    pub fn load(name: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Model, LoadError> {
+        let Found { path, name } = find(name, progress)?;
+        Model::open(&path, &name)
+    }
+
+    /// Opens a folder or a package file; `name` is for people.
+    pub fn open(path: &Path, name: &str) -> Result<Model, LoadError> {
+        if path.is_dir() {
+            return Ok(Model::Folder(Box::new(ModelFolder::open(path, name)?)));
+        }
+        Ok(Model::Package(Box::new(PackageFile::open(path)?)))
+    }
+
+    /// Name of the model, for people.
+    pub fn name(&self) -> &str {
+        match self {
+            Model::Folder(folder) => &folder.name,
+            Model::Package(package) => &package.header.meta.name,
+        }
+    }
+
+    /// The folder or file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Model::Folder(folder) => &folder.path,
+            Model::Package(package) => &package.path,
+        }
+    }
+}
+
+/// The bytes of a file, with its path in the error.
+fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
+    std::fs::read(path).map_err(|error| LoadError::io(path, error))
+}
+
+/// A text file that need not be there.
+fn read_optional(path: &Path) -> Result<Option<String>, LoadError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LoadError::io(path, error)),
+    }
+}
+
+/// Where webnibble keeps what it fetched and made: `$XDG_CACHE_HOME/webnibble`, else `~/.cache/webnibble`.
+pub(crate) fn cache_dir() -> PathBuf {
+    let xdg = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = xdg.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
+    base.unwrap_or_else(std::env::temp_dir).join("webnibble")
+}
