@@ -10,6 +10,8 @@ const heads = new Map();
 /** Loaded models by name. */
 const models = new Map();
 const results = [];
+/** Whether WebGPU runs on the CPU here. */
+let software = false;
 
 const STAGES = { fetch: "fetching weights", compile: "building pipelines", warmup: "warming up", run: "measuring" };
 const CONNECTIONS = {
@@ -46,7 +48,7 @@ export function show(event) {
 /** Shows something that went wrong. */
 export function fail(title, message, hint) {
   const notices = document.getElementById("notices");
-  const notice = h("div", { class: "notice", "data-kind": "error" }, h("strong", {}, title), h("p", {}, message));
+  const notice = h("div", { class: "notice" }, h("strong", {}, title), h("p", {}, message));
   if (hint) notice.append(h("p", { class: "hint" }, hint));
   notices.prepend(notice);
   while (notices.children.length > MAX_NOTICES) notices.lastChild.remove();
@@ -132,9 +134,10 @@ function showRequest({ asked, progress }) {
   return h("div", { class: "request" }, head, bar);
 }
 
-function showDevice({ webgpu, webgl }) {
+function showDevice({ webgpu }) {
   const device = document.getElementById("device");
   const adapter = webgpu.adapter;
+  software = adapter !== null && !adapter.hardware;
   if (!adapter) {
     device.replaceChildren(
       h("p", { class: "badge", "data-kind": "none" }, "no WebGPU"),
@@ -155,7 +158,6 @@ function showDevice({ webgpu, webgl }) {
     ["timestamps", yesNo(adapter.features.includes("timestamp-query"))],
     ["largest binding", megabytes(adapter.limits.maxStorageBufferBindingSize)],
     ["workgroup", `${adapter.limits.maxComputeInvocationsPerWorkgroup} invocations`],
-    ["WebGL renderer", webgl.renderer],
   ];
   device.replaceChildren(badge, h("p", { class: "name" }, name || "an adapter without a name"), table(rows));
   if (!adapter.hardware) {
@@ -177,7 +179,9 @@ function showBrowser(found) {
     ["private files", yesNo(found.opfs)],
     ["memory", found.memory.device_gib ? `about ${found.memory.device_gib} GiB` : null],
   ];
-  document.getElementById("browser").replaceChildren(table(rows), h("p", { class: "fine agent" }, found.user_agent));
+  const browser = document.getElementById("browser");
+  browser.replaceChildren(table(rows), h("p", { class: "fine agent" }, found.user_agent));
+  if (found.webgl.renderer) browser.append(h("p", { class: "fine agent" }, found.webgl.renderer));
 }
 
 function showModels() {
@@ -246,8 +250,9 @@ function showOutput({ info, head }) {
 /** What really ran, as the backend says. */
 function implementation(report) {
   const kind = report.implementation_type;
-  const software = report.adapter && !report.adapter.hardware ? " · software adapter" : "";
-  return h("span", { class: "type", "data-kind": kind.startsWith("REAL") ? "real" : "simulated" }, kind + software);
+  const types = [h("span", { class: "type", "data-kind": kind.startsWith("REAL") ? "real" : "simulated" }, kind)];
+  if (kind === "REAL_WEBGPU" && software) types.push(h("span", { class: "type", "data-kind": "software" }, "software adapter"));
+  return h("span", { class: "types" }, ...types);
 }
 
 function inputText(input) {
