@@ -25,14 +25,17 @@ const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
 /// Lines kept of what driver and browser print.
 const KEPT_LINES: usize = 40;
 
+/// Where in its folder the browser puts temporary files.
+pub(super) const TEMPORARY: &str = "tmp";
+
 /// Keeps watch in case this process is killed without a chance to clean up: its end of the pipe closes then, and a shell
-/// in the driver's group ends the group and removes the profile (`$0`). Otherwise it is killed with the group.
+/// in the driver's group ends the group and removes the browser's files (`$0`). Otherwise it is killed with the group.
 #[cfg(unix)]
 const WATCH: &str = r#"exec 3<&0
 (trap "" TERM; read _ <&3; kill -TERM 0; sleep 1; rm -rf "$0"; kill -KILL 0) &
 exec "$@" </dev/null 3<&-"#;
 
-/// A driver that listens on loopback, with the profile of its browser. Dropping it kills both and removes the profile.
+/// A driver that listens on loopback, with a folder for the files of its browser. Dropping it kills both and removes it.
 #[derive(Debug)]
 pub(super) struct Driver {
     child: Child,
@@ -42,7 +45,7 @@ pub(super) struct Driver {
     port: u16,
     log: Log,
     // After the process: it must be gone before its files are.
-    profile: TempDir,
+    folder: TempDir,
 }
 
 /// The last lines that driver and browser printed.
@@ -66,16 +69,17 @@ impl Log {
 }
 
 impl Driver {
-    /// Starts `program` with a fresh profile.
+    /// Starts `program` with a fresh folder for the browser's files.
     pub(super) async fn start(
         program: &Path,
         args: &[&str],
         environment: impl FnOnce(&Path) -> Vec<(&'static str, OsString)>,
     ) -> Result<Self, HostError> {
-        let profile = tempfile::Builder::new().prefix("webnibble-profile-").tempdir();
-        let profile = profile.map_err(HostError::io("cannot make a folder for the browser's profile"))?;
-        let mut command = command(program, profile.path());
-        command.arg("--port=0").args(args).envs(environment(profile.path()));
+        let cannot = || HostError::io("cannot make a folder for the browser's files");
+        let folder = tempfile::Builder::new().prefix("webnibble-browser-").tempdir().map_err(cannot())?;
+        std::fs::create_dir(folder.path().join(TEMPORARY)).map_err(cannot())?;
+        let mut command = command(program, folder.path());
+        command.arg("--port=0").args(args).envs(environment(folder.path()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let failed = |reason: String, log: &Log| HostError::BrowserStart {
             browser: program.display().to_string(),
@@ -91,7 +95,7 @@ impl Driver {
             read_lines(child.stdout.take().expect("piped"), log.clone(), Some(ports)),
             read_lines(child.stderr.take().expect("piped"), log.clone(), None),
         ];
-        let mut driver = Self { child, _lifeline: lifeline, group, port: 0, log, profile };
+        let mut driver = Self { child, _lifeline: lifeline, group, port: 0, log, folder };
         let reason = tokio::select! {
             Some(port) = port_found.recv() => {
                 tracing::debug!("{} listens on port {port}", program.display());
@@ -118,9 +122,9 @@ impl Driver {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The folder of the browser's profile.
-    pub(super) fn profile(&self) -> &Path {
-        self.profile.path()
+    /// The folder of the browser's files: it goes away with the driver.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What driver and browser printed last.
@@ -136,21 +140,21 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        process::kill_browser(self.group, self.profile.path());
+        process::kill_browser(self.group, self.folder.path());
         // Takes the exit status, so that no zombie stays while this process lives.
         let _ = self.child.try_wait();
     }
 }
 
 #[cfg(unix)]
-fn command(program: &Path, profile: &Path) -> Command {
+fn command(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(WATCH).arg(profile).arg(program).process_group(0);
+    command.arg("-c").arg(WATCH).arg(folder).arg(program).process_group(0);
     command
 }
 
 #[cfg(not(unix))]
-fn command(program: &Path, _profile: &Path) -> Command {
+fn command(program: &Path, _folder: &Path) -> Command {
     Command::new(program)
 }
 

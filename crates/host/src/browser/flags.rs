@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use webnibble_common::options::GpuProfile;
 
+use super::driver::TEMPORARY;
+
 /// Flags that do not depend on the GPU.
 const COMMON: &[&str] = &[
     // A fresh profile asks questions otherwise.
@@ -73,14 +75,8 @@ const NVIDIA_ICDS: &[&str] = &[
     "/usr/share/vulkan/icd.d/nvidia_icd.x86_64.json",
 ];
 
-/// The arguments of Chromium, `more` (the caller's own) last.
-pub(super) fn arguments(
-    gpu: GpuProfile,
-    headless: bool,
-    as_root: bool,
-    profile: &Path,
-    more: &[String],
-) -> Vec<String> {
+/// The arguments of Chromium, whose files go into `folder`; `more` (the caller's own) last.
+pub(super) fn arguments(gpu: GpuProfile, headless: bool, as_root: bool, folder: &Path, more: &[String]) -> Vec<String> {
     let row = row_of(gpu);
     let mut args: Vec<String> = COMMON.iter().chain(row.args).map(|&arg| arg.to_owned()).collect();
     if cfg!(target_os = "linux") {
@@ -93,7 +89,7 @@ pub(super) fn arguments(
         // Chromium's sandbox refuses to work for root.
         args.push("--no-sandbox".into());
     }
-    args.push(format!("--user-data-dir={}", profile.display()));
+    args.push(format!("--user-data-dir={}", folder.join("profile").display()));
     let mut features: Vec<&str> = FEATURES.iter().chain(row.features).copied().collect();
     for arg in more {
         match arg.strip_prefix("--enable-features=") {
@@ -106,9 +102,13 @@ pub(super) fn arguments(
 }
 
 /// Variables of the environment that the browser needs beside its flags.
-pub(super) fn environment(gpu: GpuProfile, profile: &Path) -> Vec<(&'static str, OsString)> {
-    // Crash reports go away with the profile, and their handler can be told from other browsers'.
-    let mut variables = vec![("BREAKPAD_DUMP_LOCATION", profile.join("crashes").into_os_string())];
+pub(super) fn environment(gpu: GpuProfile, folder: &Path) -> Vec<(&'static str, OsString)> {
+    // Crash reports go away with the folder, and their handler can be told from other browsers'.
+    let mut variables = vec![("BREAKPAD_DUMP_LOCATION", folder.join("crashes").into_os_string())];
+    if cfg!(target_os = "linux") {
+        // A browser that is killed leaves its temporary files. Elsewhere its socket's path would become too long.
+        variables.push(("TMPDIR", folder.join(TEMPORARY).into_os_string()));
+    }
     if row_of(gpu).nvidia_driver
         && let Some(icd) = nvidia_icd()
     {
@@ -149,7 +149,8 @@ mod tests {
     #[test]
     fn the_software_profile_asks_for_swiftshader() {
         let args = of(GpuProfile::Software, &[]);
-        for arg in ["--use-webgpu-adapter=swiftshader", "--headless=new", "--no-sandbox", "--user-data-dir=/p"] {
+        for arg in ["--use-webgpu-adapter=swiftshader", "--headless=new", "--no-sandbox", "--user-data-dir=/p/profile"]
+        {
             assert!(args.iter().any(|one| one == arg), "no {arg} in {args:?}");
         }
         assert!(!args.iter().any(|arg| arg.contains("vulkan")));

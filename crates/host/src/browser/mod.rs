@@ -1,7 +1,7 @@
 //! Browsers: found, started with a fresh profile through their driver, watched, and gone without a trace.
 //!
-//! A [`Browser`] owns its driver's process group and its profile. Dropping it (on success, error or panic alike) kills
-//! the group and removes the profile; should this process be killed, a watch in the group does it.
+//! A [`Browser`] owns its driver's process group and its files. Dropping it (on success, error or panic alike) kills the
+//! group and removes the files; should this process be killed, a watch in the group does it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -123,7 +123,7 @@ impl Browser {
             tracing::warn!("the driver is version {driver}, the browser {binary}: trying all the same");
             driver_args.push("--disable-build-check");
         }
-        let environment = |profile: &std::path::Path| flags::environment(config.gpu, profile);
+        let environment = |folder: &std::path::Path| flags::environment(config.gpu, folder);
         let driver = Driver::start(&found.driver.path, &driver_args, environment).await?;
         let capabilities = capabilities(config, &found, &driver);
         let builder = WebDriver::builder(driver.url(), thirtyfour::Capabilities::from(capabilities));
@@ -257,7 +257,7 @@ fn capabilities(config: &BrowserConfig, found: &Found, driver: &Driver) -> Map<S
     if config.verbose {
         more.push("--enable-logging=stderr".into());
     }
-    let args = flags::arguments(config.gpu, config.headless, process::is_root(), driver.profile(), &more);
+    let args = flags::arguments(config.gpu, config.headless, process::is_root(), driver.folder(), &more);
     let capabilities = json!({
         "browserName": "chrome",
         "goog:chromeOptions": { "binary": found.binary.path, "args": args },

@@ -19,13 +19,13 @@ pub(super) fn is_root() -> bool {
     return false;
 }
 
-/// Kills a process group, and every other process whose command line names `profile`; waits until none of them is left.
+/// Kills a process group, and every other process whose command line names `folder`; waits until none of them is left.
 /// Blocks for that long: it runs where nothing can be awaited, when a browser is dropped.
-pub(super) fn kill_browser(group: u32, profile: &Path) {
+pub(super) fn kill_browser(group: u32, folder: &Path) {
     let deadline = Instant::now() + VANISH_LIMIT;
     loop {
         kill_group(group);
-        let left: Vec<u32> = all().into_iter().filter(|process| process.is_of(group, profile)).map(|p| p.id).collect();
+        let left: Vec<u32> = all().into_iter().filter(|process| process.is_of(group, folder)).map(|p| p.id).collect();
         left.iter().for_each(|id| kill(*id));
         if left.is_empty() {
             return;
@@ -86,8 +86,8 @@ impl Process {
         (!is_dead).then_some(Self { id, parent, group })
     }
 
-    fn is_of(&self, group: u32, profile: &Path) -> bool {
-        self.group == group || self.names(profile)
+    fn is_of(&self, group: u32, folder: &Path) -> bool {
+        self.group == group || self.names(folder)
     }
 
     /// Whether the command line names a path.
@@ -142,14 +142,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_and_those_who_name_the_profile_are_killed() {
-        let profile = tempfile::tempdir().unwrap();
+    fn groups_and_those_who_name_the_folder_are_killed() {
+        let folder = tempfile::tempdir().unwrap();
         let mut leader = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
-        // As a crash handler does: in a group of its own, but naming the profile.
-        let mut stray = Command::new("sleep").arg0(profile.path()).arg("600").process_group(0).spawn().unwrap();
+        // As a crash handler does: in a group of its own, but naming the folder.
+        let mut stray = Command::new("sleep").arg0(folder.path()).arg("600").process_group(0).spawn().unwrap();
         let mut other = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
         assert!(is_alive(leader.id()) && is_alive(stray.id()));
-        kill_browser(leader.id(), profile.path());
+        kill_browser(leader.id(), folder.path());
         assert!(!is_alive(leader.id()) && !is_alive(stray.id()), "both are gone, or zombies");
         assert!(is_alive(other.id()), "nobody else is");
         other.kill().unwrap();
