@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use webnibble_common::quant::Bits;
+use webnibble_common::quant::{Bits, round_up};
 
 use super::activation::activate;
 use super::product::{View, product};
@@ -17,7 +17,7 @@ const PANEL_BYTES: usize = 256 << 10;
 pub(super) fn linear(op: &Linear<'_>) -> Vec<f32> {
     let (n, k) = (op.weight.layout.rows, op.weight.layout.cols);
     let m = op.x.len() / k;
-    let panel = (PANEL_BYTES / size_of::<f32>() / k).clamp(1, n);
+    let panel = panel_rows(n, k);
     let rows = |index: usize| index * panel..n.min((index + 1) * panel);
     let mut y = vec![0.0; m * n];
     tasks::for_each(
@@ -26,6 +26,12 @@ pub(super) fn linear(op: &Linear<'_>) -> Vec<f32> {
         |index, part| place(&mut y, &part, n, rows(index), op.residual),
     );
     y
+}
+
+/// Weight rows of a panel: as many as [`PANEL_BYTES`] hold, and fewer where threads would else have unequal work.
+fn panel_rows(n: usize, k: usize) -> usize {
+    let most = (PANEL_BYTES / size_of::<f32>() / k).clamp(1, n);
+    n.div_ceil(round_up(n.div_ceil(most), tasks::threads()))
 }
 
 /// The outputs of some weight rows, `[m, rows]`, without the residual.
