@@ -20,6 +20,7 @@ const BN4: u32 = BN / 4u;
 const THREADS: u32 = BM4 * BN4;
 const A_UNITS: u32 = BM4 * (BK / 4u);
 const UNITS: u32 = A_UNITS + BN4 * (BK / 4u);
+const UNITS_PER_THREAD: u32 = (UNITS + THREADS - 1u) / THREADS;
 const A_SIZE: u32 = BM4 * BK;
 const SLICE_SIZE: u32 = (BM4 + BN4) * BK;
 const OUT4: u32 = BM * BN4;
@@ -50,6 +51,29 @@ fn partial(at: u32) -> vec4<f32> {
 }
 #endif
 
+// A unit is 4 rows by 4 columns of the input or of the weight, turned on its side for workgroup memory.
+fn fetch(unit: u32, m0: u32, n0: u32, k0: u32) -> mat4x4<f32> {
+    if unit < A_UNITS {
+        let m = m0 + (unit % BM4) * 4u;
+        let k = k0 + (unit / BM4) * 4u;
+        return transpose(mat4x4<f32>(x4(m, k), x4(m + 1u, k), x4(m + 2u, k), x4(m + 3u, k)));
+    }
+    let n = n0 + ((unit - A_UNITS) % BN4) * 4u;
+    let k = k0 + ((unit - A_UNITS) / BN4) * 4u;
+    return transpose(mat4x4<f32>(w4(n, k), w4(n + 1u, k), w4(n + 2u, k), w4(n + 3u, k)));
+}
+
+fn stash(unit: u32, base: u32, t: mat4x4<f32>) {
+    let of_a = unit < A_UNITS;
+    let local = select(unit - A_UNITS, unit, of_a);
+    let width = select(BN4, BM4, of_a);
+    let at = base + select(A_SIZE, 0u, of_a) + (local / width) * 4u * width + local % width;
+    tiles[at] = tile4(t[0]);
+    tiles[at + width] = tile4(t[1]);
+    tiles[at + 2u * width] = tile4(t[2]);
+    tiles[at + 3u * width] = tile4(t[3]);
+}
+
 @compute @workgroup_size(SLICES * THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let slice = thread / THREADS;
@@ -65,33 +89,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var acc1 = vec4<f32>();
     var acc2 = vec4<f32>();
     var acc3 = vec4<f32>();
+    // The next tile's loads are under way while this one is multiplied.
+    var next: array<mat4x4<f32>, UNITS_PER_THREAD>;
+    for (var i = 0u; i < UNITS_PER_THREAD; i++) {
+        next[i] = fetch(min(lane + i * THREADS, UNITS - 1u), m0, n0, slice * BK);
+    }
     for (var run = 0u; run < params.k; run += SLICES * BK) {
-        let k0 = run + slice * BK;
-        for (var unit = lane; unit < UNITS; unit += THREADS) {
-            // A unit is 4 rows by 4 columns, turned on its side on its way into workgroup memory.
-            if unit < A_UNITS {
-                let row4 = unit % BM4;
-                let col = (unit / BM4) * 4u;
-                let m = m0 + row4 * 4u;
-                let t = transpose(mat4x4<f32>(x4(m, k0 + col), x4(m + 1u, k0 + col), x4(m + 2u, k0 + col), x4(m + 3u, k0 + col)));
-                let at = a_base + col * BM4 + row4;
-                tiles[at] = tile4(t[0]);
-                tiles[at + BM4] = tile4(t[1]);
-                tiles[at + 2u * BM4] = tile4(t[2]);
-                tiles[at + 3u * BM4] = tile4(t[3]);
-            } else {
-                let row4 = (unit - A_UNITS) % BN4;
-                let col = ((unit - A_UNITS) / BN4) * 4u;
-                let n = n0 + row4 * 4u;
-                let t = transpose(mat4x4<f32>(w4(n, k0 + col), w4(n + 1u, k0 + col), w4(n + 2u, k0 + col), w4(n + 3u, k0 + col)));
-                let at = b_base + col * BN4 + row4;
-                tiles[at] = tile4(t[0]);
-                tiles[at + BN4] = tile4(t[1]);
-                tiles[at + 2u * BN4] = tile4(t[2]);
-                tiles[at + 3u * BN4] = tile4(t[3]);
-            }
+        for (var i = 0u; i < UNITS_PER_THREAD; i++) {
+            // Where units do not divide, several threads write the same last one.
+            stash(min(lane + i * THREADS, UNITS - 1u), a_base, next[i]);
         }
         workgroupBarrier();
+        if run + SLICES * BK < params.k {
+            for (var i = 0u; i < UNITS_PER_THREAD; i++) {
+                next[i] = fetch(min(lane + i * THREADS, UNITS - 1u), m0, n0, run + (SLICES + slice) * BK);
+            }
+        }
         for (var k = 0u; k < BK; k++) {
             let a = vec4<f32>(tiles[a_base + k * BM4 + tm]);
             let b = vec4<f32>(tiles[b_base + k * BN4 + tn]);

@@ -15,6 +15,9 @@ use crate::shaders::Kernel;
 /// Up to this many rows, a tile would be mostly empty.
 const FEW_ROWS: usize = 4;
 
+/// Up to this many tiles of 32 × 32, large GPUs have multiprocessors to spare.
+const FEW_TILES: usize = 128;
+
 /// From this many outputs on there are enough tiles without cutting K.
 const MANY_OUTPUTS: usize = 1 << 21;
 
@@ -81,7 +84,7 @@ fn linear(r: &mut Recorder<'_>, output: ValueId, op: &Linear, options: &PlanOpti
 
 fn linear_kernel(file: &'static str, op: &Linear, layout: &Layout) -> Kernel {
     let bits = layout.format.bits;
-    Kernel::new(file)
+    let kernel = Kernel::new(file)
         .flag("QUANTIZED", bits.is_integer())
         .flag("HALF", bits == Bits::B16)
         .flag("SINGLE", bits == Bits::B32)
@@ -91,18 +94,26 @@ fn linear_kernel(file: &'static str, op: &Linear, layout: &Layout) -> Kernel {
         .flag("K_VEC4", layout.cols.is_multiple_of(4))
         .flag("N_VEC4", layout.rows.is_multiple_of(4))
         .constant("BITS", bits.count() as u32)
-        .constant("ACTIVATION", activation_code(op.activation))
+        .constant("ACTIVATION", activation_code(op.activation));
+    match layout.groups_per_row {
+        // Nothing is divided then, and one pipeline serves every width.
+        0 | 1 => kernel.constant("GROUP", 64),
+        _ => kernel.constant("GROUP", layout.group_size as u32),
+    }
 }
 
-/// A sentence gives few tiles, so K is cut as well; a large product has enough of larger ones.
+/// A sentence gives few tiles, so K is cut as well: more often the fewer there are; a large product has enough of
+/// larger ones. The numbers were measured on BERT-base's shapes (docs/gpu.md).
 /// SwiftShader clears workgroup memory word by word in unrolled code, so that 32 KiB take seconds to compile, and has
 /// few threads to fill: there a tile is small and whole.
 fn tiling(m: usize, n: usize, wish: Tiling, caps: &DeviceCaps) -> Tiling {
+    let small_tiles = m.div_ceil(32) * n.div_ceil(32);
+    let eight_slices = caps.invocations >= 512 && caps.workgroup_storage_bytes >= 32 << 10;
     match wish {
         Tiling::Auto if m <= FEW_ROWS => Tiling::Rows,
         Tiling::Auto if caps.software => Tiling::Fixed(32, 32, 16, 1),
         Tiling::Auto if m * n >= MANY_OUTPUTS => Tiling::Fixed(64, 64, 16, 1),
-        Tiling::Auto if caps.workgroup_storage_bytes >= 32 << 10 => Tiling::Fixed(32, 32, 32, 4),
+        Tiling::Auto if small_tiles <= FEW_TILES && eight_slices => Tiling::Fixed(32, 32, 16, 8),
         Tiling::Auto => Tiling::Fixed(32, 32, 16, 4),
         chosen => chosen,
     }
@@ -178,14 +189,14 @@ fn attention(r: &mut Recorder<'_>, output: ValueId, op: &Attention) -> Result<()
     };
     let by_four = [op.head_dim, q_shape[2], op.q.start, k_shape[2], op.k.start, v_shape[2], op.v.start];
     let d = round_up(op.head_dim, 4);
-    let (bq, bk) = attention_tiles(d, r.caps);
+    let (bq, bk, threads) = attention_tiles(d, r.caps);
     let kernel = Kernel::new("attention")
         .flag("MASK", op.mask.is_some())
         .flag("VEC4", by_four.iter().all(|n| n.is_multiple_of(4)))
         .constant("D", d as u32)
         .constant("BQ", bq)
         .constant("BK", bk)
-        .constant("WG", 128);
+        .constant("WG", threads);
     let mut bindings = vec![r.value(1, op.q.value)?, r.value(2, op.k.value)?, r.value(3, op.v.value)?];
     if let Some(mask) = op.mask {
         bindings.push(r.value(4, mask)?);
@@ -194,13 +205,16 @@ fn attention(r: &mut Recorder<'_>, output: ValueId, op: &Attention) -> Result<()
     r.dispatch(output, kernel, params, bindings, [queries.div_ceil(bq as usize), op.heads, batch])
 }
 
-/// Query and key rows of a tile, so that both tiles and the scores fit workgroup memory.
-fn attention_tiles(d: usize, caps: &DeviceCaps) -> (u32, u32) {
+/// Query and key rows of a tile, so that both tiles and the scores fit workgroup memory; and threads.
+fn attention_tiles(d: usize, caps: &DeviceCaps) -> (u32, u32, u32) {
     let bytes = |bq: usize, bk: usize| (bq + bk) * (d / 4 + 1) * 16 + (bq * bk + 3 * bq) * 4;
+    let fits = |bq: usize, bk: usize| bytes(bq, bk) <= caps.workgroup_storage_bytes;
+    if !caps.software && fits(16, 64) {
+        return (16, 64, 256);
+    }
     let sizes = [(16, 32), (16, 16), (8, 16), (8, 8), (4, 4)];
-    let fitting = sizes.into_iter().find(|(bq, bk)| bytes(*bq, *bk) <= caps.workgroup_storage_bytes);
-    let (bq, bk) = fitting.unwrap_or((2, 2));
-    (bq as u32, bk as u32)
+    let (bq, bk) = sizes.into_iter().find(|(bq, bk)| fits(*bq, *bk)).unwrap_or((2, 2));
+    (bq as u32, bk as u32, 128)
 }
 
 fn pool(

@@ -1,6 +1,6 @@
 // Four consecutive weights of a row, dequantized: scale * (code - zero).
 // Layout: crates/common/src/quant (rows of 32-bit words, lowest bits first; scales f16, zero points u8).
-// Wants: BITS; the bindings `weight`, `scales` (BITS <= 8) and `zeros` (ZEROS); a struct `w` of WeightParams.
+// Wants: BITS; GROUP (columns that share a scale; a constant, so that dividing by it is cheap); the bindings `weight`, `scales` (BITS <= 8) and `zeros` (ZEROS); a struct `w` of WeightParams.
 // Twin: QTensor::dequantize_row_into.
 
 struct WeightParams {
@@ -30,7 +30,7 @@ fn weight4(row: u32, k: u32, w: WeightParams) -> vec4<f32> {
 #ifdef QUANTIZED
     let word = weight[first + (k * BITS) / 32u];
     let codes = (vec4<u32>(word) >> (vec4<u32>(0u, BITS, 2u * BITS, 3u * BITS) + (k * BITS) % 32u)) & vec4<u32>((1u << BITS) - 1u);
-    let ix = row * w.groups_per_row + select(0u, k / w.group_size, w.groups_per_row > 1u);
+    let ix = row * w.groups_per_row + select(0u, k / GROUP, w.groups_per_row > 1u);
     return (vec4<f32>(codes) - weight_zero(ix)) * weight_scale(ix);
 #endif
 #ifdef HALF
