@@ -2,7 +2,7 @@
 //!
 //! The path of a request: [`server`] lets a page in and passes on frames, [`session`] turns requests into messages and
 //! messages into answers, [`browser`] starts and ends browsers, and a [`Host`] is all three in one.
-//! The path of a model: [`loader`] finds, fetches and checks it.
+//! The path of a model: [`loader`] finds, fetches and checks it, [`quantizer`] makes a package of it.
 
 pub mod assets;
 pub mod browser;
@@ -12,6 +12,7 @@ pub mod error;
 mod fake_agent;
 mod host;
 pub mod loader;
+pub mod quantizer;
 pub mod server;
 pub mod session;
 

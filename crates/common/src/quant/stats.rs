@@ -58,7 +58,7 @@ impl Bits {
 }
 
 /// Sums from which the statistics of several tensors together follow.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ErrorSums {
     weights: u64,
     bytes: u64,
@@ -81,6 +81,12 @@ impl ErrorSums {
             self.add_values(source, &values);
         }
         self.bytes += quantized.bytes() as u64;
+    }
+
+    /// Adds weights that are stored as they are, in `bytes`.
+    pub fn add_exact(&mut self, values: &[f32], bytes: usize) {
+        self.add_values(values, values);
+        self.bytes += bytes as u64;
     }
 
     /// Adds what another sum has.

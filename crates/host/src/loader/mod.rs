@@ -12,6 +12,7 @@ mod error;
 mod find;
 mod folder;
 pub mod hub;
+mod inspect;
 mod names;
 mod package_file;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use error::LoadError;
 pub use find::{Found, Progress, find, models_dir};
 pub use folder::ModelFolder;
+pub use inspect::{InspectedTensor, Inspection, ModelKind, inspect};
 pub use names::{DEFAULT_MODEL, SHORT_NAMES, nearest};
 pub use package_file::PackageFile;
 

@@ -1,0 +1,215 @@
+//! From a model in floats to a package.
+//!
+//! A weight's role decides its format: linear weights get `bits`, attention projections their own under mixed precision,
+//! embedding tables theirs, vectors (norms and biases) stay f32. Weights are read, quantized and let go one after the
+//! other; tensors that the graph does not use are dropped. What it cost is kept in a [`QuantizeReport`], which the
+//! package carries with it.
+
+use std::collections::BTreeMap;
+
+use webnibble_common::graph::{Role, Weight};
+use webnibble_common::package::{FORMAT_VERSION, PackageMeta, QuantizationMeta, TensorMeta};
+use webnibble_common::profiles::ResolvedSettings;
+use webnibble_common::quant::{Bits, Fit, Format, Granularity, QuantError, Quantizer, Scheme};
+use webnibble_common::weights::{WeightData, WeightMap};
+
+use crate::loader::{LoadError, ModelFolder, Progress};
+
+mod report;
+mod single;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use report::{GroupReport, QuantizeReport, REPORT, TensorReport};
+pub use single::{TensorSource, quantize_tensor};
+pub use store::{PackageStore, Prepared, write_package};
+
+/// How a model is quantized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct QuantizeOptions {
+    /// Bits of linear weights.
+    pub bits: Bits,
+    /// Where zero lies.
+    pub scheme: Scheme,
+    /// Weights that share a scale.
+    pub granularity: Granularity,
+    /// Give attention projections bits of their own.
+    pub mixed_precision: bool,
+    /// Bits of attention projections under mixed precision.
+    pub attention_bits: Bits,
+    /// Bits of embedding tables; 8 and fewer have scales as linear weights have.
+    pub embedding_bits: Bits,
+    /// What scales are chosen for.
+    pub fit: Fit,
+}
+
+impl Default for QuantizeOptions {
+    /// 4 bits, symmetric, in groups of 128, embeddings in f16.
+    fn default() -> Self {
+        Self {
+            bits: Bits::B4,
+            scheme: Scheme::Symmetric,
+            granularity: Granularity::Group(128),
+            mixed_precision: false,
+            attention_bits: Bits::B8,
+            embedding_bits: Bits::B16,
+            fit: Fit::SquaredError,
+        }
+    }
+}
+
+impl From<&ResolvedSettings> for QuantizeOptions {
+    fn from(settings: &ResolvedSettings) -> Self {
+        Self {
+            bits: settings.bits.value,
+            scheme: settings.scheme.value,
+            granularity: settings.granularity.value,
+            mixed_precision: settings.mixed_precision.value,
+            attention_bits: settings.attention_bits.value,
+            embedding_bits: settings.embedding_bits.value,
+            fit: Fit::SquaredError,
+        }
+    }
+}
+
+impl QuantizeOptions {
+    /// The reference: every weight as the checkpoint has it, in f32.
+    pub fn reference() -> Self {
+        Self { bits: Bits::B32, embedding_bits: Bits::B32, ..Self::default() }
+    }
+
+    /// Bits of weights with a role; `None` for vectors, which are f32 whatever is asked for.
+    pub fn bits_of(&self, role: Role) -> Option<Bits> {
+        match role {
+            Role::Attention if self.mixed_precision => Some(self.attention_bits),
+            Role::Attention | Role::Linear => Some(self.bits),
+            Role::Embedding => Some(self.embedding_bits),
+            Role::Vector => None,
+        }
+    }
+
+    /// The format of a weight.
+    pub fn format_of(&self, weight: &Weight) -> Format {
+        match (self.bits_of(weight.role), weight.shape.len()) {
+            (None, _) | (_, 1) | (Some(Bits::B32), _) => Format::F32,
+            (Some(Bits::B16), _) => Format::F16,
+            (Some(bits), _) => Format { bits, scheme: self.scheme, granularity: self.granularity },
+        }
+    }
+
+    fn meta(&self) -> QuantizationMeta {
+        QuantizationMeta {
+            bits: self.bits.into(),
+            scheme: self.scheme,
+            granularity: self.granularity,
+            mixed_precision: self.mixed_precision,
+            attention_bits: self.bits_of(Role::Attention).unwrap_or(self.bits).into(),
+            embedding_bits: self.embedding_bits.into(),
+        }
+    }
+}
+
+/// A quantized model in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quantized {
+    /// What the package will say of it.
+    pub meta: PackageMeta,
+    /// Every weight of the graph.
+    pub weights: WeightMap,
+    /// `tokenizer.json`, where the model has one.
+    pub tokenizer: Option<Vec<u8>>,
+    /// What quantizing cost.
+    pub report: QuantizeReport,
+}
+
+/// Why a model was not quantized.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuantizeError {
+    /// A weight could not be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A weight could not be quantized.
+    #[error("tensor `{tensor}`: {error}")]
+    Quant {
+        /// The weight, by its name in the graph.
+        tensor: String,
+        /// What is wrong with it.
+        error: QuantError,
+    },
+    /// The package could not be written.
+    #[error("writing {}: {message}", .path.display())]
+    Write {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What went wrong.
+        message: String,
+    },
+    /// A tensor to quantize that is none.
+    #[error("{0}")]
+    Source(String),
+}
+
+/// Quantizes a model. `progress` counts weights.
+///
+/// # Errors
+/// When a weight cannot be read, is not finite or too large, and for a group size that no format has.
+pub fn quantize(
+    model: &ModelFolder,
+    options: &QuantizeOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Quantized, QuantizeError> {
+    let total = model.config.parameters();
+    let mut done = 0;
+    let (mut weights, mut tensors, mut rows) = (WeightMap::new(), BTreeMap::new(), Vec::new());
+    for weight in &model.graph.weights {
+        let values = model.read(weight)?;
+        let format = options.format_of(weight);
+        let (data, row) = quantize_weight(weight, &values, format, options.fit)
+            .map_err(|error| QuantizeError::Quant { tensor: weight.name.clone(), error })?;
+        weights.insert(weight.name.clone(), data);
+        tensors.insert(weight.name.clone(), TensorMeta { shape: weight.shape.clone(), role: weight.role, format });
+        rows.push(row);
+        done += values.len() as u64;
+        progress(Progress { what: "quantize", done, total });
+    }
+    let dropped = model.unused().into_iter().map(str::to_owned).collect();
+    let meta = PackageMeta {
+        format_version: FORMAT_VERSION,
+        name: model.name.clone(),
+        family: model.config.family().to_owned(),
+        parameters: total,
+        config: model.config_json.clone(),
+        sentence: model.sentence.clone(),
+        tensors,
+        quantization: options.meta(),
+    };
+    let report = QuantizeReport { options: *options, tensors: rows, dropped };
+    Ok(Quantized { meta, weights, tokenizer: model.tokenizer.clone(), report })
+}
+
+fn quantize_weight(
+    weight: &Weight,
+    values: &[f32],
+    format: Format,
+    fit: Fit,
+) -> Result<(WeightData, TensorReport), QuantError> {
+    let mut row = TensorReport::new(&weight.name, weight.role, format, &weight.shape);
+    if weight.shape.len() == 1 {
+        check_finite(values)?;
+        row.sums.add_exact(values, values.len().next_multiple_of(4) * 4);
+        return Ok((WeightData::Vector(values.to_vec()), row));
+    }
+    let tensor = Quantizer::for_format(format).fit(fit).quantize(values, &weight.shape)?;
+    row.sums.add(values, &tensor);
+    Ok((WeightData::Matrix(tensor), row))
+}
+
+/// Vectors are not quantized, but have to be finite like everything else.
+fn check_finite(values: &[f32]) -> Result<(), QuantError> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(QuantError::NotFinite { index, row: 0, col: index, value: values[index] }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,127 @@
+//! Packages on disk: written in one step, found again by what they were made of.
+
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use webnibble_common::package::{self, TOKENIZER};
+use webnibble_common::quant::Granularity;
+
+use super::{QuantizeError, QuantizeOptions, QuantizeReport, Quantized, REPORT, quantize};
+use crate::loader::{ModelFolder, PackageFile, Progress, cache_dir};
+
+/// Raised when the same options give other weights than before: packages of an older quantizer are not taken for new.
+const QUANTIZER_REVISION: u32 = 1;
+
+/// A folder of packages, each under a name that follows from model and options.
+#[derive(Clone, Debug)]
+pub struct PackageStore {
+    dir: PathBuf,
+}
+
+/// A package that is ready to be served.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The package.
+    pub package: PackageFile,
+    /// What quantizing cost.
+    pub report: QuantizeReport,
+    /// Whether it was made now, and not found.
+    pub made: bool,
+}
+
+impl Default for PackageStore {
+    /// `packages` in webnibble's cache.
+    fn default() -> Self {
+        Self::at(cache_dir().join("packages"))
+    }
+}
+
+impl PackageStore {
+    /// A store in a folder, which is made when the first package is.
+    pub fn at(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// The package of a model under these options: the one in the store, else a new one.
+    /// A package in the store that is damaged is made anew.
+    pub fn prepare(
+        &self,
+        model: &ModelFolder,
+        options: &QuantizeOptions,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Prepared, QuantizeError> {
+        let path = self.path_of(model, options);
+        if let Some((package, report)) = find(&path) {
+            return Ok(Prepared { package, report, made: false });
+        }
+        let quantized = quantize(model, options, progress)?;
+        let package = write_package(&quantized, &path)?;
+        Ok(Prepared { package, report: quantized.report, made: true })
+    }
+
+    /// Where the package of a model under these options lies.
+    pub fn path_of(&self, model: &ModelFolder, options: &QuantizeOptions) -> PathBuf {
+        let mut key = Sha256::new();
+        key.update(model.digest());
+        key.update(QUANTIZER_REVISION.to_le_bytes());
+        key.update(package::FORMAT_VERSION.to_le_bytes());
+        // The derived form has every field, and changes when one is added.
+        key.update(format!("{options:?}"));
+        let key: String = key.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let name: String =
+            model.name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+        self.dir.join(format!("{name}-{}-{key}.safetensors", label(options)))
+    }
+}
+
+/// A package that is whole, with its report.
+fn find(path: &Path) -> Option<(PackageFile, QuantizeReport)> {
+    let package = PackageFile::open(path).ok()?;
+    let report = QuantizeReport::of(&package).ok()??;
+    Some((package, report))
+}
+
+/// The options in short, for the name of a file.
+fn label(options: &QuantizeOptions) -> String {
+    let granularity = match options.granularity {
+        _ if !options.bits.is_integer() => String::new(),
+        Granularity::Tensor => "-tensor".to_owned(),
+        Granularity::Channel => "-channel".to_owned(),
+        Granularity::Group(size) => format!("-g{size}"),
+    };
+    let attention = if options.mixed_precision { format!("-a{}", options.attention_bits) } else { String::new() };
+    format!("{}bit{granularity}{attention}-e{}", options.bits, options.embedding_bits)
+}
+
+/// Writes a package. The file appears under its name when it is whole: who reads it never sees half of one, and when
+/// writing fails what was there before stays.
+pub fn write_package(quantized: &Quantized, path: &Path) -> Result<PackageFile, QuantizeError> {
+    let failed = |message: String| QuantizeError::Write { path: path.to_owned(), message };
+    let io = |error: std::io::Error| failed(error.to_string());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(io)?;
+    let mut file = tempfile::Builder::new().prefix(".webnibble-").tempfile_in(folder).map_err(io)?;
+    let report = serde_json::to_vec(&quantized.report).map_err(|error| failed(error.to_string()))?;
+    let tokenizer = quantized.tokenizer.as_deref().map(|bytes| (TOKENIZER, bytes));
+    let extras: Vec<(&str, &[u8])> = tokenizer.into_iter().chain([(REPORT, report.as_slice())]).collect();
+    let mut sink = BufWriter::with_capacity(1 << 20, file.as_file_mut());
+    package::write(&quantized.meta, &quantized.weights, &extras, &mut sink)
+        .map_err(|error| failed(error.to_string()))?;
+    drop(sink);
+    make_readable(file.as_file()).map_err(io)?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    Ok(PackageFile::open(path)?)
+}
+
+/// Temporary files are their owner's alone; a package is a file like any other.
+#[cfg(unix)]
+fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_file: &std::fs::File) -> std::io::Result<()> {
+    Ok(())
+}
