@@ -1,7 +1,8 @@
 // Shows the agent's events. Nothing is decided here.
 
-const MAX_RESULTS = 12;
+const MAX_OUTCOMES = 12;
 const MAX_NOTICES = 4;
+const MAX_TEXT = 160;
 
 /** Requests at work, by id: what was asked, and how far it is. */
 const requests = new Map();
@@ -9,7 +10,8 @@ const requests = new Map();
 const heads = new Map();
 /** Loaded models by name. */
 const models = new Map();
-const results = [];
+/** Results and failures, newest first. */
+const outcomes = [];
 /** Whether WebGPU runs on the CPU here. */
 let software = false;
 
@@ -88,18 +90,14 @@ function showMessage(message) {
       showModels();
       break;
     case "error":
-      fail(errorTitle(message.error.code, request?.asked), message.error.message, message.error.hint);
+      if (request) addOutcome({ asked: request.asked, error: message.error });
+      else fail("This page failed", message.error.message, message.error.hint);
       break;
     default:
       return;
   }
   requests.delete(message.id);
   showActivity();
-}
-
-function errorTitle(code, asked) {
-  const what = asked ? `${asked.type === "load" ? "Loading" : "Running"} ${asked.model}` : "The page";
-  return `${what}: ${code.replaceAll("_", " ")}`;
 }
 
 function showActivity(state = document.getElementById("connection").dataset.state, detail = "") {
@@ -206,12 +204,36 @@ function addResult(asked, { id, report }) {
   const sorted = [...report.run_ms].sort((a, b) => a - b);
   const outputs = report.outputs.map((info, part) => ({ info, head: heads.get(`${id}/${part}`) ?? [] }));
   heads.clear();
-  results.unshift({ asked, report, outputs, p50: median(sorted), min: sorted[0], at: new Date() });
-  results.length = Math.min(results.length, MAX_RESULTS);
-  document.getElementById("results").replaceChildren(...results.map(showResult));
+  addOutcome({ asked, report, outputs, p50: median(sorted), min: sorted[0] });
 }
 
-function showResult({ asked, report, outputs, p50, min, at }, index) {
+/** Adds a result or a failure to the list. */
+function addOutcome(outcome) {
+  outcomes.unshift({ ...outcome, at: new Date() });
+  outcomes.length = Math.min(outcomes.length, MAX_OUTCOMES);
+  document.getElementById("results").replaceChildren(...outcomes.map(showOutcome));
+}
+
+function showOutcome(outcome, index) {
+  const { asked, error, report, at } = outcome;
+  const kind = error ? h("span", { class: "type", "data-kind": "error" }, error.code.replaceAll("_", " ")) : implementation(report);
+  const time = h("time", { datetime: at.toISOString() }, at.toLocaleTimeString());
+  const heading = h("header", {}, h("h3", {}, asked?.model ?? "?"), kind, time);
+  const card = h("article", { class: index === 0 ? "result latest" : "result" }, heading);
+  const text = asked?.type === "run" ? inputText(asked.input) : "";
+  if (text) card.append(h("p", { class: "input" }, text));
+  card.append(...(error ? showFailure(asked, error) : showResult(outcome)));
+  return card;
+}
+
+function showFailure(asked, { message, hint }) {
+  const verb = { load: "Loading", run: "Running", unload: "Unloading" }[asked?.type] ?? "The request";
+  const lines = [h("p", { class: "failure" }, `${verb} failed: ${message}`)];
+  if (hint) lines.push(h("p", { class: "hint" }, hint));
+  return lines;
+}
+
+function showResult({ report, outputs, p50, min }) {
   const figures = [
     ["p50", milliseconds(p50)],
     ["fastest", milliseconds(min)],
@@ -221,19 +243,8 @@ function showResult({ asked, report, outputs, p50, min, at }, index) {
   if (report.gpu_ms) figures.push(["GPU p50", milliseconds(median([...report.gpu_ms].sort((a, b) => a - b)))]);
   if (report.dispatches) figures.push(["dispatches", report.dispatches]);
   if (report.token_counts.length) figures.push(["tokens", report.token_counts.reduce((a, b) => a + b, 0)]);
-  const heading = h(
-    "header",
-    {},
-    h("h3", {}, asked?.model ?? "?"),
-    implementation(report),
-    h("time", { datetime: at.toISOString() }, at.toLocaleTimeString()),
-  );
-  const card = h("article", { class: index === 0 ? "result latest" : "result" }, heading);
-  const text = inputText(asked?.input);
-  if (text) card.append(h("p", { class: "input" }, text));
-  card.append(h("dl", { class: "figures" }, ...figures.map(([name, value]) => figure(name, value))));
-  card.append(...outputs.map(showOutput));
-  return card;
+  const list = h("dl", { class: "figures" }, ...figures.map(([name, value]) => figure(name, value)));
+  return [list, ...outputs.map(showOutput)];
 }
 
 function showOutput({ info, head }) {
@@ -259,7 +270,9 @@ function inputText(input) {
   if (!input) return "";
   if (input.kind === "text") {
     const more = input.texts.length > 1 ? ` (and ${input.texts.length - 1} more)` : "";
-    return `“${input.texts[0]}”${more}`;
+    const [text] = input.texts;
+    const shown = text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
+    return `“${shown}”${more}`;
   }
   if (input.kind === "ids") return `${input.ids.length} row${input.ids.length === 1 ? "" : "s"} of token ids`;
   return `tensors ${input.tensors.map((info) => `${info.name} [${info.shape.join(" × ")}]`).join(", ")}`;

@@ -182,11 +182,12 @@ impl Page {
         self.link = Link::Lost;
         let lost_ms = *self.lost_ms.get_or_insert_with(now_ms);
         if now_ms() - lost_ms > GIVE_UP_MS {
-            return self.close("closed", "the host is gone; open the page it prints to begin anew");
+            return self.close("closed", "the host is gone; open the address that a new one prints");
         }
         let wait_ms = (FIRST_RETRY_MS * 2f64.powi(self.attempts)).min(LAST_RETRY_MS);
         self.attempts += 1;
-        self.view.connection("lost", &format!("{reason}; trying again in {:.1} s", wait_ms / 1000.0));
+        let detail = format!("The host cannot be reached ({reason}). Trying again in {:.1} s.", wait_ms / 1000.0);
+        self.view.connection("lost", &detail);
         let events = self.events.clone();
         self.timer = Some(Timer::after(wait_ms, move || post(&events, Event::Reconnect)));
     }
