@@ -174,7 +174,8 @@ pub struct PoolParams {
     pub reserved: u32,
 }
 
-#[cfg(test)]
+// naga is large, and the layouts are the same everywhere: this needs no browser.
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use std::mem::{offset_of, size_of};
 

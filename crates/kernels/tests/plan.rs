@@ -1,4 +1,5 @@
 //! Every kernel that the op problems need, on adapters of several kinds, checked without a GPU.
+#![cfg(not(target_arch = "wasm32"))]
 
 use std::collections::BTreeSet;
 
