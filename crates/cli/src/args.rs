@@ -1,12 +1,15 @@
 //! What can be typed.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use webnibble_common::options::{
     BrowserKind, Engine, ExecutionProvider, GpuProfile, LaunchOptions, MeasureOptions, Options, Platform, Settings,
 };
 use webnibble_common::quant::{Bits, Granularity, Scheme};
+use webnibble_host::loader::DEFAULT_MODEL;
+use webnibble_host::quantizer::TensorSource;
 use webnibble_host::server::DEFAULT_ADDRESS;
 
 /// Quantized neural networks in real browsers, on WebGPU.
@@ -27,8 +30,100 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Find browsers and drivers, start each, and report what it can do
     Doctor(DoctorArgs),
+    /// Run one model in one browser: one answer with its metrics
+    Run(Box<RunArgs>),
+    /// Quantize a model into a package, or one tensor to see what it costs
+    Quantize(QuantizeArgs),
+    /// List what is in a model file
+    Inspect(InspectArgs),
     /// Serve the page and wait for browsers
     Serve(ServeArgs),
+    /// Show a sentence-embedding model at 16, 8, 4 and 2 bits
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(crate) struct RunArgs {
+    /// A folder in Hugging Face layout, a package, or a name
+    #[arg(long, short, value_name = "MODEL", default_value = DEFAULT_MODEL)]
+    pub(crate) model: String,
+    /// A text; several make one batch
+    #[arg(long, value_name = "TEXT", group = "what", num_args = 1..)]
+    pub(crate) text: Vec<String>,
+    /// Cut texts over the model's limit
+    #[arg(long, requires = "text")]
+    pub(crate) truncate: bool,
+    /// Token ids: JSON lists, or one line a text
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) ids: Option<PathBuf>,
+    /// Tensors by name: {"input_ids": {"shape": […], "dtype": "u32", "data": […]}}
+    #[arg(long, value_name = "FILE.json", group = "what")]
+    pub(crate) input: Option<PathBuf>,
+    /// An image (not there yet)
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) image: Option<PathBuf>,
+    /// An audio file (not there yet)
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) audio: Option<PathBuf>,
+    /// A prompt to go on from (not there yet)
+    #[arg(long, value_name = "TEXT", group = "what")]
+    pub(crate) prompt: Option<String>,
+    #[command(flatten)]
+    pub(crate) execution: ExecutionArgs,
+}
+
+impl RunArgs {
+    /// The kind of input that was typed, where no model takes it yet.
+    pub(crate) fn not_yet(&self) -> Option<&'static str> {
+        let kinds =
+            [(self.image.is_some(), "--image"), (self.audio.is_some(), "--audio"), (self.prompt.is_some(), "--prompt")];
+        kinds.iter().find(|(typed, _)| *typed).map(|(_, kind)| *kind)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuantizeArgs {
+    /// A folder in Hugging Face layout, or a name
+    #[arg(value_name = "IN", required_unless_present = "tensor")]
+    pub(crate) input: Option<String>,
+    /// The package to write
+    #[arg(value_name = "OUT", required_unless_present = "tensor")]
+    pub(crate) output: Option<PathBuf>,
+    /// One matrix instead: random:768x768, or FILE.safetensors:NAME
+    #[arg(long, value_name = "TENSOR", conflicts_with_all = ["input", "output"])]
+    pub(crate) tensor: Option<TensorSource>,
+    #[command(flatten)]
+    pub(crate) quantization: QuantizationArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A folder in Hugging Face layout, a package, another safetensors file, or a name
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// A sentence-embedding model (default: all-MiniLM-L6-v2)
+    #[arg(long, short, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// webgpu or wasm
+    #[arg(long, value_name = "PLATFORM", value_parser = demo_platform)]
+    pub(crate) platform: Option<Platform>,
+    /// Measured runs
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+    #[command(flatten)]
+    pub(crate) launch: LaunchArgs,
+}
+
+fn demo_platform(text: &str) -> Result<Platform, String> {
+    match text.parse()? {
+        platform @ (Platform::Webgpu | Platform::Wasm) => Ok(platform),
+        other => Err(format!("platform `{other}` is not there yet: take webgpu or wasm")),
+    }
 }
 
 #[derive(Debug, Args)]

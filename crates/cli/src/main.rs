@@ -44,7 +44,11 @@ async fn run(cli: Cli) -> ExitCode {
     let (json, verbose) = (cli.json, cli.verbose);
     match cli.command {
         Command::Doctor(args) => commands::doctor::run(args, json, verbose).await,
+        Command::Run(args) => commands::run::run(*args, json, verbose).await,
+        Command::Quantize(args) => commands::quantize::run(args, json).await,
+        Command::Inspect(args) => commands::inspect::run(args, json).await,
         Command::Serve(args) => commands::serve::run(args, json).await,
+        Command::Demo(args) => commands::demo::run(args, json, verbose).await,
     }
 }
 

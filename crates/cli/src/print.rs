@@ -13,10 +13,17 @@ pub(crate) fn line(text: impl AsRef<str>) {
 
 /// Prints one JSON document to stdout.
 pub(crate) fn json(document: &impl Serialize) {
-    match serde_json::to_string_pretty(document) {
-        Ok(text) => line(text),
-        Err(error) => tracing::error!("the result cannot be written as JSON: {error}"),
-    }
+    line(pretty(document));
+}
+
+/// A JSON document to be read by people too.
+pub(crate) fn pretty(document: &impl Serialize) -> String {
+    serde_json::to_string_pretty(document).expect("results are plain data with string keys")
+}
+
+/// Says something on stderr.
+pub(crate) fn message(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Says on stderr what failed, and what to do about it.
@@ -25,7 +32,25 @@ pub(crate) fn error(error: &ErrorInfo) {
     if !error.hint.is_empty() {
         let _ = write!(text, "\nhint: {}", error.hint);
     }
-    let _ = writeln!(std::io::stderr(), "{text}");
+    message(&text);
+}
+
+/// A number with its thousands set apart.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes as megabytes.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{:.2} MB", bytes as f64 / 1e6)
 }
 
 /// Rows with their columns aligned; numbers to the right.
@@ -55,9 +80,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!([count(0), count(999), count(1000), count(22_713_216)], ["0", "999", "1,000", "22,713,216"]);
+    }
+
+    #[test]
     fn columns_line_up() {
         let rows = [vec!["webgpu".to_owned(), "1.5".to_owned()], vec!["a".to_owned(), "12.25".to_owned()]];
-        let expected = "what     ms\n------  -----\nwebgpu    1.5\na       12.25";
-        assert_eq!(table(&["what", "ms"], &rows).replace("what       ms", "what     ms"), expected);
+        let expected = "what       ms\n------  -----\nwebgpu    1.5\na       12.25";
+        assert_eq!(table(&["what", "ms"], &rows), expected);
     }
 }

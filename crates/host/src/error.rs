@@ -6,6 +6,10 @@ use webnibble_common::profiles::OptionsError;
 use webnibble_common::result::ErrorInfo;
 use webnibble_common::wire::RemoteError;
 
+use crate::loader::LoadError;
+use crate::quantizer::QuantizeError;
+use crate::reference::ReferenceError;
+
 /// A failure of the host, or one that the page reported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -109,6 +113,27 @@ pub enum HostError {
     /// Options that contradict themselves.
     #[error(transparent)]
     Options(#[from] OptionsError),
+    /// A model cannot be found, fetched or read.
+    #[error(transparent)]
+    Load(Box<LoadError>),
+    /// A model cannot be quantized.
+    #[error(transparent)]
+    Quantize(Box<QuantizeError>),
+    /// A package was asked to be something else than it is.
+    #[error("{}: {option} should be {found}, as the package has it, found {asked}", .path.display())]
+    PackageFixed {
+        /// The package.
+        path: PathBuf,
+        /// The option.
+        option: String,
+        /// What was asked for.
+        asked: String,
+        /// What the package has.
+        found: String,
+    },
+    /// The same model in f32 cannot be run here.
+    #[error(transparent)]
+    Reference(Box<ReferenceError>),
     /// Something that the words allow, but that is not built yet.
     #[error("{what} is not there yet")]
     NotYet {
@@ -148,6 +173,10 @@ impl HostError {
             Self::Remote { error, .. } => error.code.name(),
             Self::PlatformUnavailable { .. } => "platform_unavailable".into(),
             Self::Options(_) => "bad_options".into(),
+            Self::Load(_) => "model".into(),
+            Self::Quantize(_) => "quantize".into(),
+            Self::PackageFixed { .. } => "package_fixed".into(),
+            Self::Reference(_) => "reference".into(),
             Self::NotYet { .. } => "not_yet".into(),
             Self::Io { .. } => "io".into(),
         }
@@ -173,7 +202,12 @@ impl HostError {
             Self::Remote { error, .. } => error.hint.clone(),
             Self::PlatformUnavailable { hint, .. } => hint.clone(),
             Self::NotYet { instead, .. } => instead.clone(),
-            Self::Options(_) | Self::Io { .. } => String::new(),
+            Self::PackageFixed { .. } => {
+                "leave the option out, or give the model's folder in place of the package".into()
+            }
+            Self::Options(_) | Self::Load(_) | Self::Quantize(_) | Self::Reference(_) | Self::Io { .. } => {
+                String::new()
+            }
         }
     }
 
@@ -186,6 +220,24 @@ impl HostError {
 impl From<RemoteError> for HostError {
     fn from(error: RemoteError) -> Self {
         Self::Remote { error, console: Vec::new() }
+    }
+}
+
+impl From<LoadError> for HostError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(Box::new(error))
+    }
+}
+
+impl From<QuantizeError> for HostError {
+    fn from(error: QuantizeError) -> Self {
+        Self::Quantize(Box::new(error))
+    }
+}
+
+impl From<ReferenceError> for HostError {
+    fn from(error: ReferenceError) -> Self {
+        Self::Reference(Box::new(error))
     }
 }
 

@@ -3,16 +3,22 @@
 //! The path of a request: [`server`] lets a page in and passes on frames, [`session`] turns requests into messages and
 //! messages into answers, [`browser`] starts and ends browsers, and a [`Host`] is all three in one.
 //! The path of a model: [`loader`] finds, fetches and checks it, [`quantizer`] makes a package of it.
+//! Both meet in [`run`], whose answer is a record; [`doctor`] looks at browsers alone.
 
 pub mod assets;
 pub mod browser;
+pub mod demo;
 pub mod doctor;
 pub mod error;
 #[cfg(test)]
 mod fake_agent;
 mod host;
 pub mod loader;
+pub mod machine;
+pub mod prepare;
 pub mod quantizer;
+pub mod reference;
+pub mod run;
 pub mod server;
 pub mod session;
 

@@ -1,4 +1,8 @@
 //! One file a command: what it is given, whom it calls, what it prints.
 
+pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod inspect;
+pub(crate) mod quantize;
+pub(crate) mod run;
 pub(crate) mod serve;

@@ -27,7 +27,9 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 
 /// What the page may do: run its own scripts and WebAssembly, and talk to this server under any of its names.
 pub(super) fn content_security_policy(hosts: &[String]) -> String {
-    let sockets: Vec<_> = hosts.iter().map(|host| format!("ws://{host}")).collect();
+    // A source has no form for an IPv6 address; the page's own host is `'self'` in any case.
+    let named = hosts.iter().filter(|host| !host.starts_with('['));
+    let sockets: Vec<_> = named.map(|host| format!("ws://{host}")).collect();
     format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
          img-src 'self' data:; connect-src 'self' {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -1,0 +1,227 @@
+//! `webnibble run`: one model, one browser, one answer with its metrics.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use webnibble_common::result::{Output, RunRecord, Status, Times};
+use webnibble_common::tensor::{DType, Tensor};
+use webnibble_common::wire::RunInput;
+use webnibble_host::run::{Input, RunProgress, RunProgressSink, RunRequest, run as run_model};
+
+use crate::args::RunArgs;
+use crate::print;
+use crate::progress::Bar;
+
+/// Where the platform that was asked for was not available, and no other was wanted.
+const UNAVAILABLE: u8 = 3;
+
+/// Wrong arguments.
+const USAGE: u8 = 2;
+
+/// Numbers of an embedding that are printed.
+const SHOWN_NUMBERS: usize = 6;
+
+/// Runs, prints the record or a summary of it.
+pub(crate) async fn run(args: RunArgs, json: bool, verbose: bool) -> ExitCode {
+    if let Some(what) = args.not_yet() {
+        print::message(&format!("error: {what} is not there yet\nhint: give --text, --ids or --input"));
+        return ExitCode::FAILURE;
+    }
+    let input = match input(&args) {
+        Ok(input) => input,
+        Err(error) => {
+            print::message(&format!("error: {error:#}"));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let bar = Bar::new(!json && !verbose);
+    let options = args.execution.options();
+    let no_fallback = options.fallback == Some(false);
+    let request = RunRequest {
+        model: args.model,
+        options,
+        input,
+        verbose,
+        revision: env!("WEBNIBBLE_REVISION").into(),
+        progress: Some(sink(&bar)),
+    };
+    let record = run_model(request).await;
+    bar.clear();
+    match (json, &record.error) {
+        (true, _) => print::json(&record),
+        (false, None) => print_summary(&record),
+        (false, Some(_)) => {}
+    }
+    if let Some(error) = &record.error {
+        print::error(error);
+    }
+    exit_code(&record, no_fallback)
+}
+
+/// Shows on a bar how far a run is.
+pub(crate) fn sink(bar: &Bar) -> RunProgressSink {
+    let bar = bar.clone();
+    Arc::new(move |at| match at {
+        RunProgress::Host { what, done, total } => bar.show(what, done, total, false),
+        RunProgress::Page { stage, done, total } => bar.stage(stage, done, total),
+    })
+}
+
+fn exit_code(record: &RunRecord, no_fallback: bool) -> ExitCode {
+    match (&record.error, record.status) {
+        (Some(error), _) if no_fallback && error.code == "platform_unavailable" => ExitCode::from(UNAVAILABLE),
+        (Some(error), _) if error.code == "bad_options" || error.code == "package_fixed" => ExitCode::from(USAGE),
+        (None, Status::Ok) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn input(args: &RunArgs) -> anyhow::Result<Input> {
+    if let Some(path) = &args.ids {
+        return Ok(Input::Given(RunInput::Ids { ids: ids(path)? }));
+    }
+    if let Some(path) = &args.input {
+        return Ok(Input::Tensors(tensors(path)?));
+    }
+    anyhow::ensure!(!args.text.is_empty(), "there is nothing to run on: give --text, --ids or --input");
+    Ok(Input::Given(RunInput::Text { texts: args.text.clone(), truncate: args.truncate }))
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    use anyhow::Context as _;
+    std::fs::read_to_string(path).with_context(|| path.display().to_string())
+}
+
+/// Token ids: JSON (one list, or a list of lists), or one line of numbers a text.
+fn ids(path: &Path) -> anyhow::Result<Vec<Vec<u32>>> {
+    use anyhow::Context as _;
+    let text = read(path)?;
+    if text.trim_start().starts_with('[') {
+        let many: Result<Vec<Vec<u32>>, _> = serde_json::from_str(&text);
+        let one = || serde_json::from_str(&text).map(|ids| vec![ids]);
+        return many.or_else(|_| one()).with_context(|| format!("{}: expected lists of token ids", path.display()));
+    }
+    let line = |line: &str| line.split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>();
+    let lines: Result<_, _> = text.lines().filter(|text| !text.trim().is_empty()).map(line).collect();
+    lines.with_context(|| format!("{}: expected token ids, one text a line", path.display()))
+}
+
+/// A tensor in JSON.
+#[derive(Deserialize)]
+struct JsonTensor {
+    shape: Vec<usize>,
+    dtype: DType,
+    data: Vec<f64>,
+}
+
+/// Tensors by the names of the graph's inputs: `{"input_ids": {"shape": [1, 3], "dtype": "u32", "data": [101, 7, 102]}}`.
+fn tensors(path: &Path) -> anyhow::Result<Vec<(String, Tensor)>> {
+    use anyhow::Context as _;
+    let context = || format!("{}: expected tensors by name, each with shape, dtype and data", path.display());
+    let tensors: std::collections::BTreeMap<String, JsonTensor> =
+        serde_json::from_str(&read(path)?).with_context(context)?;
+    let tensor = |(name, json): (String, JsonTensor)| {
+        let tensor = match json.dtype {
+            DType::F32 => Tensor::f32(json.shape, json.data.iter().map(|value| *value as f32).collect()),
+            DType::U32 => {
+                let whole =
+                    json.data.iter().all(|value| value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(value));
+                anyhow::ensure!(whole, "{}: tensor `{name}`: expected whole numbers of 32 bits", path.display());
+                Tensor::u32(json.shape, json.data.iter().map(|value| *value as u32).collect())
+            }
+        };
+        let tensor = tensor.with_context(|| format!("{}: tensor `{name}`", path.display()))?;
+        Ok((name, tensor))
+    };
+    tensors.into_iter().map(tensor).collect()
+}
+
+fn print_summary(record: &RunRecord) {
+    let row = |name: &str, text: String| print::line(format!("{name:<14} {text}"));
+    if let Some(model) = &record.model {
+        row("model", format!("{}, {} ({} parameters)", model.name, model.task, print::count(model.parameters)));
+    }
+    if let Some(kind) = record.implementation_type {
+        row("ran as", format!("{kind}{}", adapter(record)));
+    }
+    if let Some(browser) = &record.browser {
+        row("browser", format!("{} {}, ready after {:.0} ms", browser.name, browser.version, browser.start_ms));
+    }
+    if let Some(made) = &record.quantization {
+        let attention =
+            if made.mixed_precision { format!(", attention {}", made.attention_bits) } else { String::new() };
+        let group = made.group_size.map(|size| format!(" of {size}")).unwrap_or_default();
+        let scheme = format!("{:?}", made.scheme).to_lowercase();
+        row(
+            "quantization",
+            format!(
+                "{} bits{attention}, embeddings {}, {scheme}, by {}{group}",
+                made.bits, made.embedding_bits, made.granularity
+            ),
+        );
+    }
+    metric_rows(record).into_iter().for_each(|(name, text)| row(name, text));
+    for fallback in &record.fallbacks {
+        row("fallback", format!("{} to {}: {}", fallback.from, fallback.to, fallback.reason));
+    }
+    if let Some(rows) = &record.profile {
+        let cells = rows.iter().map(|row| vec![row.operator.clone(), row.kernel.clone(), format!("{:.3}", row.ms)]);
+        print::line(print::table(&["operator", "kernel", "ms"], &cells.collect::<Vec<_>>()));
+    }
+    if let Some(output) = &record.output {
+        print_output(output);
+    }
+}
+
+fn adapter(record: &RunRecord) -> String {
+    let Some(adapter) = &record.adapter else { return String::new() };
+    let kind = if adapter.hardware { "hardware" } else { "software: its times say nothing about a GPU" };
+    format!(" on {} {} ({kind})", adapter.vendor, adapter.architecture)
+}
+
+fn metric_rows(record: &RunRecord) -> Vec<(&'static str, String)> {
+    let metrics = &record.performance_metrics;
+    let times =
+        |times: Times| format!("{:.2} ms p50, {:.2} p90, {:.2} min of {}", times.p50, times.p90, times.min, times.runs);
+    let mut rows = Vec::new();
+    if let Some(load) = metrics.initialization_time_ms {
+        rows.push(("loading", format!("{:.0} ms, of these {:.0} fetching", load.total, load.fetch)));
+    }
+    if let Some(first) = metrics.first_inference_time_ms {
+        rows.push(("first", format!("{first:.2} ms")));
+    }
+    rows.extend(metrics.inference_time_ms.map(|found| ("inference", times(found))));
+    rows.extend(metrics.cpu_time_ms.map(|found| ("on the CPU", times(found))));
+    rows.extend(metrics.gpu_time_ms.map(|found| ("on the GPU", times(found))));
+    if let Some(items) = metrics.throughput_items_per_sec {
+        rows.push(("throughput", format!("{items:.1} items/s")));
+    }
+    if let Some(bytes) = metrics.memory.weights_bytes {
+        let reduction = metrics.memory_reduction_percent.and_then(|reduction| reduction.measured);
+        let reduction = reduction.map(|percent| format!(", {percent:.1} % less than f16")).unwrap_or_default();
+        rows.push(("weights", format!("{}{reduction}", print::megabytes(bytes))));
+    }
+    if let Some(error) = metrics.quantization_error {
+        rows.push(("against f32", format!("cosine {:.5}, rmse {:.2e}", error.cosine, error.rmse)));
+    }
+    rows
+}
+
+fn print_output(output: &Output) {
+    let shown = |numbers: &[f32]| {
+        let some: Vec<_> = numbers.iter().take(SHOWN_NUMBERS).map(|number| format!("{number:.4}")).collect();
+        let more = if numbers.len() > SHOWN_NUMBERS { ", …" } else { "" };
+        format!("[{}{more}] ({})", some.join(", "), numbers.len())
+    };
+    match output {
+        Output::Embeddings { embeddings } => {
+            embeddings.iter().for_each(|embedding| print::line(format!("{:<14} {}", "embedding", shown(embedding))));
+        }
+        Output::Tensor { tensor } => {
+            print::line(format!("{:<14} {:?} {}", "tensor", tensor.shape, shown(&tensor.data)))
+        }
+        other => print::json(other),
+    }
+}

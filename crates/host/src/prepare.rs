@@ -1,0 +1,76 @@
+//! The package to run: the model itself where it is one, else what the quantizer makes of it, or made of it before.
+
+use webnibble_common::options::Settings;
+use webnibble_common::profiles::ResolvedSettings;
+use webnibble_common::quant::Bits;
+
+use crate::error::HostError;
+use crate::loader::{Model, PackageFile, Progress};
+use crate::quantizer::{PackageStore, QuantizeOptions};
+
+/// The package of a model under these settings. Reads and computes for long: not for a task of the runtime.
+///
+/// # Errors
+/// When the model cannot be read or quantized.
+pub fn package(
+    model: &Model,
+    settings: &ResolvedSettings,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<PackageFile, HostError> {
+    match model {
+        Model::Folder(folder) => {
+            let options = QuantizeOptions::from(settings);
+            Ok(PackageStore::default().prepare(folder, &options, progress)?.package)
+        }
+        Model::Package(package) => Ok(PackageFile::open(&package.path)?),
+    }
+}
+
+/// The caller's settings for a model. A package has its quantization already: choosing it is choosing that, and choosing
+/// another one at the same time is an error.
+///
+/// # Errors
+/// Names the option that the package does not keep.
+pub fn settings_for(model: &Model, chosen: &Settings) -> Result<Settings, HostError> {
+    let Model::Package(package) = model else { return Ok(chosen.clone()) };
+    let made = &package.header.meta.quantization;
+    let conflict = |option: &str, asked: String, found: String| HostError::PackageFixed {
+        path: package.path.clone(),
+        option: option.to_owned(),
+        asked,
+        found,
+    };
+    let keep = |option: &str, asked: Option<Bits>, found: u8| match asked {
+        Some(asked) if u8::from(asked) != found => Err(conflict(option, asked.to_string(), found.to_string())),
+        _ => Ok(Bits::try_from(found).ok()),
+    };
+    let mut settings = chosen.clone();
+    settings.bits = keep("--bits", chosen.bits, made.bits)?;
+    settings.embedding_bits = keep("--embedding-bits", chosen.embedding_bits, made.embedding_bits)?;
+    let attention_bits = keep("--attention-bits", chosen.attention_bits, made.attention_bits)?;
+    settings.attention_bits = attention_bits.filter(|_| made.mixed_precision);
+    if let Some(asked) = chosen.scheme.filter(|scheme| *scheme != made.scheme) {
+        return Err(conflict(
+            "--scheme",
+            format!("{asked:?}").to_lowercase(),
+            format!("{:?}", made.scheme).to_lowercase(),
+        ));
+    }
+    if let Some(asked) = chosen.granularity.filter(|granularity| *granularity != made.granularity) {
+        return Err(conflict(
+            "granularity",
+            format!("{asked:?}").to_lowercase(),
+            format!("{:?}", made.granularity).to_lowercase(),
+        ));
+    }
+    if let Some(asked) = chosen.mixed_precision.filter(|mixed| *mixed != made.mixed_precision) {
+        return Err(conflict("--mixed-precision", asked.to_string(), made.mixed_precision.to_string()));
+    }
+    if chosen.quantization == Some(false) && made.bits != u8::from(Bits::B32) {
+        return Err(conflict("--no-quantization", "32 bits".into(), format!("{} bits", made.bits)));
+    }
+    settings.scheme = Some(made.scheme);
+    settings.granularity = Some(made.granularity);
+    settings.mixed_precision = Some(made.mixed_precision);
+    Ok(settings)
+}

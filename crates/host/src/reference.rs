@@ -1,0 +1,201 @@
+//! The same model in f32 on this machine's processor: what `quantization_error` is measured against.
+
+use webnibble_common::graph::Graph;
+use webnibble_common::quant::{Bits, Quantizer};
+use webnibble_common::result::QuantizationError;
+use webnibble_common::tensor::{Tensor, TensorError};
+use webnibble_common::weights::{WeightData, WeightMap};
+use webnibble_common::wire::RunInput;
+use webnibble_kernels::cpu;
+use webnibble_kernels::exec::ExecError;
+use webnibble_models::text::{Encoded, Limits, TextError, TextTokenizer};
+
+use crate::loader::{LoadError, Model, ModelFolder};
+
+/// A model in f32, ready to run here.
+pub struct Reference {
+    graph: Graph,
+    weights: WeightMap,
+    tokenizer: Option<TextTokenizer>,
+    limits: Limits,
+}
+
+/// Why there is no reference output.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// The model cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The input cannot be tokenized.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The input does not fit the graph.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The model does not run.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// A model without a tokenizer was given texts.
+    #[error("the model has no tokenizer.json, so it takes token ids and no texts")]
+    NoTokenizer,
+    /// The input is tensors, and their values are not at hand.
+    #[error("inputs by name are compared only with their values")]
+    NoValues,
+}
+
+impl Reference {
+    /// Reads the model's weights in f32. `None` for a package: it holds quantized weights only.
+    ///
+    /// # Errors
+    /// When the folder's files cannot be read.
+    pub fn of(model: &Model) -> Result<Option<Self>, ReferenceError> {
+        match model {
+            Model::Folder(folder) => Self::of_folder(folder).map(Some),
+            Model::Package(_) => Ok(None),
+        }
+    }
+
+    fn of_folder(folder: &ModelFolder) -> Result<Self, ReferenceError> {
+        let mut weights = WeightMap::new();
+        for weight in &folder.graph.weights {
+            let values = folder.read(weight)?;
+            let data = match weight.shape.len() {
+                1 => WeightData::Vector(values),
+                _ => {
+                    let matrix = Quantizer::new(Bits::B32).quantize(&values, &weight.shape);
+                    WeightData::Matrix(matrix.expect("the loader checked the shape, and 32 bits take any value"))
+                }
+            };
+            weights.insert(weight.name.clone(), data);
+        }
+        let max_len = max_len(folder);
+        let tokenizer =
+            folder.tokenizer.as_deref().map(|bytes| TextTokenizer::from_bytes(bytes, max_len)).transpose()?;
+        let any_id = Limits { max_len, vocab_size: usize::MAX, pad_id: 0 };
+        let limits = tokenizer.as_ref().map_or(any_id, TextTokenizer::limits);
+        Ok(Self { graph: folder.graph.clone(), weights, tokenizer, limits })
+    }
+
+    /// The graph's outputs for an input. Takes its time: not for a task of the runtime.
+    ///
+    /// # Errors
+    /// When the input does not fit the model.
+    pub fn outputs(&self, input: &RunInput) -> Result<Vec<(String, Tensor)>, ReferenceError> {
+        let encoded = match input {
+            RunInput::Text { texts, truncate } => {
+                let tokenizer = self.tokenizer.as_ref().ok_or(ReferenceError::NoTokenizer)?;
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                tokenizer.encode_batch(&texts, *truncate)?
+            }
+            RunInput::Ids { ids } => Encoded::from_ids(ids, self.limits, false)?,
+            RunInput::Tensors { .. } => return Err(ReferenceError::NoValues),
+        };
+        self.outputs_of(&encoded.inputs(&self.graph)?)
+    }
+
+    /// The graph's outputs for tensors by the names of its inputs.
+    ///
+    /// # Errors
+    /// When the inputs do not fit the model.
+    pub fn outputs_of(&self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>, ReferenceError> {
+        Ok(cpu::run(&self.graph, &self.weights, inputs)?)
+    }
+}
+
+/// The longest input in tokens, as the page has it too.
+fn max_len(folder: &ModelFolder) -> usize {
+    let positions = folder.config.max_positions();
+    let sentence = folder.sentence.as_ref().and_then(|sentence| sentence.max_seq_length);
+    sentence.map_or(positions, |length| length.min(positions))
+}
+
+/// How far `outputs` are from `reference`: over all elements, and for the cosine over rows (an item's embedding, or a
+/// token's hidden state). `None` where names, shapes or types differ, or there is nothing to compare.
+pub fn quantization_error(outputs: &[(String, Tensor)], reference: &[(String, Tensor)]) -> Option<QuantizationError> {
+    let mut sums = Sums::default();
+    for (name, expected) in reference {
+        let found = &outputs.iter().find(|(other, _)| other == name)?.1;
+        if found.shape() != expected.shape() {
+            return None;
+        }
+        let width = *expected.shape().last()?;
+        let (found, expected) = (found.as_f32().ok()?, expected.as_f32().ok()?);
+        let rows = found.chunks(width.max(1)).zip(expected.chunks(width.max(1)));
+        rows.for_each(|(found, expected)| sums.add_row(found, expected));
+    }
+    (sums.elements > 0).then(|| QuantizationError {
+        mean_abs: sums.absolute / sums.elements as f64,
+        rmse: (sums.squared / sums.elements as f64).sqrt(),
+        cosine: sums.cosine / sums.rows as f64,
+    })
+}
+
+#[derive(Default)]
+struct Sums {
+    absolute: f64,
+    squared: f64,
+    elements: usize,
+    cosine: f64,
+    rows: usize,
+}
+
+impl Sums {
+    fn add_row(&mut self, found: &[f32], expected: &[f32]) {
+        for (found, expected) in found.iter().zip(expected) {
+            let difference = f64::from(*found) - f64::from(*expected);
+            self.absolute += difference.abs();
+            self.squared += difference * difference;
+        }
+        self.elements += expected.len();
+        self.cosine += cosine(found, expected);
+        self.rows += 1;
+    }
+}
+
+/// Cosine of the angle between two vectors; 0 where one of them is zero, and 1 where both are.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    let norms = (dot(a, a) * dot(b, b)).sqrt();
+    if norms > 0.0 {
+        dot(a, b) / norms
+    } else if a == b {
+        1.0
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(values: &[f32], shape: &[usize]) -> Vec<(String, Tensor)> {
+        vec![("out".to_owned(), Tensor::f32(shape, values.to_vec()).unwrap())]
+    }
+
+    #[test]
+    fn errors_are_over_elements_and_the_cosine_over_rows() {
+        let reference = tensor(&[1.0, 0.0, 0.0, 2.0], &[2, 2]);
+        let outputs = tensor(&[1.0, 0.0, 2.0, 0.0], &[2, 2]);
+        let error = quantization_error(&outputs, &reference).unwrap();
+        assert_eq!((error.mean_abs, error.rmse, error.cosine), (1.0, 2f64.sqrt(), 0.5));
+        let same = quantization_error(&reference, &reference).unwrap();
+        assert_eq!((same.mean_abs, same.rmse, same.cosine), (0.0, 0.0, 1.0));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_has_no_error() {
+        let reference = tensor(&[1.0, 2.0], &[1, 2]);
+        assert!(quantization_error(&tensor(&[1.0, 2.0], &[2, 1]), &reference).is_none());
+        assert!(quantization_error(&[], &reference).is_none());
+        assert!(quantization_error(&[], &[]).is_none());
+    }
+
+    #[test]
+    fn cosine_of_zero_vectors() {
+        assert_eq!(cosine(&[0.0], &[0.0]), 1.0);
+        assert_eq!(cosine(&[0.0], &[1.0]), 0.0);
+        assert_eq!(cosine(&[1.0, 1.0], &[-2.0, -2.0]), -1.0);
+    }
+}

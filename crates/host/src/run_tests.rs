@@ -1,0 +1,141 @@
+//! Records: what failed runs say, and what figures are made of.
+
+use webnibble_common::options::LaunchOptions;
+use webnibble_common::package::QuantizationMeta;
+use webnibble_common::quant::{Granularity, Scheme};
+use webnibble_common::result::ImplementationType;
+use webnibble_common::tensor::DType;
+use webnibble_common::wire::TensorInfo;
+
+use super::*;
+
+fn request(options: Options) -> RunRequest {
+    RunRequest {
+        model: "./there-is-no-such-model".into(),
+        options,
+        input: Input::Given(RunInput::Text { texts: vec!["a".into(), "b".into()], truncate: false }),
+        verbose: false,
+        revision: "abc".into(),
+        progress: None,
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_yet_is_said_and_nothing_is_pretended() {
+    for platform in [Platform::Webnn, Platform::Auto] {
+        let record = run(request(Options { platform: Some(platform), ..Options::default() })).await;
+        let error = record.error.unwrap();
+        assert_eq!(error.code, "platform_unavailable");
+        assert!(error.message.contains("not there yet"), "{}", error.message);
+        assert_eq!((record.status, record.implementation_type, record.output), (Status::Error, None, None));
+    }
+    let record = run(request(Options { engine: Some(Engine::TransformersJs), ..Options::default() })).await;
+    assert_eq!(record.error.unwrap().code, "not_yet");
+}
+
+#[tokio::test]
+async fn a_model_that_is_not_there_is_named() {
+    let record = run(request(Options::default())).await;
+    let error = record.error.unwrap();
+    assert_eq!(error.code, "model");
+    assert!(error.message.contains("there-is-no-such-model"), "{}", error.message);
+    assert!(record.run.revision.ends_with("(abc)"));
+    assert_eq!(record.run.timestamp.len(), "2026-01-02T03:04:05Z".len());
+}
+
+fn meta(bits: u8, parameters: u64) -> PackageMeta {
+    PackageMeta {
+        format_version: 1,
+        name: "m".into(),
+        family: "bert".into(),
+        parameters,
+        config: serde_json::Value::Null,
+        sentence: None,
+        tensors: Default::default(),
+        quantization: QuantizationMeta {
+            bits,
+            scheme: Scheme::Symmetric,
+            granularity: Granularity::Group(128),
+            mixed_precision: true,
+            attention_bits: 8,
+            embedding_bits: 16,
+        },
+    }
+}
+
+#[test]
+fn reduction_is_of_the_whole_model_against_f16() {
+    let reduction = memory_reduction(&meta(4, 100), 150);
+    assert_eq!((reduction.nominal, reduction.measured), (75.0, Some(25.0)));
+    assert_eq!(memory_reduction(&meta(32, 100), 400).measured, Some(-100.0));
+    assert_eq!(memory_reduction(&meta(8, 0), 1).measured, None);
+}
+
+fn report(implementation_type: ImplementationType) -> RunReport {
+    RunReport {
+        implementation_type,
+        outputs: vec![TensorInfo { name: "embedding".into(), dtype: DType::F32, shape: vec![2, 3] }],
+        token_counts: vec![4, 9],
+        truncated: false,
+        prepare_ms: 1.0,
+        first_ms: 7.0,
+        run_ms: vec![2.0, 2.0],
+        gpu_ms: None,
+        kernels: None,
+        variants: [("linear".to_owned(), "q4".to_owned())].into(),
+        dispatches: Some(10),
+        gpu_peak_bytes: Some(5),
+        wasm_heap_bytes: 6,
+    }
+}
+
+async fn ran(implementation_type: ImplementationType) -> RunRecord {
+    let request = request(Options::default());
+    let mut record = run(request.clone()).await;
+    fill_ran(&mut record, &report(implementation_type), &request.input);
+    record
+}
+
+#[tokio::test]
+async fn times_of_a_real_run_are_the_platforms() {
+    let record = ran(ImplementationType::RealWebgpu).await;
+    let metrics = record.performance_metrics;
+    assert_eq!(metrics.inference_time_ms.unwrap().p50, 2.0);
+    assert_eq!((metrics.cpu_time_ms, metrics.gpu_time_ms), (None, None));
+    assert_eq!(metrics.throughput_items_per_sec, Some(1000.0));
+    let input = record.input.unwrap();
+    assert_eq!((input.kind.as_str(), input.batch, input.sequence_length), ("text", 2, Some(9)));
+}
+
+#[tokio::test]
+async fn times_of_a_stand_in_are_never_the_platforms() {
+    let record = ran(ImplementationType::SimulatedWebgpu).await;
+    assert_eq!(record.is_simulation, Some(true));
+    assert_eq!(record.performance_metrics.inference_time_ms, None);
+    assert_eq!(record.performance_metrics.cpu_time_ms.unwrap().runs, 2);
+}
+
+#[test]
+fn vectors_are_embeddings_only_where_the_model_makes_them() {
+    let outputs = vec![("out".to_owned(), Tensor::f32([2, 2], vec![1.0, 2.0, 3.0, 4.0]).unwrap())];
+    let embeddings = vec![vec![1.0, 2.0], vec![3.0, 4.0]];
+    assert_eq!(output_of(&outputs, true), Some(Output::Embeddings { embeddings }));
+    let tensor = TensorOutput { shape: vec![2, 2], data: vec![1.0, 2.0, 3.0, 4.0] };
+    assert_eq!(output_of(&outputs, false), Some(Output::Tensor { tensor }));
+    assert_eq!(output_of(&[], true), None);
+}
+
+#[test]
+fn a_platform_that_turns_out_to_be_missing_is_unavailable() {
+    let missing = || RemoteError::new(ErrorCode::WebgpuUnavailable, "no adapter", "");
+    assert_eq!(unavailable(missing().into(), Platform::Webgpu).code(), "platform_unavailable");
+    assert_eq!(unavailable(missing().into(), Platform::Wasm).code(), "webgpu_unavailable");
+}
+
+#[test]
+fn options_are_resolved_for_this_machine() {
+    let launch = LaunchOptions { gpu: Some(webnibble_common::options::GpuProfile::System), ..Default::default() };
+    let resolved = resolve(&Options { launch, ..Options::default() }, Platform::Webgpu, "bert").unwrap();
+    assert_eq!(resolved.gpu.value, webnibble_common::options::GpuProfile::System);
+    assert_eq!(resolved.settings.bits.value, Bits::B4);
+}
