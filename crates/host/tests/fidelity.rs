@@ -21,10 +21,13 @@ fn model() -> Result<ModelFolder, String> {
     Ok(ModelFolder::open(&folder, "all-MiniLM-L6-v2").unwrap())
 }
 
-fn sentences() -> Result<Vec<String>, String> {
+fn assets() -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let shared = std::env::var_os("WEBNIBBLE_SHARED").map_or_else(beside, PathBuf::from);
-    let path = shared.join("assets/sts-dev.csv");
+    std::env::var_os("WEBNIBBLE_SHARED").map_or_else(beside, PathBuf::from).join("assets")
+}
+
+fn sentences() -> Result<Vec<String>, String> {
+    let path = assets().join("sts-dev.csv");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(text.lines().take(SENTENCES).map(|line| line.split('\t').nth(5).unwrap().to_owned()).collect())
 }
@@ -119,5 +122,23 @@ fn packages_are_as_small_as_promised() {
         let megabytes = std::fs::metadata(&package.path).unwrap().len() as f64 / 1e6;
         println!("{name}: {megabytes:.2} MB, at most {most} wanted");
         assert!(megabytes <= most, "{name}: {megabytes:.2} MB > {most} MB");
+    }
+}
+
+#[test]
+fn the_golden_model_becomes_a_package_at_every_width() {
+    let folder = assets().join("goldens/bert");
+    if !folder.is_dir() {
+        return println!("skipped: {} is not there", folder.display());
+    }
+    // Without tokenizer and sentence-transformers files, and with tensors that the graph does not use.
+    let model = ModelFolder::open(&folder, "golden").unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let mut last = u64::MAX;
+    for bits in [Bits::B32, Bits::B16, Bits::B8, Bits::B4, Bits::B2] {
+        let package = package(&model, &options(bits, 16), out.path());
+        assert_eq!(package.read_weights().unwrap().len(), model.graph.weights.len());
+        assert!(package.header.total_bytes < last, "{bits} bits are smaller than more bits");
+        last = package.header.total_bytes;
     }
 }
