@@ -17,6 +17,8 @@ mod panic;
 mod stop;
 mod sys;
 mod tasks;
+#[cfg(test)]
+mod testing;
 mod weights;
 mod worker;
 

@@ -261,3 +261,7 @@ fn failure(url: &str, stop: &Stop, thrown: &JsValue) -> RemoteError {
         _ => error(ErrorCode::Fetch, message, ""),
     }
 }
+
+#[cfg(test)]
+#[path = "weights_tests.rs"]
+mod tests;

@@ -128,3 +128,7 @@ fn bytes_of(weight: &WeightData) -> u64 {
     };
     bytes as u64
 }
+
+#[cfg(test)]
+#[path = "cpu_tests.rs"]
+mod tests;

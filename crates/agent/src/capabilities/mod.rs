@@ -119,3 +119,6 @@ pub(crate) fn js_heap_limit_bytes() -> Option<u64> {
     let memory = Reflect::get(&performance, &"memory".into()).ok().filter(JsValue::is_object)?;
     Reflect::get(&memory, &"jsHeapSizeLimit".into()).ok()?.as_f64().map(|bytes| bytes as u64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ async fn device(ml: &Ml, name: &str) -> Result<WebNnDevice, JsValue> {
 }
 
 /// Data types that each operator takes for its first operand.
-fn operators(limits: &Object) -> BTreeMap<String, Vec<String>> {
+pub(super) fn operators(limits: &Object) -> BTreeMap<String, Vec<String>> {
     let entries = Object::entries(limits).iter().map(|entry| Array::from(&entry)).collect::<Vec<_>>();
     let named = entries.iter().filter_map(|entry| Some((entry.get(0).as_string()?, entry.get(1))));
     named

@@ -29,15 +29,12 @@ thread_local! {
     static DEVICES: Rc<Mutex<Devices>> = Rc::new(Mutex::new(Devices::default()));
 }
 
-/// What the browser can do.
-///
-/// # Errors
-/// Never: what is missing is part of the answer.
+/// What the browser can do. Never throws: what is missing is part of the answer.
 #[wasm_bindgen(unchecked_return_type = "Capabilities")]
-pub async fn capabilities() -> Result<JsValue, JsValue> {
+pub async fn capabilities() -> JsValue {
     let devices = DEVICES.with(Rc::clone);
     let found = crate::capabilities::detect(&mut *devices.lock().await).await;
-    Ok(plain(&found))
+    plain(&found)
 }
 
 /// A loaded model. Runs are done one after another; `dispose` frees the memory of the GPU at once.
@@ -196,3 +193,6 @@ impl Drop for Watch {
         self.signal.unchecked_ref::<Abortable>().remove_event_listener("abort", handler);
     }
 }
+
+#[cfg(test)]
+mod tests;

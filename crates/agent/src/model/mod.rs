@@ -64,3 +64,6 @@ impl<F: Fn(Stage, u64, u64)> Progress<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use crate::backend::RunOutcome;
 use crate::error::error;
 use crate::stop::Stop;
 use crate::sys;
+use crate::tasks::Pacer;
 
 /// What a request to run gave.
 pub(crate) struct Ran {
@@ -42,8 +43,10 @@ impl LoadedModel {
         let prepare_ms = self.backend.prepare(&input.bindings).await?;
         self.run_once(&input, false, stop).await?;
         let first_ms = sys::now_ms() - began;
+        let mut pacer = Pacer::new();
         for done in 0..options.warmup {
             progress.report(Stage::Warmup, u64::from(done), u64::from(options.warmup));
+            pacer.pause().await;
             self.run_once(&input, false, stop).await?;
         }
         let measured = self.measure(&input, options, stop, &mut progress).await?;
@@ -76,8 +79,11 @@ impl LoadedModel {
     ) -> Result<Measured, RemoteError> {
         let runs = options.runs.max(1);
         let mut measured = Measured::default();
+        let mut pacer = Pacer::new();
         for done in 0..runs {
             progress.report(Stage::Run, u64::from(done), u64::from(runs));
+            // Short runs on the CPU never wait for anything: without this no cancel would ever be heard.
+            pacer.pause().await;
             let began = sys::now_ms();
             let outcome = self.run_once(input, options.profile, stop).await?;
             measured.run_ms.push(sys::now_ms() - began);
@@ -88,7 +94,7 @@ impl LoadedModel {
         Ok(measured)
     }
 
-    /// One run. Gives way to events before it, so that a cancel is seen between runs that never wait.
+    /// One run, checked.
     async fn run_once(&mut self, input: &Bound, profile: bool, stop: &Stop) -> Result<RunOutcome, RemoteError> {
         stop.check()?;
         let outcome = self.backend.run(&input.tensors, profile, stop).await?;

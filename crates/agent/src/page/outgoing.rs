@@ -55,3 +55,46 @@ impl Outgoing {
         self.frames.drain(..).filter(again).map(|kept| (kept.id, kept.frame)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    use super::*;
+
+    fn keep(outgoing: &mut Outgoing, id: u64, text: &str, now_ms: f64, sent: bool) {
+        outgoing.keep(id, Frame::Text(text.to_owned()), now_ms, sent);
+    }
+
+    fn texts(frames: Vec<(u64, Frame)>) -> Vec<String> {
+        let text = |(_, frame)| match frame {
+            Frame::Text(text) => text,
+            Frame::Binary(_) => panic!("only texts were kept"),
+        };
+        frames.into_iter().map(text).collect()
+    }
+
+    #[wasm_bindgen_test]
+    fn answers_sent_in_part_before_the_line_are_sent_again_whole() {
+        let mut outgoing = Outgoing::default();
+        keep(&mut outgoing, 0, "log", 0.0, true);
+        keep(&mut outgoing, 1, "old", 10.0, true);
+        keep(&mut outgoing, 2, "first part", 90.0, true);
+        keep(&mut outgoing, 2, "last part", 110.0, true);
+        keep(&mut outgoing, 3, "waits", 120.0, false);
+        assert_eq!(texts(outgoing.take_up(100.0)), ["first part", "last part", "waits"]);
+        assert!(outgoing.take_up(0.0).is_empty());
+    }
+
+    #[wasm_bindgen_test]
+    fn what_is_old_or_too_much_is_forgotten_unless_it_waits() {
+        let mut outgoing = Outgoing::default();
+        keep(&mut outgoing, 1, "sent", 0.0, true);
+        keep(&mut outgoing, 2, "waits", 0.0, false);
+        keep(&mut outgoing, 3, "late", MAX_SENT_AGE_MS, true);
+        assert_eq!(texts(outgoing.take_up(0.0)), ["waits", "late"]);
+        keep(&mut outgoing, 4, &"x".repeat(MAX_SENT_BYTES), 0.0, true);
+        keep(&mut outgoing, 5, "y", 0.0, true);
+        assert_eq!(texts(outgoing.take_up(0.0)), ["y"]);
+    }
+}

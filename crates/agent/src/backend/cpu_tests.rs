@@ -1,0 +1,60 @@
+//! The CPU backend on every op problem, through packages as they are streamed.
+
+use wasm_bindgen_test::{console_log, wasm_bindgen_test};
+use webnibble_common::package::Parsed;
+use webnibble_kernels::problems::{Problem, problems};
+
+use super::*;
+use crate::testing::package;
+
+/// The CPU keeps closer to the reference than kernels have to.
+const TOLERANCE: f64 = 1e-4;
+
+async fn load(problem: &Problem) -> Model {
+    let file = package(&problem.graph, &problem.weights, serde_json::Value::Null, None, &[]);
+    let Ok(Parsed::Header(header)) = Header::parse(&file) else { panic!("{}: no header", problem.name) };
+    let mut model = Model::new(problem.graph.clone(), &header);
+    for plane in &header.planes {
+        let view = model.begin_plane(plane).unwrap();
+        view.copy_from(&file[plane.begin as usize..plane.end as usize]);
+        model.finish_plane(plane, &view).unwrap();
+    }
+    model.finish_load().await.unwrap();
+    model
+}
+
+#[wasm_bindgen_test]
+async fn op_problems_on_the_cpu() {
+    let (mut failures, mut worst) = (Vec::new(), (0f64, String::new()));
+    let problems = problems();
+    for problem in &problems {
+        let mut model = load(problem).await;
+        let outcome = model.run(&problem.inputs, &Stop::new(None)).await.unwrap();
+        let mut problem = problem.clone();
+        problem.tolerance = TOLERANCE;
+        match problem.check(&outcome.outputs) {
+            Ok(error) if error >= worst.0 => worst = (error, problem.name),
+            Ok(_) => {}
+            Err(message) => failures.push(message),
+        }
+    }
+    console_log!("wasm CPU: {} op problems, largest error {:e} in {}", problems.len(), worst.0, worst.1);
+    assert!(failures.is_empty(), "{} of {} wrong:\n{}", failures.len(), problems.len(), failures.join("\n"));
+}
+
+#[wasm_bindgen_test]
+async fn weights_are_counted_as_they_are_held() {
+    let problem = problems().into_iter().find(|problem| problem.name.contains("q4")).unwrap();
+    let mut model = load(&problem).await;
+    let expected: usize = problem
+        .weights
+        .values()
+        .map(|weight| match weight {
+            WeightData::Matrix(matrix) => matrix.packed.len() + 2 * matrix.scales.len() + matrix.zeros.len(),
+            WeightData::Vector(values) => 4 * values.len(),
+        })
+        .sum();
+    assert_eq!(model.weights_bytes(), expected as u64);
+    model.dispose();
+    assert_eq!(model.weights_bytes(), 0);
+}

@@ -1,0 +1,248 @@
+//! Whole models: package to answer, and everything that an answer can fail on.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use wasm_bindgen_test::{console_log, wasm_bindgen_test};
+use webnibble_common::options::Platform;
+use webnibble_common::quant::Bits;
+use webnibble_common::result::ImplementationType;
+use webnibble_common::tensor::Tensor;
+use webnibble_common::weights::{WeightData, WeightMap};
+use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions, Stage};
+use webnibble_models::ModelConfig;
+
+use super::*;
+use crate::backend::Devices;
+use crate::stop::Stop;
+use crate::tasks::sleep;
+use crate::testing::{MAX_LEN, VOCAB, package, random_weights, serve, tiny_bert};
+
+const ONCE: RunOptions = RunOptions { warmup: 0, runs: 1, profile: false, deadline_ms: None };
+
+fn options(platform: Platform) -> LoadOptions {
+    LoadOptions { platform, portable_kernels: false, shader_precompilation: false, deadline_ms: None }
+}
+
+async fn load(file: &[u8], options: &LoadOptions) -> Result<(LoadedModel, LoadReport), RemoteError> {
+    let request = LoadRequest { url: &serve(file), digest: None, options };
+    LoadedModel::load(request, &mut Devices::default(), &Stop::new(None), Rc::new(|_, _, _| {})).await
+}
+
+async fn on_cpu(bits: Bits) -> LoadedModel {
+    load(&tiny_bert(bits), &options(Platform::Wasm)).await.unwrap().0
+}
+
+async fn run(model: &mut LoadedModel, input: Input) -> Result<Ran, RemoteError> {
+    model.run(input, &ONCE, &Stop::new(None), |_, _, _| {}).await
+}
+
+fn texts(texts: &[&str]) -> Input {
+    Input::Texts { texts: texts.iter().map(|text| (*text).to_owned()).collect(), truncate: false }
+}
+
+fn embeddings(ran: &Ran) -> &[f32] {
+    ran.outputs[0].1.as_f32().unwrap()
+}
+
+#[wasm_bindgen_test]
+async fn texts_become_embeddings_of_length_one() {
+    let mut model = on_cpu(Bits::B4).await;
+    let ran = run(&mut model, texts(&["The cats sat", "cat"])).await.unwrap();
+    assert_eq!(ran.outputs[0].1.shape(), [2, 32]);
+    assert_eq!(ran.report.token_counts, [6, 3]);
+    assert_eq!((ran.report.run_ms.len(), ran.report.truncated), (1, false));
+    assert_eq!(ran.report.implementation_type, ImplementationType::RealWasm);
+    for row in embeddings(&ran).chunks(32) {
+        let norm: f32 = row.iter().map(|x| x * x).sum();
+        assert!((norm - 1.0).abs() < 1e-5, "{norm}");
+    }
+    // Padding changes nothing: the short text alone gives what it gave beside the long one.
+    let alone = run(&mut model, texts(&["cat"])).await.unwrap();
+    let largest =
+        embeddings(&alone).iter().zip(&embeddings(&ran)[32..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest < 1e-5, "{largest}");
+}
+
+#[wasm_bindgen_test]
+async fn the_gpu_and_the_cpu_agree() {
+    for bits in [Bits::B4, Bits::B16] {
+        let file = tiny_bert(bits);
+        let (mut cpu, _) = load(&file, &options(Platform::Wasm)).await.unwrap();
+        let (mut gpu, report) = match load(&file, &options(Platform::Webgpu)).await {
+            Ok(loaded) => loaded,
+            Err(error) if error.code == ErrorCode::WebgpuUnavailable => {
+                return console_log!("skipped: {}", error.message);
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        assert_eq!(report.implementation_type, ImplementationType::RealWebgpu);
+        assert!(report.adapter.is_some() && report.package_bytes == file.len() as u64);
+        let (a, b) = (run(&mut cpu, texts(&["the cats sat"])).await, run(&mut gpu, texts(&["the cats sat"])).await);
+        let (a, b) = (a.unwrap(), b.unwrap());
+        let cosine: f32 = embeddings(&a).iter().zip(embeddings(&b)).map(|(a, b)| a * b).sum();
+        assert!(cosine > 0.9999, "{bits} bits: {cosine}");
+        assert!(b.report.dispatches.is_some_and(|count| count > 0) && b.report.gpu_peak_bytes > Some(0));
+    }
+}
+
+#[wasm_bindgen_test]
+async fn ids_and_tensors_give_what_their_text_gives() {
+    let mut model = on_cpu(Bits::B8).await;
+    let text = run(&mut model, texts(&["the cat"])).await.unwrap();
+    let ids = run(&mut model, Input::Ids(vec![vec![2, 4, 5, 3]])).await.unwrap();
+    assert_eq!(embeddings(&text), embeddings(&ids));
+    let tensor = |values: &[u32]| Tensor::u32([1, 4], values.to_vec()).unwrap();
+    let named = [("input_ids", [2, 4, 5, 3]), ("attention_mask", [1; 4]), ("token_type_ids", [0; 4])];
+    let tensors = named.iter().map(|(name, values)| ((*name).to_owned(), tensor(values))).collect();
+    let tensors = run(&mut model, Input::Tensors(tensors)).await.unwrap();
+    assert_eq!(embeddings(&text), embeddings(&tensors));
+    assert!(tensors.report.token_counts.is_empty());
+}
+
+#[wasm_bindgen_test]
+async fn bad_inputs_are_named() {
+    let mut model = on_cpu(Bits::B4).await;
+    let long = "cat ".repeat(MAX_LEN);
+    let one = Tensor::u32([1, 1], vec![2]).unwrap();
+    for (input, expected) in [
+        (texts(&[]), "at least one text"),
+        (texts(&["the cat", "  "]), "text 1 is empty"),
+        (texts(&[&long]), "14 tokens"),
+        (Input::Ids(vec![]), "at least one text"),
+        (Input::Ids(vec![vec![2, VOCAB as u32]]), "below 8, found 8"),
+        (Input::Ids(vec![vec![2; MAX_LEN + 1]]), "13 tokens"),
+        (Input::Tensors(vec![("ids".to_owned(), one.clone())]), "attention_mask"),
+    ] {
+        let error = run(&mut model, input).await.err().unwrap();
+        assert_eq!(error.code, ErrorCode::BadInput, "{error:?}");
+        assert!(error.message.contains(expected), "{}", error.message);
+    }
+    let cut = Input::Texts { texts: vec![long], truncate: true };
+    let ran = run(&mut model, cut).await.unwrap();
+    assert_eq!((ran.report.token_counts, ran.report.truncated), (vec![MAX_LEN], true));
+}
+
+#[wasm_bindgen_test]
+async fn a_package_without_a_tokenizer_takes_ids_alone() {
+    let file = spoilt_package(|_| {});
+    let (mut model, _) = load(&file, &options(Platform::Wasm)).await.unwrap();
+    run(&mut model, Input::Ids(vec![vec![2, 3]])).await.unwrap();
+    let error = run(&mut model, texts(&["cat"])).await.err().unwrap();
+    assert_eq!(error.code, ErrorCode::BadInput);
+    assert!(error.message.contains("no tokenizer"), "{}", error.message);
+}
+
+fn one_layer() -> serde_json::Value {
+    serde_json::json!({
+        "model_type": "bert", "vocab_size": VOCAB, "hidden_size": 32, "num_hidden_layers": 1,
+        "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 16
+    })
+}
+
+/// A tiny BERT without a tokenizer, whose weights were tampered with before they were packed.
+fn spoilt_package(spoil: impl FnOnce(&mut WeightMap)) -> Vec<u8> {
+    let graph = ModelConfig::from_json(&one_layer()).unwrap().graph(None);
+    let mut weights = random_weights(&graph, Bits::B8);
+    spoil(&mut weights);
+    package(&graph, &weights, one_layer(), None, &[])
+}
+
+#[wasm_bindgen_test]
+async fn numbers_that_are_none_are_an_error_that_says_where() {
+    let file = spoilt_package(|weights| {
+        let bias = weights.values_mut().find_map(|weight| match weight {
+            WeightData::Vector(values) => Some(values),
+            WeightData::Matrix(_) => None,
+        });
+        bias.unwrap()[3] = f32::INFINITY;
+    });
+    for platform in [Platform::Wasm, Platform::Webgpu] {
+        let mut model = match load(&file, &options(platform)).await {
+            Ok((model, _)) => model,
+            Err(error) if error.code == ErrorCode::WebgpuUnavailable => {
+                console_log!("skipped on {platform}: {}", error.message);
+                continue;
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        let error = run(&mut model, Input::Ids(vec![vec![2, 4, 3]])).await.err().unwrap();
+        assert_eq!(error.code, ErrorCode::NotFinite, "{platform}: {error:?}");
+        assert!(error.message.contains('`') && !error.hint.is_empty(), "{error:?}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_package_of_another_shape_is_refused() {
+    let graph = ModelConfig::from_json(&one_layer()).unwrap().graph(None);
+    let weights = random_weights(&graph, Bits::B8);
+    for (field, value, expected) in [
+        ("vocab_size", 9.into(), "[9, 32], found [8, 32]"),
+        ("num_hidden_layers", 2.into(), "found none"),
+        ("model_type", "mamba".into(), "families are"),
+    ] {
+        let mut config = one_layer();
+        config[field] = value;
+        let file = package(&graph, &weights, config, None, &[]);
+        let error = load(&file, &options(Platform::Wasm)).await.err().unwrap();
+        assert_eq!(error.code, ErrorCode::BadPackage, "{error:?}");
+        assert!(error.message.contains(expected), "{}", error.message);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn platforms_that_are_not_there_are_said_not_to_be() {
+    for platform in [Platform::Webnn, Platform::Auto] {
+        let error = load(&tiny_bert(Bits::B4), &options(platform)).await.err().unwrap();
+        assert_eq!(error.code, ErrorCode::Unsupported);
+        assert!(error.message.contains(platform.name()), "{}", error.message);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn loading_reports_progress_from_nothing_to_all() {
+    let file = tiny_bert(Bits::B4);
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let sink = Rc::clone(&seen);
+    let options = options(Platform::Wasm);
+    let request = LoadRequest { url: &serve(&file), digest: None, options: &options };
+    let report = move |stage, done, total| sink.borrow_mut().push((stage, done, total));
+    LoadedModel::load(request, &mut Devices::default(), &Stop::new(None), Rc::new(report)).await.unwrap();
+    let (seen, total) = (seen.borrow(), file.len() as u64);
+    assert_eq!(seen.first(), Some(&(Stage::Fetch, 0, total)));
+    assert_eq!(seen.last(), Some(&(Stage::Fetch, total, total)));
+    assert!(seen.is_sorted_by_key(|(_, done, _)| *done));
+}
+
+#[wasm_bindgen_test]
+async fn runs_are_counted_and_reported() {
+    let mut model = on_cpu(Bits::B4).await;
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let sink = Rc::clone(&seen);
+    let options = RunOptions { warmup: 2, runs: 5, ..ONCE };
+    let report = move |stage, done, total| sink.borrow_mut().push((stage, done, total));
+    let ran = model.run(texts(&["cat"]), &options, &Stop::new(None), report).await.unwrap();
+    assert_eq!(ran.report.run_ms.len(), 5);
+    assert!(ran.report.first_ms > 0.0 && ran.report.gpu_ms.is_none() && ran.report.kernels.is_none());
+    let seen = seen.borrow();
+    assert_eq!(seen.first(), Some(&(Stage::Warmup, 0, 2)));
+    assert_eq!(seen.last(), Some(&(Stage::Run, 5, 5)));
+}
+
+#[wasm_bindgen_test]
+async fn a_run_is_stopped_by_its_deadline_and_by_a_cancel() {
+    let mut model = on_cpu(Bits::B4).await;
+    let endless = RunOptions { runs: u32::MAX, ..ONCE };
+    let error = model.run(texts(&["cat"]), &endless, &Stop::new(Some(100)), |_, _, _| {}).await.err().unwrap();
+    assert_eq!(error.code, ErrorCode::Deadline);
+    let stop = Stop::new(None);
+    let canceller = stop.clone();
+    wasm_bindgen_futures::spawn_local(async move {
+        sleep(50.0).await;
+        canceller.because(crate::error::error(ErrorCode::Cancelled, "enough", ""));
+    });
+    let error = model.run(texts(&["cat"]), &endless, &stop, |_, _, _| {}).await.err().unwrap();
+    assert_eq!(error.code, ErrorCode::Cancelled);
+    // The model is as good as before.
+    run(&mut model, texts(&["cat"])).await.unwrap();
+}
