@@ -10,7 +10,7 @@ pub(crate) fn error(code: ErrorCode, message: impl Into<String>, hint: impl Into
 
 /// A bug, or a browser API that did what its specification rules out.
 pub(crate) fn internal(message: impl Into<String>) -> RemoteError {
-    error(ErrorCode::Internal, message, "This is a bug in webnibble: please report it with the browser's console.")
+    error(ErrorCode::Internal, message, "this is a bug in webnibble: please report it with the browser's console")
 }
 
 /// The name and message of a thrown JavaScript value: `NotSupportedError: no backend`.

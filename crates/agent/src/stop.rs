@@ -77,6 +77,6 @@ fn deadline_error(ms: u64) -> RemoteError {
     error(
         ErrorCode::Deadline,
         format!("the request should be done within {ms} ms"),
-        "Give it more time; on a software adapter also fewer or shorter texts, or fewer runs.",
+        "give it more time; on a software adapter also fewer or shorter texts, or fewer runs",
     )
 }

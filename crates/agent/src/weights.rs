@@ -89,7 +89,7 @@ impl Package {
     fn check_identity(&self, digest: Option<&str>) -> Result<(), RemoteError> {
         if let Some(expected) = digest.filter(|expected| *expected != self.header.digest) {
             let message = format!("{}: digest should be {expected}, found {}", self.url, self.header.digest);
-            let hint = "The file changed since it was asked for: ask again, or prepare the package again.";
+            let hint = "the file changed since it was asked for: ask again, or make the package again";
             return Err(error(ErrorCode::BadPackage, message, hint));
         }
         // -1 where the server does not say.
@@ -162,8 +162,8 @@ fn damaged(url: &str, problem: &PackageError) -> RemoteError {
     error(ErrorCode::BadPackage, format!("{url}: {problem}"), DAMAGED)
 }
 
-const DAMAGED: &str = "The file is damaged, or a proxy changed it: make the package again with `webnibble quantize`.";
-const NOT_A_PACKAGE: &str = "Packages are .safetensors files made by `webnibble quantize`.";
+const DAMAGED: &str = "the file is damaged, or a proxy changed it: make the package again with `webnibble quantize`";
+const NOT_A_PACKAGE: &str = "packages are .safetensors files made by `webnibble quantize`";
 
 /// Digests on their way, checked against what the header says.
 struct Digests<'a> {
@@ -251,11 +251,11 @@ fn failure(url: &str, stop: &Stop, thrown: &JsValue) -> RemoteError {
     let kind = js_sys::Reflect::get(thrown, &"kind".into()).ok().and_then(|kind| kind.as_string());
     let message = format!("{url}: {}", describe(thrown));
     match kind.as_deref() {
-        Some("status") => error(ErrorCode::Fetch, message, "Check that the package lies at that address."),
+        Some("status") => error(ErrorCode::Fetch, message, "check that the package lies at that address"),
         Some("network") => error(
             ErrorCode::Fetch,
             message,
-            "Check that the server runs, allows this page's origin (CORS), and that the page's CSP allows it.",
+            "check that the server runs, allows this page's origin (CORS), and that the page's CSP allows it",
         ),
         Some("short" | "long") => error(ErrorCode::BadPackage, message, DAMAGED),
         _ => error(ErrorCode::Fetch, message, ""),

@@ -84,7 +84,7 @@ impl Model {
             Platform::Webnn | Platform::Auto => Err(error(
                 ErrorCode::Unsupported,
                 format!("platform should be webgpu or wasm, found {}", options.platform),
-                "Ask for one of them; this version has no WebNN backend.",
+                "ask for one of them; this version has no WebNN backend",
             )),
         }
     }

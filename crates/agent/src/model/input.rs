@@ -62,7 +62,7 @@ impl LoadedModel {
 
     fn encode_texts(&self, texts: &[String], truncate: bool) -> Result<Encoded, RemoteError> {
         let Some(tokenizer) = &self.tokenizer else {
-            let hint = "Give token ids or tensors, or make the package again from a model with a tokenizer.json.";
+            let hint = "give token ids or tensors, or make the package again from a model with a tokenizer.json";
             return Err(error(ErrorCode::BadInput, "the package has no tokenizer, so it takes no texts", hint));
         };
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -72,7 +72,7 @@ impl LoadedModel {
 
 fn bad_text(problem: &TextError) -> RemoteError {
     let hint = match problem {
-        TextError::TooLong { .. } => "Shorten the text, or set `truncate` to lose its end.",
+        TextError::TooLong { .. } => "shorten the text, or ask for it to be truncated",
         _ => "",
     };
     error(ErrorCode::BadInput, problem.to_string(), hint)

@@ -82,7 +82,7 @@ impl LoadedModel {
 /// The graph that the package's config describes, and its longest input; every weight that it needs is in the package.
 fn graph_of(header: &Header) -> Result<(Graph, usize), RemoteError> {
     let bad =
-        |message: String| error(ErrorCode::BadPackage, message, "Make the package again with `webnibble quantize`.");
+        |message: String| error(ErrorCode::BadPackage, message, "make the package again with `webnibble quantize`");
     let config = ModelConfig::from_json(&header.meta.config).map_err(|e| bad(e.to_string()))?;
     let graph = config.graph(header.meta.sentence.as_ref());
     graph.validate().map_err(|e| bad(e.to_string()))?;
@@ -98,6 +98,6 @@ fn graph_of(header: &Header) -> Result<(Graph, usize), RemoteError> {
 
 fn tokenizer_from(bytes: &[u8], max_len: usize) -> Result<TextTokenizer, RemoteError> {
     let hint =
-        "Make the package again from a model whose tokenizer.json is of a kind that the tokenizers library reads.";
+        "make the package again from a model whose tokenizer.json is of a kind that the tokenizers library reads";
     TextTokenizer::from_bytes(bytes, max_len).map_err(|e| error(ErrorCode::BadPackage, e.to_string(), hint))
 }

@@ -119,7 +119,7 @@ fn check_finite(outputs: &[(String, Tensor)]) -> Result<(), RemoteError> {
                 values.len(),
                 values[first]
             );
-            let hint = "Try more bits, or --portable-kernels to rule out a kernel variant.";
+            let hint = "try more bits, or --portable-kernels to rule out a kernel variant";
             return Err(error(ErrorCode::NotFinite, message, hint));
         }
     }

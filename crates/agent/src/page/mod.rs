@@ -82,6 +82,8 @@ struct Page {
     pinged: bool,
     attempts: i32,
     lost_ms: Option<f64>,
+    /// What was sent since then may have been lost with the last socket.
+    doubtful_since_ms: f64,
     timer: Option<Timer>,
     outgoing: Outgoing,
 
@@ -89,6 +91,8 @@ struct Page {
     worker_number: u32,
     /// Requests that the Worker has and did not answer yet.
     open: BTreeSet<u64>,
+    /// The latest request: the host counts up.
+    last_id: u64,
     sent_capabilities: bool,
 }
 
@@ -113,11 +117,13 @@ pub fn start_page(config: &PageConfig, #[wasm_bindgen(js_name = onEvent)] on_eve
         pinged: false,
         attempts: 0,
         lost_ms: None,
+        doubtful_since_ms: 0.0,
         timer: None,
         outgoing: Outgoing::default(),
         worker: None,
         worker_number: 0,
         open: BTreeSet::new(),
+        last_id: 0,
         sent_capabilities: false,
     };
     spawn_local(async move {
@@ -177,6 +183,10 @@ impl Page {
     fn lose(&mut self, reason: &str) {
         if self.link == Link::Closed {
             return;
+        }
+        if self.link == Link::Open {
+            // The host was there when it was last heard; a beat more is for what was on its way then.
+            self.doubtful_since_ms = self.heard_ms - self.heartbeat_ms;
         }
         self.socket = None;
         self.link = Link::Lost;
@@ -248,12 +258,21 @@ impl Page {
             HostMessage::Ping { payload } => self.send_now(&text_of(id, AgentMessage::Pong { payload })),
             HostMessage::Pong { .. } => {}
             HostMessage::Shutdown => self.close("closed", "the host ended the session"),
-            HostMessage::Load { .. } | HostMessage::Run { .. } | HostMessage::Unload { .. } => {
-                self.view.message("request", &text);
-                self.open.insert(id);
-                self.to_worker(&Frame::Text(text));
-            }
+            HostMessage::Load { .. } | HostMessage::Run { .. } | HostMessage::Unload { .. } => self.request(id, text),
             HostMessage::Cancel { .. } => self.to_worker(&Frame::Text(text)),
+        }
+    }
+
+    /// Passes a request on. After a resume the host sends again what may have been lost: an answered request is not
+    /// done twice, and an open one is left to the Worker, which may lack some of its tensors.
+    fn request(&mut self, id: u64, text: String) {
+        if id > self.last_id {
+            self.last_id = id;
+            self.open.insert(id);
+            self.view.message("request", &text);
+        }
+        if self.open.contains(&id) {
+            self.to_worker(&Frame::Text(text));
         }
     }
 
@@ -264,7 +283,7 @@ impl Page {
         self.attempts = 0;
         self.lost_ms = None;
         self.view.connection("open", &self.socket_url);
-        for (id, frame) in self.outgoing.take_up(now_ms() - 3.0 * heartbeat_ms) {
+        for (id, frame) in self.outgoing.take_up(self.doubtful_since_ms) {
             self.send(id, &frame);
         }
         self.beat_in(heartbeat_ms / 2.0);
@@ -336,7 +355,7 @@ impl Page {
     /// Answers what the Worker leaves open, and starts another.
     fn worker_failed(&mut self, reason: &str) {
         let message = format!("the page's Worker stopped: {reason}");
-        let hint = "Its models are lost: load them again. If it happens again, report it with this message.";
+        let hint = "its models are lost: load them again; if it happens again, report it with this message";
         self.view.worker(&message);
         let problem = error(ErrorCode::Internal, message, hint);
         let mut open = std::mem::take(&mut self.open);

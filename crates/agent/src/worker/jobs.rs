@@ -96,7 +96,7 @@ impl Workshop {
         let names: Vec<&str> = self.models.keys().map(String::as_str).collect();
         let loaded = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let message = format!("no model `{model}` is loaded in the page; loaded: {loaded}");
-        error(ErrorCode::UnknownModel, message, "Load it first; a page that was restarted has lost its models.")
+        error(ErrorCode::UnknownModel, message, "load it first; a page that was restarted has lost its models")
     }
 }
 

@@ -142,7 +142,11 @@ impl Session {
     /// Opens a request, and watches for its deadline and for a cancel.
     fn request(&mut self, id: u64, deadline_ms: Option<u64>, begin: impl FnOnce(&mut Self, Stop)) {
         if self.open.contains_key(&id) {
-            return outbox::log("error", format!("request {id} is open already; the second one is ignored"));
+            // Sent again after a broken socket, tensors and all.
+            if let Some(run) = self.gathering.get_mut(&id) {
+                run.assembler = FrameAssembler::new(FrameKind::Input, id);
+            }
+            return;
         }
         let stop = Stop::new(deadline_ms);
         self.open.insert(id, stop.clone());
