@@ -1,1 +1,115 @@
-//! End-to-end tests and their harness.
+//! Harness of the end-to-end tests: the command line in a sandbox of its own, and what it leaves behind.
+//!
+//! A test that cannot run here prints `skipped: <reason>` and passes; see [`skip_unless!`].
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+mod processes;
+mod sandbox;
+
+pub use processes::{Process, processes_naming, signal};
+pub use sandbox::{Finished, Running, Sandbox};
+
+/// Longer than anything takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Ends a test with the reason why it cannot run here.
+#[macro_export]
+macro_rules! skip_unless {
+    ($($available:expr),+ $(,)?) => {
+        $(if let Err(reason) = $available {
+            println!("skipped: {reason}");
+            return;
+        })+
+    };
+}
+
+/// The repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the repository").to_owned()
+}
+
+/// The command line: `$WEBNIBBLE_BIN`, else built from this repository, so that no older one is tested.
+pub fn webnibble() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(named) = std::env::var_os("WEBNIBBLE_BIN") {
+            return named.into();
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.current_dir(repository()).args(["build", "--quiet", "-p", "webnibble-cli", "--message-format=json"]);
+        let output = build.output().expect("cargo runs");
+        assert!(output.status.success(), "cargo build failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        let messages = String::from_utf8_lossy(&output.stdout);
+        let executable = messages.lines().find_map(|line| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            message["executable"].as_str().map(PathBuf::from)
+        });
+        executable.expect("cargo names the executable that it built")
+    })
+}
+
+/// Whether a browser, its driver and the built page are here.
+///
+/// # Errors
+/// The reason why not.
+pub fn browser_available() -> Result<(), String> {
+    let on_path = |name: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+    };
+    if !["chromium", "google-chrome", "chromium-browser"].iter().any(|name| on_path(name)) {
+        return Err("no Chromium on PATH (make setup)".into());
+    }
+    if !on_path("chromedriver") {
+        return Err("no chromedriver on PATH (make setup)".into());
+    }
+    if !repository().join("pkg/webnibble_agent_bg.wasm").is_file() {
+        return Err("no pkg/webnibble_agent_bg.wasm (make wasm)".into());
+    }
+    Ok(())
+}
+
+/// The folder of the committed BERT with random weights, and its answers.
+pub fn golden_bert() -> PathBuf {
+    repository().join("tests/data/goldens/bert")
+}
+
+/// Whether the real model is here, as `scripts/fetch-models.sh` puts it.
+///
+/// # Errors
+/// The reason why not.
+pub fn mini_lm_available() -> Result<(), String> {
+    let folder = mini_lm();
+    if folder.join("model.safetensors").is_file() {
+        return Ok(());
+    }
+    Err(format!("no all-MiniLM-L6-v2 in {} (make model)", folder.display()))
+}
+
+/// The folder of the real model.
+pub fn mini_lm() -> PathBuf {
+    let home = || std::env::home_dir().unwrap_or_default().join(".cache");
+    let cache = || std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map_or_else(home, PathBuf::from);
+    let models = std::env::var_os("WEBNIBBLE_MODELS").filter(|path| !path.is_empty());
+    models.map_or_else(|| cache().join("webnibble/models"), PathBuf::from).join("all-MiniLM-L6-v2")
+}
+
+/// Waits until `condition` holds.
+///
+/// Panics when it does not within `limit`.
+#[track_caller]
+pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not within {} s", limit.as_secs());
+        std::thread::sleep(POLL);
+    }
+}

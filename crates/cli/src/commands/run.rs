@@ -220,7 +220,7 @@ fn print_output(output: &Output) {
             embeddings.iter().for_each(|embedding| print::line(format!("{:<14} {}", "embedding", shown(embedding))));
         }
         Output::Tensor { tensor } => {
-            print::line(format!("{:<14} {:?} {}", "tensor", tensor.shape, shown(&tensor.data)))
+            print::line(format!("{:<14} {:?} {}", "tensor", tensor.shape, shown(&tensor.data)));
         }
         other => print::json(other),
     }

@@ -210,6 +210,7 @@ impl Loop {
 
     fn request(&mut self, request: Request) {
         let Request { id, body, tensors, deadline, reply } = request;
+        tracing::debug!("request {id}: {}", name_of(&body));
         let text = match Envelope::new(id, body).to_text() {
             Ok(text) => text,
             Err(error) => {
@@ -330,6 +331,17 @@ fn ran(report: Box<RunReport>, frames: FrameAssembler) -> Result<Answer, RemoteE
     let names = report.outputs.iter().map(|info| info.name.clone());
     let outputs = names.zip(tensors).collect();
     Ok(Answer::Ran(report, outputs))
+}
+
+/// What a request asks for, for the log.
+fn name_of(body: &HostMessage) -> &'static str {
+    match body {
+        HostMessage::Load { .. } => "load",
+        HostMessage::Run { .. } => "run",
+        HostMessage::Unload { .. } => "unload",
+        HostMessage::Ping { .. } => "ping",
+        _ => "other",
+    }
 }
 
 fn disconnected(message: String) -> RemoteError {

@@ -1,0 +1,110 @@
+//! What needs no browser: wrong arguments, what is missing, files.
+
+use webnibble_tests::{Sandbox, golden_bert};
+
+#[test]
+fn wrong_arguments_exit_with_2() {
+    let sandbox = Sandbox::default();
+    for args in [
+        &["dance"][..],
+        &["run"],
+        &["run", "--text", "a", "--bits", "3"],
+        &["run", "--text", "a", "--bits", "0"],
+        &["run", "--text", "a", "--platform", "vulkan"],
+        &["run", "--text", "a", "--group-size", "32", "--per-channel"],
+        &["run", "--text", "a", "--ids", "file"],
+        &["run", "--text", "a", "--workgroup-size", "1,2"],
+        &["run", "--ids", "/there/is/no/such/file"],
+        &["run", "--text", "a", "--browser", "opera"],
+        &["quantize"],
+        &["quantize", "in"],
+        &["quantize", "--tensor", "random"],
+        &["demo", "--runs", "0"],
+    ] {
+        let finished = sandbox.run(args);
+        assert_eq!(finished.code, Some(2), "{args:?}: {finished:?}");
+        assert!(finished.stdout.is_empty() && !finished.stderr.is_empty(), "{args:?}: {finished:?}");
+    }
+}
+
+#[test]
+fn contradictions_that_only_the_model_shows_exit_with_2_and_have_a_record() {
+    let bert = golden_bert();
+    let sandbox = Sandbox::default();
+    let model = bert.to_str().unwrap();
+    for options in
+        [&["--group-size", "24"][..], &["--group-size", "0"], &["--attention-bits", "8", "--no-mixed-precision"]]
+    {
+        let args = [&["run", "--json", "--model", model, "--text", "a"], options].concat();
+        let finished = sandbox.run(&args);
+        assert_eq!(finished.code, Some(2), "{options:?}: {finished:?}");
+        let record = finished.json();
+        assert_eq!((&record["status"], &record["error"]["code"]), (&"error".into(), &"bad_options".into()));
+    }
+}
+
+#[test]
+fn what_is_not_there_yet_says_so() {
+    let sandbox = Sandbox::default();
+    let run = |options: &[&str]| sandbox.run(&[&["run", "--text", "a"], options].concat());
+    for (options, code) in [
+        (&["--platform", "webnn"][..], 1),
+        (&["--platform", "webnn", "--no-fallback"], 3),
+        (&["--platform", "auto"], 1),
+        (&["--engine", "transformers-js"], 1),
+    ] {
+        let finished = run(options);
+        assert_eq!(finished.code, Some(code), "{options:?}: {finished:?}");
+        assert!(finished.stderr.contains("not there yet"), "{options:?}: {finished:?}");
+    }
+    for browser in ["--firefox", "--edge", "--safari"] {
+        let finished = sandbox.run(&["doctor", browser]);
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        assert!(finished.stderr.contains("not there yet"), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_missing_model_browser_or_driver_is_named() {
+    let sandbox = Sandbox::default();
+    let finished = sandbox.run(&["run", "--text", "a", "--model", "./no-such-model"]);
+    assert_eq!(finished.code, Some(1));
+    assert!(finished.stderr.contains("no-such-model"), "{finished:?}");
+    for (flag, command) in [("--browser-binary", "apt-get install chromium"), ("--driver", "chromium-driver")] {
+        let finished = sandbox.run(&["doctor", flag, "/no/such/program"]);
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        assert!(finished.stderr.contains("/no/such/program") && finished.stderr.contains(command), "{finished:?}");
+    }
+}
+
+#[test]
+fn quantize_writes_a_package_that_inspect_reads() {
+    let sandbox = Sandbox::default();
+    let package = sandbox.path().join("four.safetensors");
+    let (bert, package) = (golden_bert(), package.to_str().unwrap());
+    let quantized = sandbox.run(&["quantize", bert.to_str().unwrap(), package, "--bits", "4", "--json"]);
+    assert_eq!(quantized.code, Some(0), "{quantized:?}");
+    let document = quantized.json();
+    assert_eq!(document["options"]["bits"], 4);
+    assert!(document["total"]["cosine"].as_f64().unwrap() > 0.98, "{document}");
+
+    let inspected = sandbox.run(&["inspect", package, "--json"]);
+    assert_eq!(inspected.code, Some(0), "{inspected:?}");
+    let found = inspected.json();
+    assert_eq!((&found["kind"], &found["family"]), (&"package".into(), &"bert".into()));
+    assert_eq!(found["digest"], document["digest"]);
+    let table = sandbox.run(&["inspect", package]).stdout;
+    assert!(table.contains("q4-sym-g128") || table.contains("q4-sym"), "{table}");
+}
+
+#[test]
+fn one_tensor_shows_what_bits_cost() {
+    let sandbox = Sandbox::default();
+    let cosine = |bits: &str| {
+        let finished = sandbox.run(&["quantize", "--tensor", "random:256x256", "--bits", bits, "--json"]);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        finished.json()["stats"]["cosine"].as_f64().unwrap()
+    };
+    let (two, four, eight) = (cosine("2"), cosine("4"), cosine("8"));
+    assert!(two < four && four < eight && eight > 0.9999, "{two} {four} {eight}");
+}

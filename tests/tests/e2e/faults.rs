@@ -1,0 +1,125 @@
+//! Browsers that die, pages that close, users who press Ctrl-C: a clear error in time, and nothing left behind.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use webnibble_tests::{
+    Finished, PATIENCE, Running, Sandbox, browser_available, golden_bert, signal, skip_unless, wait_until,
+};
+
+/// How long a run may take to notice that its page is gone.
+const NOTICE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A run that goes on for minutes, in the middle of its inferences.
+fn long_run(sandbox: &Sandbox, platform: &str) -> Running {
+    let ids: PathBuf = sandbox.path().join("ids");
+    std::fs::write(&ids, "1 2 3 4 5").unwrap();
+    let (bert, ids) = (golden_bert(), ids.to_str().unwrap().to_owned());
+    let args = ["run", "--json", "--verbose", "--gpu", "software", "--platform", platform, "--runs", "100000000"];
+    let more = ["--model", bert.to_str().unwrap(), "--ids", &ids];
+    let mut running = sandbox.start(&[&args[..], &more].concat());
+    running.wait_for_log("request 2: run");
+    running
+}
+
+/// The error of a run whose browser came to harm.
+#[track_caller]
+fn failed(sandbox: &Sandbox, running: Running) -> (String, String) {
+    let finished: Finished = running.finish(NOTICE_LIMIT);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let record = finished.json();
+    assert_eq!(record["status"], "error");
+    sandbox.assert_clean();
+    let text = |field: &str| record["error"][field].as_str().unwrap().to_owned();
+    println!("noticed after {:.1} s: {}", finished.took.as_secs_f64(), text("message"));
+    (text("code"), text("message"))
+}
+
+#[test]
+fn a_browser_that_is_killed_ends_the_run_with_an_error() {
+    skip_unless!(browser_available());
+    let sandbox = Sandbox::default();
+    let running = long_run(&sandbox, "wasm");
+    let browser = sandbox.processes().into_iter().find(webnibble_tests::Process::is_browser).expect("a browser runs");
+    signal(browser.id, "KILL");
+    let (code, message) = failed(&sandbox, running);
+    assert_eq!(code, "disconnected");
+    assert!(message.contains("ended unexpectedly"), "{message}");
+}
+
+#[test]
+fn a_page_that_crashes_ends_the_run_with_an_error() {
+    skip_unless!(browser_available());
+    let sandbox = Sandbox::default();
+    let running = long_run(&sandbox, "wasm");
+    for process in sandbox.processes().iter().filter(|process| process.is_helper("renderer")) {
+        signal(process.id, "KILL");
+    }
+    let (code, message) = failed(&sandbox, running);
+    assert_eq!(code, "disconnected");
+    assert!(message.contains("page is gone"), "{message}");
+}
+
+#[test]
+fn a_gpu_process_that_dies_ends_the_run_with_an_error() {
+    skip_unless!(browser_available());
+    let sandbox = Sandbox::default();
+    let running = long_run(&sandbox, "webgpu");
+    let gpu = sandbox.processes().into_iter().find(|process| process.is_helper("gpu-process"));
+    signal(gpu.expect("a GPU process runs").id, "KILL");
+    let (code, _) = failed(&sandbox, running);
+    assert_eq!(code, "device_lost");
+}
+
+#[test]
+fn signals_end_a_run_and_leave_nothing_behind() {
+    skip_unless!(browser_available());
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let sandbox = Sandbox::default();
+        let running = long_run(&sandbox, "wasm");
+        assert!(!sandbox.processes().is_empty());
+        running.signal(name);
+        let finished = running.finish(NOTICE_LIMIT);
+        assert_eq!(finished.code, Some(code), "{name}: {finished:?}");
+        sandbox.assert_clean();
+    }
+}
+
+#[test]
+fn even_a_command_that_is_killed_leaves_nothing_behind() {
+    skip_unless!(browser_available());
+    let sandbox = Sandbox::default();
+    let running = long_run(&sandbox, "wasm");
+    running.signal("KILL");
+    running.finish(NOTICE_LIMIT);
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_signal_while_the_browser_starts_leaves_nothing_behind() {
+    skip_unless!(browser_available());
+    let sandbox = Sandbox::default();
+    let running = sandbox.start(&["doctor"]);
+    wait_until("a browser starts", PATIENCE, || sandbox.processes().iter().any(webnibble_tests::Process::is_browser));
+    running.signal("INT");
+    let finished = running.finish(NOTICE_LIMIT);
+    assert_eq!(finished.code, Some(130), "{finished:?}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_panic_leaves_nothing_behind() {
+    skip_unless!(browser_available());
+    let sandbox = Sandbox::default();
+    // This process is the host here: nextest gives every test its own.
+    let _ = tempfile::env::override_temp_dir(sandbox.path());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let panicked = std::panic::catch_unwind(|| {
+        runtime.block_on(async {
+            let _host = webnibble_host::Host::builder().start().await.unwrap();
+            panic!("on purpose");
+        });
+    });
+    assert_eq!(panicked.unwrap_err().downcast_ref::<&str>(), Some(&"on purpose"));
+    sandbox.assert_clean();
+}
