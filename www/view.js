@@ -51,7 +51,7 @@ export function show(event) {
 export function fail(title, message, hint) {
   const notices = document.getElementById("notices");
   const notice = h("div", { class: "notice" }, h("strong", {}, title), h("p", {}, message));
-  if (hint) notice.append(h("p", { class: "hint" }, hint));
+  if (hint) notice.append(h("p", { class: "hint" }, sentence(hint)));
   notices.prepend(notice);
   while (notices.children.length > MAX_NOTICES) notices.lastChild.remove();
 }
@@ -229,7 +229,7 @@ function showOutcome(outcome, index) {
 function showFailure(asked, { message, hint }) {
   const verb = { load: "Loading", run: "Running", unload: "Unloading" }[asked?.type] ?? "The request";
   const lines = [h("p", { class: "failure" }, `${verb} failed: ${message}`)];
-  if (hint) lines.push(h("p", { class: "hint" }, hint));
+  if (hint) lines.push(h("p", { class: "hint" }, sentence(hint)));
   return lines;
 }
 
@@ -293,6 +293,11 @@ function table(rows) {
 
 function figure(name, value) {
   return h("div", {}, h("dt", {}, name), h("dd", {}, `${value}`));
+}
+
+/** Hints come as clauses. */
+function sentence(clause) {
+  return `${clause[0].toUpperCase()}${clause.slice(1)}${clause.endsWith(".") ? "" : "."}`;
 }
 
 function median(sorted) {

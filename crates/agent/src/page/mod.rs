@@ -247,6 +247,7 @@ impl Page {
         self.heard();
         let Envelope { id, body, .. } = match read(&text) {
             Ok(envelope) => envelope,
+            Err((0, problem)) => return self.send_once(&text_of(0, AgentMessage::Error { error: problem })),
             Err((id, problem)) => return self.send(id, &text_of(id, AgentMessage::Error { error: problem })),
         };
         match body {
@@ -289,11 +290,19 @@ impl Page {
         self.beat_in(heartbeat_ms / 2.0);
     }
 
-    /// Sends a frame about request `id` now, or when the session is open again.
+    /// Sends a frame about request `id` now, or when the session is open again; once more if it may have been lost.
     fn send(&mut self, id: u64, frame: &Frame) {
         self.outgoing.keep(id, frame.clone(), now_ms(), self.link == Link::Open);
         if self.link == Link::Open {
             self.send_now(frame);
+        }
+    }
+
+    /// The same, but never twice: about no request there is no id to tell a repetition by.
+    fn send_once(&mut self, frame: &Frame) {
+        match self.link {
+            Link::Open => self.send_now(frame),
+            _ => self.outgoing.keep(0, frame.clone(), now_ms(), false),
         }
     }
 
@@ -338,6 +347,7 @@ impl Page {
             AgentMessage::Capabilities { mut capabilities } => {
                 let known = &mut capabilities.memory.js_heap_limit_bytes;
                 *known = known.or_else(js_heap_limit_bytes);
+                // Without it the host would wait for ever, and it does no harm twice.
                 self.send(0, &text_of(0, AgentMessage::Capabilities { capabilities }));
             }
             // Of no use once it is late.
@@ -347,7 +357,10 @@ impl Page {
                 if ends_request(&body) {
                     self.open.remove(&id);
                 }
-                self.send(id, frame);
+                match id {
+                    0 => self.send_once(frame),
+                    id => self.send(id, frame),
+                }
             }
         }
     }
@@ -358,9 +371,9 @@ impl Page {
         let hint = "its models are lost: load them again; if it happens again, report it with this message";
         self.view.worker(&message);
         let problem = error(ErrorCode::Internal, message, hint);
-        let mut open = std::mem::take(&mut self.open);
+        let open = std::mem::take(&mut self.open);
         if open.is_empty() {
-            open.insert(0);
+            self.send_once(&text_of(0, AgentMessage::Error { error: problem.clone() }));
         }
         for id in open {
             self.send(id, &text_of(id, AgentMessage::Error { error: problem.clone() }));
