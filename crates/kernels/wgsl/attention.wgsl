@@ -145,10 +145,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let qb = q_tile[(row + BQ / 2u) * ROW + d];
                 let ka = kv_tile[key * ROW + d];
                 let kb = kv_tile[(key + BK / 2u) * ROW + d];
-                s00 = fma(qa, ka, s00);
-                s01 = fma(qa, kb, s01);
-                s10 = fma(qb, ka, s10);
-                s11 = fma(qb, kb, s11);
+                s00 = qa * ka + s00;
+                s01 = qa * kb + s01;
+                s10 = qb * ka + s10;
+                s11 = qb * kb + s11;
             }
             let keep_a = kept(batch, key0 + key);
             let keep_b = kept(batch, key0 + key + BK / 2u);
@@ -188,7 +188,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let i = thread + slot * WG;
                 let weight = scores[min(i / D4, BQ - 1u) * BK + key];
                 acc_sum[slot] += weight;
-                acc[slot] = fma(vec4<f32>(weight), kv_tile[key * ROW + i % D4], acc[slot]);
+                acc[slot] = vec4<f32>(weight) * kv_tile[key * ROW + i % D4] + acc[slot];
             }
         }
         workgroupBarrier();

@@ -108,10 +108,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var k = 0u; k < BK; k++) {
             let a = vec4<f32>(tiles[a_base + k * BM4 + tm]);
             let b = vec4<f32>(tiles[b_base + k * BN4 + tn]);
-            acc0 = fma(vec4<f32>(a.x), b, acc0);
-            acc1 = fma(vec4<f32>(a.y), b, acc1);
-            acc2 = fma(vec4<f32>(a.z), b, acc2);
-            acc3 = fma(vec4<f32>(a.w), b, acc3);
+            acc0 = vec4<f32>(a.x) * b + acc0;
+            acc1 = vec4<f32>(a.y) * b + acc1;
+            acc2 = vec4<f32>(a.z) * b + acc2;
+            acc3 = vec4<f32>(a.w) * b + acc3;
         }
         workgroupBarrier();
     }
