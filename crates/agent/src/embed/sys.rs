@@ -59,7 +59,7 @@ export interface RunOptions {
   truncate?: boolean;
   /** Runs before the measured ones. */
   warmup?: number;
-  /** Measured runs: 1 if not given. */
+  /** Measured runs after the first, whose time is `first_ms`; none if not given. */
   runs?: number;
   /** Time each kernel, where the adapter can. */
   profile?: boolean;

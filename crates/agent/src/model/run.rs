@@ -29,6 +29,7 @@ struct Measured {
 
 impl LoadedModel {
     /// Runs the model as often as `options` say: once for the first time, `warmup` times, then `runs` times measured.
+    /// Without measured runs the outputs are those of the first.
     pub(crate) async fn run(
         &mut self,
         input: Input,
@@ -41,7 +42,7 @@ impl LoadedModel {
         stop.check()?;
         let began = sys::now_ms();
         let prepare_ms = self.backend.prepare(&input.bindings).await?;
-        self.run_once(&input, false, stop).await?;
+        let first = self.run_once(&input, options.profile && options.runs == 0, stop).await?;
         let first_ms = sys::now_ms() - began;
         let mut pacer = Pacer::new();
         for done in 0..options.warmup {
@@ -50,7 +51,7 @@ impl LoadedModel {
             self.run_once(&input, false, stop).await?;
         }
         let measured = self.measure(&input, options, stop, &mut progress).await?;
-        let last = measured.last.unwrap_or_else(|| RunOutcome { outputs: Vec::new(), gpu_ms: None, kernels: None });
+        let last = measured.last.unwrap_or(first);
         let every_run_has_gpu_ms = measured.gpu_ms.len() == measured.run_ms.len();
         let report = RunReport {
             implementation_type: self.backend.implementation_type(),
@@ -60,7 +61,7 @@ impl LoadedModel {
             prepare_ms,
             first_ms,
             run_ms: measured.run_ms,
-            gpu_ms: (options.profile && every_run_has_gpu_ms).then_some(measured.gpu_ms),
+            gpu_ms: (options.profile && options.runs > 0 && every_run_has_gpu_ms).then_some(measured.gpu_ms),
             kernels: last.kernels,
             variants: self.backend.variants(),
             dispatches: self.backend.dispatches(),
@@ -77,11 +78,11 @@ impl LoadedModel {
         stop: &Stop,
         progress: &mut Progress<impl Fn(Stage, u64, u64)>,
     ) -> Result<Measured, RemoteError> {
-        let runs = options.runs.max(1);
+        let runs = u64::from(options.runs);
         let mut measured = Measured::default();
         let mut pacer = Pacer::new();
         for done in 0..runs {
-            progress.report(Stage::Run, u64::from(done), u64::from(runs));
+            progress.report(Stage::Run, done, runs);
             // Short runs on the CPU never wait for anything: without this no cancel would ever be heard.
             pacer.pause().await;
             let began = sys::now_ms();
@@ -90,7 +91,9 @@ impl LoadedModel {
             measured.gpu_ms.extend(outcome.gpu_ms);
             measured.last = Some(outcome);
         }
-        progress.report(Stage::Run, u64::from(runs), u64::from(runs));
+        if runs > 0 {
+            progress.report(Stage::Run, runs, runs);
+        }
         Ok(measured)
     }
 
