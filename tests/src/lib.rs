@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 mod processes;
 mod sandbox;
 
-pub use processes::{Process, processes_naming, signal};
+pub use processes::{Process, client_waits, processes_naming, signal};
 pub use sandbox::{Finished, Running, Sandbox};
 
 /// Longer than anything takes on a busy machine.

@@ -57,7 +57,7 @@ fn parent(id: u32) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Sends a signal by its name, `INT`, `TERM`, `HUP` or `KILL`. A process that is gone is no failure.
+/// Sends a signal by its name, `INT`, `TERM`, `HUP`, `KILL`, `STOP` or `CONT`. A process that is gone is no failure.
 #[cfg(unix)]
 pub fn signal(id: u32, name: &str) {
     use rustix::process::{Pid, Signal, kill_process};
@@ -66,8 +66,23 @@ pub fn signal(id: u32, name: &str) {
         "TERM" => Signal::TERM,
         "HUP" => Signal::HUP,
         "KILL" => Signal::KILL,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
         other => panic!("no signal {other} here"),
     };
     let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("ids of processes are positive");
     let _ = kill_process(pid, signal);
+}
+
+/// Whether a client waits for a server at this loopback port to accept its connection.
+pub fn client_waits(port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let local = format!(":{port:04X}");
+    table.lines().skip(1).any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // `sl local_address rem_address st tx_queue:rx_queue …`: of a listening socket, the second is the backlog.
+        matches!(fields[..], [_, address, _, LISTEN, queues, ..]
+            if address.ends_with(&local) && !queues.ends_with(":00000000"))
+    })
 }

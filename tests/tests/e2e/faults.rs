@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use webnibble_tests::{
-    Finished, PATIENCE, Running, Sandbox, browser_available, golden_bert, signal, skip_unless, wait_until,
+    Finished, PATIENCE, Running, Sandbox, browser_available, client_waits, golden_bert, signal, skip_unless, wait_until,
 };
 
 /// How long a run may take to notice that its page is gone.
@@ -12,10 +12,15 @@ const NOTICE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A run that goes on for minutes, in the middle of its inferences.
 fn long_run(sandbox: &Sandbox, platform: &str) -> Running {
+    run_for(sandbox, platform, "100000000")
+}
+
+/// A run of so many inferences, in the middle of them.
+fn run_for(sandbox: &Sandbox, platform: &str, runs: &str) -> Running {
     let ids: PathBuf = sandbox.path().join("ids");
     std::fs::write(&ids, "1 2 3 4 5").unwrap();
     let (bert, ids) = (golden_bert(), ids.to_str().unwrap().to_owned());
-    let args = ["run", "--json", "--verbose", "--gpu", "software", "--platform", platform, "--runs", "100000000"];
+    let args = ["run", "--json", "--verbose", "--gpu", "software", "--platform", platform, "--runs", runs];
     let more = ["--model", bert.to_str().unwrap(), "--ids", &ids];
     let mut running = sandbox.start(&[&args[..], &more].concat());
     running.wait_for_log("request 2: run");
@@ -69,6 +74,24 @@ fn a_gpu_process_that_dies_ends_the_run_with_an_error() {
     signal(gpu.expect("a GPU process runs").id, "KILL");
     let (code, _) = failed(&sandbox, running);
     assert_eq!(code, "device_lost");
+}
+
+#[test]
+fn a_page_that_lost_its_host_for_a_while_comes_back_and_the_run_goes_on() {
+    skip_unless!(browser_available());
+    let sandbox = Sandbox::default();
+    let running = run_for(&sandbox, "wasm", "8000");
+    let log = running.stderr();
+    let address = log.split("serving on http://127.0.0.1:").nth(1).expect("the address is logged");
+    let port: u16 = address.split_whitespace().next().unwrap().parse().unwrap();
+    // As on a laptop that is closed: the host hears and says nothing, until the page tries another socket.
+    running.signal("STOP");
+    wait_until("the page opens another socket", PATIENCE, || client_waits(port));
+    running.signal("CONT");
+    let finished = running.finish(PATIENCE);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.stderr.contains("is back"), "{finished:?}");
+    sandbox.assert_clean();
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The command line and the host against real browsers.
 
+#![expect(clippy::print_stdout, reason = "what a test measured is shown, beside whether it passed")]
+
 mod arguments;
 mod faults;
 mod fidelity;

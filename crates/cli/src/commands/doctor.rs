@@ -42,11 +42,10 @@ fn print_examination(examination: &Examination) {
     if let Some(capabilities) = &examination.capabilities {
         capability_rows(capabilities).into_iter().for_each(|(name, text)| row(name, text));
     }
-    for advice in &examination.advice {
-        row("advice", advice.clone());
-    }
-    if let Some(error) = &examination.error {
-        print::error(error);
+    match &examination.error {
+        // Its hint is the advice.
+        Some(error) => print::error(error),
+        None => examination.advice.iter().for_each(|advice| row("advice", advice.clone())),
     }
 }
 

@@ -300,3 +300,33 @@ fn texts_over_the_limit_are_refused_both_ways() {
     let error = Envelope::<HostMessage>::from_text(&" ".repeat(MAX_TEXT_BYTES + 1)).unwrap_err();
     assert_eq!(error.code, ErrorCode::Protocol);
 }
+
+/// The tables of `docs/wire.md` follow the types.
+#[test]
+fn every_message_and_code_is_in_the_document() {
+    let document = include_str!("../../../../docs/wire.md");
+    let source = include_str!("mod.rs");
+    let mut names = Vec::new();
+    let mut inside = false;
+    for line in source.lines() {
+        inside |= ["pub enum HostMessage", "pub enum AgentMessage", "pub enum ErrorCode", "pub enum Stage"]
+            .iter()
+            .any(|head| line.starts_with(head));
+        inside &= line != "}";
+        let variant = line.strip_prefix("    ").filter(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()));
+        if let (true, Some(variant)) = (inside, variant) {
+            let variant = variant.trim_end_matches([',', ' ', '{']);
+            let snake = variant.char_indices().fold(String::new(), |mut snake, (at, c)| {
+                if c.is_ascii_uppercase() && at > 0 {
+                    snake.push('_');
+                }
+                snake.push(c.to_ascii_lowercase());
+                snake
+            });
+            names.push(snake);
+        }
+    }
+    assert!(names.len() > 35, "the source is read as it is written: {names:?}");
+    let missing: Vec<_> = names.iter().filter(|name| !document.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/wire.md does not name {missing:?}");
+}

@@ -127,7 +127,8 @@ impl Browser {
         let driver = Driver::start(&found.driver.path, &driver_args, environment).await?;
         let capabilities = capabilities(config, &found, &driver);
         let builder = WebDriver::builder(driver.url(), thirtyfour::Capabilities::from(capabilities));
-        let started = tokio::time::timeout(START_LIMIT, builder.request_timeout(START_LIMIT).connect()).await;
+        // Our own limit comes first: its words say more than those of an HTTP client.
+        let started = tokio::time::timeout(START_LIMIT, builder.request_timeout(START_LIMIT * 2).connect()).await;
         let failed = |reason: String| HostError::BrowserStart {
             browser: found.binary.path.display().to_string(),
             reason,
