@@ -6,11 +6,15 @@ use wasm_bindgen_futures::JsFuture;
 use webnibble_common::capabilities::{Capabilities, Memory, Wasm, WebGl, WebGpu};
 
 use crate::backend::Devices;
+use crate::tasks::within;
 
 mod sys;
 mod webnn;
 
 use sys::{CROSS_ORIGIN_ISOLATED, Gpu, NAVIGATOR, Navigator, OffscreenCanvas, Storage};
+
+/// A driver that hangs must not keep the page from saying what else it can do.
+const GPU_TIMEOUT_MS: f64 = 15_000.0;
 
 /// Finds out everything. Opens the GPU device in `devices`, since only that tells whether there is one.
 pub(crate) async fn detect(devices: &mut Devices) -> Capabilities {
@@ -36,9 +40,10 @@ async fn webgpu(devices: &mut Devices) -> WebGpu {
                      on https nor on localhost";
         return WebGpu { error: Some(error.to_owned()), ..WebGpu::default() };
     };
-    let (adapter, error) = match devices.gpu().await {
-        Ok(gpu) => (Some(gpu.adapter.clone()), None),
-        Err(error) => (None, Some(error.message)),
+    let (adapter, error) = match within(GPU_TIMEOUT_MS, devices.gpu()).await {
+        Some(Ok(gpu)) => (Some(gpu.adapter.clone()), None),
+        Some(Err(error)) => (None, Some(error.message)),
+        None => (None, Some(format!("the browser gave no device within {GPU_TIMEOUT_MS} ms"))),
     };
     WebGpu { present: true, adapter, error, wgsl_language_features: wgsl_language_features(&gpu) }
 }

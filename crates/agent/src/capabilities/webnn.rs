@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use js_sys::{Array, JSON, Object, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -20,14 +21,16 @@ const NOT_OPERATORS: [&str; 5] = ["preferredInputLayout", "maxTensorByteLength",
 /// Asks for a context on each kind of device. `navigator.ml` alone says nothing: it may have no backend behind it.
 pub(super) async fn detect() -> WebNn {
     let Some(ml) = NAVIGATOR.with(Navigator::ml) else { return WebNn::default() };
-    let mut devices = BTreeMap::new();
-    for name in ["cpu", "gpu", "npu"] {
-        let asked = within(DEVICE_TIMEOUT_MS, device(&ml, name)).await;
-        let found = asked.unwrap_or_else(|| Err(format!("no answer within {DEVICE_TIMEOUT_MS} ms").into()));
-        let failed = |thrown: JsValue| WebNnDevice { error: Some(describe(&thrown)), ..WebNnDevice::default() };
-        devices.insert(name.to_owned(), found.unwrap_or_else(failed));
-    }
-    WebNn { present: true, devices }
+    let asked = ["cpu", "gpu", "npu"].map(|name| ask(&ml, name));
+    WebNn { present: true, devices: join_all(asked).await.into_iter().collect() }
+}
+
+/// What one kind of device answers, by its name.
+async fn ask(ml: &Ml, name: &str) -> (String, WebNnDevice) {
+    let answer = within(DEVICE_TIMEOUT_MS, device(ml, name)).await;
+    let answer = answer.unwrap_or_else(|| Err(format!("no answer within {DEVICE_TIMEOUT_MS} ms").into()));
+    let failed = |thrown: JsValue| WebNnDevice { error: Some(describe(&thrown)), ..WebNnDevice::default() };
+    (name.to_owned(), answer.unwrap_or_else(failed))
 }
 
 async fn device(ml: &Ml, name: &str) -> Result<WebNnDevice, JsValue> {

@@ -60,6 +60,9 @@ impl LoadedModel {
             model.tokenizer = Some(tokenizer);
         }
 
+        if request.options.shader_precompilation {
+            progress(Stage::Compile, 0, 0);
+        }
         let compile_began = sys::now_ms();
         model.backend.finish_load().await?;
         stop.check()?;

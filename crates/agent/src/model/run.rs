@@ -40,6 +40,10 @@ impl LoadedModel {
         let mut progress = Progress::new(progress);
         let input = self.bind(input)?;
         stop.check()?;
+        if self.backend.adapter().is_some() {
+            // How many pipelines a new shape needs is the backend's business.
+            progress.report(Stage::Compile, 0, 0);
+        }
         let began = sys::now_ms();
         let prepare_ms = self.backend.prepare(&input.bindings).await?;
         let first = self.run_once(&input, options.profile && options.runs == 0, stop).await?;
