@@ -56,16 +56,20 @@ export function fail(title, message, hint) {
   while (notices.children.length > MAX_NOTICES) notices.lastChild.remove();
 }
 
-function showConnection({ state, detail }) {
+function showConnection({ state, detail, hint }) {
   const pill = document.getElementById("connection");
   pill.dataset.state = state;
   pill.textContent = CONNECTIONS[state] ?? state;
   pill.title = detail;
   if (state === "refused" || state === "closed") {
     requests.clear();
-    if (state === "refused") fail("The host refused this page", detail, "");
+    if (state === "refused") fail("The host refused this page", detail, hint);
+    for (const id of ["device", "browser"]) {
+      const waiting = document.querySelector(`#${id} > .empty`);
+      if (waiting) waiting.textContent = "Not known: there is no session.";
+    }
   }
-  showActivity(state, detail);
+  showActivity(state, detail, hint);
 }
 
 function showMessage(message) {
@@ -100,13 +104,14 @@ function showMessage(message) {
   showActivity();
 }
 
-function showActivity(state = document.getElementById("connection").dataset.state, detail = "") {
+function showActivity(state = document.getElementById("connection").dataset.state, detail = "", hint = "") {
   const activity = document.getElementById("activity");
   if (requests.size === 0) {
     const idle = {
       open: "Idle. Waiting for the host to ask for something.",
       connecting: "Connecting to the host…",
-      closed: `The session is over: ${detail || "the host ended it"}.`,
+      refused: "There is no session.",
+      closed: `The session is over: ${detail || "the host ended it"}. ${hint ? sentence(hint) : ""}`,
     };
     activity.replaceChildren(h("p", { class: "empty" }, idle[state] ?? detail));
     return;

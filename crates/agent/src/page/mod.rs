@@ -159,7 +159,7 @@ impl Page {
     fn connect(&mut self) {
         self.link = Link::Handshake;
         self.socket_number += 1;
-        self.view.connection("connecting", &self.socket_url);
+        self.view.connection("connecting", &self.socket_url, "");
         let (events, number) = (self.events.clone(), self.socket_number);
         match Socket::connect(&self.socket_url, move |event| post(&events, Event::Socket(number, event))) {
             Ok(socket) => {
@@ -168,7 +168,7 @@ impl Page {
                 self.beat_in(HANDSHAKE_MS);
             }
             // Only an address that is none fails at once, and it will not get better.
-            Err(thrown) => self.close("refused", &describe(&thrown)),
+            Err(thrown) => self.close("refused", &describe(&thrown), ""),
         }
     }
 
@@ -192,23 +192,23 @@ impl Page {
         self.link = Link::Lost;
         let lost_ms = *self.lost_ms.get_or_insert_with(now_ms);
         if now_ms() - lost_ms > GIVE_UP_MS {
-            return self.close("closed", "the host is gone; open the address that a new one prints");
+            return self.close("closed", "the host is gone", "open the address that a new one prints");
         }
         let wait_ms = (FIRST_RETRY_MS * 2f64.powi(self.attempts)).min(LAST_RETRY_MS);
         self.attempts += 1;
         let detail = format!("The host cannot be reached ({reason}). Trying again in {:.1} s.", wait_ms / 1000.0);
-        self.view.connection("lost", &detail);
+        self.view.connection("lost", &detail, "");
         let events = self.events.clone();
         self.timer = Some(Timer::after(wait_ms, move || post(&events, Event::Reconnect)));
     }
 
     /// Ends the session for good.
-    fn close(&mut self, state: &str, detail: &str) {
+    fn close(&mut self, state: &str, detail: &str, hint: &str) {
         self.link = Link::Closed;
         self.socket = None;
         self.timer = None;
         self.worker = None;
-        self.view.connection(state, detail);
+        self.view.connection(state, detail, hint);
     }
 
     // The heartbeat.
@@ -252,13 +252,10 @@ impl Page {
         };
         match body {
             HostMessage::Welcome { resume_key, heartbeat_ms } => self.welcomed(resume_key, heartbeat_ms as f64),
-            HostMessage::Refused { error } => {
-                let hint = if error.hint.is_empty() { String::new() } else { format!(" {}", error.hint) };
-                self.close("refused", &format!("{}{hint}", error.message));
-            }
+            HostMessage::Refused { error } => self.close("refused", &error.message, &error.hint),
             HostMessage::Ping { payload } => self.send_now(&text_of(id, AgentMessage::Pong { payload })),
             HostMessage::Pong { .. } => {}
-            HostMessage::Shutdown => self.close("closed", "the host ended the session"),
+            HostMessage::Shutdown => self.close("closed", "the host ended it", ""),
             HostMessage::Load { .. } | HostMessage::Run { .. } | HostMessage::Unload { .. } => self.request(id, text),
             HostMessage::Cancel { .. } => self.to_worker(&Frame::Text(text)),
         }
@@ -283,7 +280,7 @@ impl Page {
         self.heartbeat_ms = heartbeat_ms;
         self.attempts = 0;
         self.lost_ms = None;
-        self.view.connection("open", &self.socket_url);
+        self.view.connection("open", &self.socket_url, "");
         for (id, frame) in self.outgoing.take_up(self.doubtful_since_ms) {
             self.send(id, &frame);
         }

@@ -19,7 +19,7 @@ export interface PageConfig {
 
 /** What `startPage` reports, for a page to show. */
 export type PageEvent =
-  | { type: "connection"; state: "connecting" | "open" | "lost" | "refused" | "closed"; detail: string }
+  | { type: "connection"; state: "connecting" | "open" | "lost" | "refused" | "closed"; detail: string; hint: string }
   | { type: "request"; message: { id: number; type: string } & Record<string, unknown> }
   | { type: "message"; message: { id: number; type: string } & Record<string, unknown> }
   | { type: "output"; id: number; part: number; head: number[] }

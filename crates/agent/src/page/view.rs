@@ -20,9 +20,9 @@ impl View {
         Self { on_event: JsValue::from(on_event).unchecked_into() }
     }
 
-    /// Where the session stands.
-    pub(super) fn connection(&self, state: &str, detail: &str) {
-        self.tell(&json!({ "type": "connection", "state": state, "detail": detail }).to_string());
+    /// Where the session stands, and what to do about it, if anything.
+    pub(super) fn connection(&self, state: &str, detail: &str, hint: &str) {
+        self.tell(&json!({ "type": "connection", "state": state, "detail": detail, "hint": hint }).to_string());
     }
 
     /// The Worker failed.
