@@ -33,6 +33,8 @@ impl Bar {
     /// Shows how far a step is, in its own unit or in bytes. A `total` of 0 is unknown.
     pub(crate) fn show(&self, what: &str, done: u64, total: u64, bytes: bool) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.bar.set_length(total);
+        state.bar.set_position(done);
         if state.what != what {
             state.what = what.to_owned();
             let template = match (total, bytes) {
@@ -43,8 +45,6 @@ impl Bar {
             state.bar.set_style(ProgressStyle::with_template(template).expect("the templates are right"));
             state.bar.set_message(what.to_owned());
         }
-        state.bar.set_length(total);
-        state.bar.set_position(done);
     }
 
     /// Shows a stage of a request to the page.

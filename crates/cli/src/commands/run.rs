@@ -64,7 +64,8 @@ pub(crate) async fn run(args: RunArgs, json: bool, verbose: bool) -> ExitCode {
 pub(crate) fn sink(bar: &Bar) -> RunProgressSink {
     let bar = bar.clone();
     Arc::new(move |at| match at {
-        RunProgress::Host { what, done, total } => bar.show(what, done, total, false),
+        // Quantizing counts weights; everything else that is counted here is fetched.
+        RunProgress::Host { what, done, total } => bar.show(what, done, total, what != "quantize"),
         RunProgress::Page { stage, done, total } => bar.stage(stage, done, total),
     })
 }
