@@ -146,8 +146,8 @@ impl Model {
     async fn precompile(&self) -> Result<(), RemoteError> {
         for seq in [1, 8, 128] {
             let bindings = Bindings::new([("batch", 1), ("seq", seq)]);
-            let Ok(recording) = self.lower(&bindings) else { continue };
-            self.gpu.build_all(recording.dispatches.iter().map(|d| &d.kernel)).await?;
+            // A shape that does not fit, or a kernel that does not build, is told when it is wanted.
+            let _ = self.build(&bindings).await;
         }
         Ok(())
     }
@@ -160,8 +160,16 @@ impl Model {
             return Ok(0.0);
         }
         let start = now_ms();
-        let recording = self.lower(bindings)?;
-        self.gpu.build_all(recording.dispatches.iter().map(|d| &d.kernel)).await?;
+        let recording = match self.build(bindings).await {
+            // A driver may refuse what its adapter claims to have; core WebGPU is left.
+            Err(failed) if failed.code == ErrorCode::Validation && !self.options.portable => {
+                sys::warn(&format!("taking portable kernels: {}", failed.message));
+                self.options.portable = true;
+                self.prepared.clear();
+                self.build(bindings).await?
+            }
+            built => built?,
+        };
         let prepared = self.record(bindings, recording).await?;
         if self.prepared.len() == PREPARED_SHAPES {
             self.prepared.remove(0);
@@ -170,6 +178,13 @@ impl Model {
         let held: usize = self.prepared.iter().map(|p| p.recording.activation_bytes()).sum();
         self.peak_bytes = self.peak_bytes.max((self.plan.total_bytes() + held) as u64);
         Ok(now_ms() - start)
+    }
+
+    /// Plans for a shape, and builds the pipelines that are missing.
+    async fn build(&self, bindings: &Bindings) -> Result<Recording, RemoteError> {
+        let recording = self.lower(bindings)?;
+        self.gpu.build_all(recording.dispatches.iter().map(|d| &d.kernel)).await?;
+        Ok(recording)
     }
 
     fn lower(&self, bindings: &Bindings) -> Result<Recording, RemoteError> {

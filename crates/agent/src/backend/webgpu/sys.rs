@@ -79,3 +79,9 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     pub(super) fn message(this: &CodedError) -> Option<String>;
 }
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console)]
+    pub(super) fn warn(message: &str);
+}

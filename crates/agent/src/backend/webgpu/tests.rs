@@ -220,3 +220,22 @@ async fn a_plane_of_the_wrong_size_is_refused() {
     let error = model.map_plane("nothing", Part::Packed, 16).unwrap_err();
     assert!(error.message.contains("nothing"));
 }
+
+#[wasm_bindgen_test]
+async fn a_kernel_that_does_not_build_is_replaced_by_a_portable_one() {
+    let mut gpu = Gpu::open().await.expect("this browser has WebGPU");
+    if gpu.caps.f16 {
+        console_log!("skipped: this adapter builds every kernel");
+        return;
+    }
+    // What a driver does that claims a feature and then refuses its use.
+    gpu.caps.f16 = true;
+    let gpu = Rc::new(gpu);
+    let tiling = Tiling::Fixed(32, 32, 16, 1);
+    let problem = linear_problems().into_iter().find(|p| p.name.contains("[1, 127, 128]")).unwrap();
+    let options = PlanOptions { half_tiles: true, tiling, portable: false };
+    let mut model = load(&gpu, &problem, options).await;
+    let found = model.run(&problem.inputs, false).await.unwrap();
+    problem.check(&found.outputs).unwrap();
+    assert!(model.options.portable);
+}
