@@ -1,6 +1,10 @@
 //! Harness of the end-to-end tests: the command line in a sandbox of its own, and what it leaves behind.
 //!
 //! A test that cannot run here prints `skipped: <reason>` and passes; see [`skip_unless!`].
+//!
+//! Unix only: signals and `/proc` tell what is left behind.
+
+#![cfg(unix)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

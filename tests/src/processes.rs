@@ -58,7 +58,6 @@ fn parent(id: u32) -> Option<u32> {
 }
 
 /// Sends a signal by its name, `INT`, `TERM`, `HUP`, `KILL`, `STOP` or `CONT`. A process that is gone is no failure.
-#[cfg(unix)]
 pub fn signal(id: u32, name: &str) {
     use rustix::process::{Pid, Signal, kill_process};
     let signal = match name {

@@ -1,5 +1,6 @@
 //! The command line and the host against real browsers.
 
+#![cfg(unix)]
 #![expect(clippy::print_stdout, reason = "what a test measured is shown, beside whether it passed")]
 
 mod arguments;

@@ -55,7 +55,7 @@ pub struct PackageMeta {
     pub format_version: u32,
     /// Name of the model, for people.
     pub name: String,
-    /// Family, as in [`webnibble-models`]: `bert`.
+    /// Family, as `webnibble-models` names it: `bert`.
     pub family: String,
     /// Number of weights before quantization.
     pub parameters: u64,

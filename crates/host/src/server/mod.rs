@@ -1,7 +1,7 @@
 //! The HTTP server: the page, the packages, and the socket to the page's agent.
 //!
 //! Bound to loopback unless told otherwise. A page gets in with a one-time token that stands in its URL
-//! ([`Server::invite`]); after that it has a resume key. Nothing is served that was not listed: the page's files are read
+//! ([`Session::page_url`](crate::session::Session::page_url)); after that it has a resume key. Nothing is served that was not listed: the page's files are read
 //! from a fixed list, packages from those that were published.
 
 use std::collections::BTreeMap;

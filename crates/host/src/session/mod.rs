@@ -1,6 +1,6 @@
 //! One session: requests to the agent of one page, and their answers.
 //!
-//! [`Session`] is a handle; the session itself is one task that reads [`Event`]s ([`event_loop`]). Every request has a
+//! [`Session`] is a handle; the session itself is one task that reads `Event`s (`event_loop`). Every request has a
 //! deadline, so that nothing waits for a page that will never answer. A page that loses its socket may come back within
 //! a grace period and finds its requests where they were; after that the session has ended for good.
 
