@@ -61,6 +61,7 @@ fn source(name: &str) -> Option<&'static str> {
         "embedding" => include_str!("../wgsl/embedding.wgsl"),
         "layer_norm" => include_str!("../wgsl/layer_norm.wgsl"),
         "linear_tiles" => include_str!("../wgsl/linear_tiles.wgsl"),
+        "linear_direct" => include_str!("../wgsl/linear_direct.wgsl"),
         "linear_rows" => include_str!("../wgsl/linear_rows.wgsl"),
         "pool" => include_str!("../wgsl/pool.wgsl"),
         "activation" => include_str!("../wgsl/shared/activation.wgsl"),

@@ -15,6 +15,9 @@ use crate::shaders::Kernel;
 /// Up to this many rows, a tile would be mostly empty.
 const FEW_ROWS: usize = 4;
 
+/// Threads of a workgroup without workgroup memory.
+const DIRECT_THREADS: usize = 32;
+
 /// Up to this many tiles of 32 × 32, large GPUs have multiprocessors to spare.
 const FEW_TILES: usize = 128;
 
@@ -63,7 +66,11 @@ fn linear(r: &mut Recorder<'_>, output: ValueId, op: &Linear, options: &PlanOpti
                 .constant("SLICES", slices);
             (kernel, [n.div_ceil(bn as usize), m.div_ceil(bm as usize), 1])
         }
-        _ => {
+        Tiling::Direct => {
+            let kernel = kernel("linear_direct").constant("WG", DIRECT_THREADS as u32);
+            (kernel, [n.div_ceil(4).div_ceil(DIRECT_THREADS), m.div_ceil(4), 1])
+        }
+        Tiling::Rows | Tiling::Auto => {
             let kernel = kernel("linear_rows").flag("SUBGROUPS", r.caps.subgroups).constant("WG", workgroup_for(k / 4));
             (kernel, [n.div_ceil(4), m, 1])
         }
@@ -104,14 +111,14 @@ fn linear_kernel(file: &'static str, op: &Linear, layout: &Layout) -> Kernel {
 
 /// A sentence gives few tiles, so K is cut as well: more often the fewer there are; a large product has enough of
 /// larger ones. The numbers were measured on BERT-base's shapes (docs/gpu.md).
-/// SwiftShader clears workgroup memory word by word in unrolled code, so that 32 KiB take seconds to compile, and has
-/// few threads to fill: there a tile is small and whole.
+/// SwiftShader clears workgroup memory word by word in unrolled code, so that 32 KiB take seconds to compile, and has no
+/// faster memory to stage tiles in.
 fn tiling(m: usize, n: usize, wish: Tiling, caps: &DeviceCaps) -> Tiling {
     let small_tiles = m.div_ceil(32) * n.div_ceil(32);
     let eight_slices = caps.invocations >= 512 && caps.workgroup_storage_bytes >= 32 << 10;
     match wish {
         Tiling::Auto if m <= FEW_ROWS => Tiling::Rows,
-        Tiling::Auto if caps.software => Tiling::Fixed(32, 32, 16, 1),
+        Tiling::Auto if caps.software => Tiling::Direct,
         Tiling::Auto if m * n >= MANY_OUTPUTS => Tiling::Fixed(64, 64, 16, 1),
         Tiling::Auto if small_tiles <= FEW_TILES && eight_slices => Tiling::Fixed(32, 32, 16, 8),
         Tiling::Auto => Tiling::Fixed(32, 32, 16, 4),

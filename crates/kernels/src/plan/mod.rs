@@ -55,6 +55,8 @@ pub enum Tiling {
     Fixed(u32, u32, u32, u32),
     /// The kernel for few rows.
     Rows,
+    /// The kernel without workgroup memory.
+    Direct,
 }
 
 /// Choices that are not the adapter's.

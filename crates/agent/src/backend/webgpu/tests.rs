@@ -130,6 +130,7 @@ async fn linear_problems_in_every_tiling() {
         Tiling::Fixed(16, 32, 16, 4),
         Tiling::Fixed(32, 64, 32, 2),
         Tiling::Rows,
+        Tiling::Direct,
     ];
     for tiling in tilings {
         let options = PlanOptions { tiling, ..PlanOptions::default() };
