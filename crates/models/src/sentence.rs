@@ -103,6 +103,8 @@ fn pooling_mode(text: &str) -> Result<Pooling, SentenceError> {
         Some(Value::Array(several)) => modes.extend(several.iter().filter_map(Value::as_str)),
         _ => {}
     }
+    // Objects keep their order or not, as another crate of the build may ask of serde_json.
+    modes.sort_unstable();
     match modes[..] {
         ["mean"] => Ok(Pooling::Mean),
         ["cls" | "cls_token"] => Ok(Pooling::Cls),
