@@ -12,6 +12,9 @@ if [ -z "$CHROMIUM" ] || [ -z "$CHROMEDRIVER" ]; then die "chromium or chromedri
 # Flags that give the browser its WebGPU adapter, one a word; docs/gpu.md has those for a real GPU.
 adapter_args="${WEBNIBBLE_TEST_ADAPTER_ARGS:---use-webgpu-adapter=swiftshader}"
 
+# shellcheck disable=SC2086 # one argument a word
+extra_args=$(printf '      "%s",\n' $adapter_args)
+
 work=$(mktemp -d)
 trap 'rm -rf "$work" || true' EXIT
 # --no-sandbox: Chromium's sandbox refuses root, which is who runs in a container. The runner adds headless by itself.
@@ -27,7 +30,7 @@ cat >"$work/webdriver.json" <<JSON
       "--disable-background-networking",
       "--disable-quic",
       "--no-first-run",
-$(printf '      "%s",\n' $adapter_args)
+$extra_args
       "--enable-unsafe-webgpu"
     ]
   }
