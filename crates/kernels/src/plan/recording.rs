@@ -226,9 +226,9 @@ impl<'a> Recorder<'a> {
     pub(super) fn release_after(&mut self, node: usize) {
         for (id, last) in self.last_use.iter().enumerate() {
             let Some(buffer) = self.placed[id] else { continue };
+            // Scratch is placed when its value is made, so a later value cannot be given back here.
             let scratch = self.recording.buffers[buffer.0].kind == BufferKind::Scratch;
-            let made = self.graph.nodes[..=node].iter().any(|n| n.output == ValueId(id));
-            if *last <= node && scratch && made {
+            if *last <= node && scratch {
                 self.pool.give(buffer);
                 self.placed[id] = None;
             }

@@ -13,7 +13,7 @@ use wasm_bindgen_futures::JsFuture;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph};
 use webnibble_common::package::{Header, Part, Plane};
-use webnibble_common::quant::{Format, round_up};
+use webnibble_common::quant::round_up;
 use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::{Tensor, element_count};
 use webnibble_common::wire::{ErrorCode, KernelTime, LoadOptions, RemoteError};
@@ -78,12 +78,11 @@ impl Model {
     pub(crate) fn with_formats(
         gpu: &Rc<Gpu>,
         graph: Graph,
-        formats: &BTreeMap<String, Format>,
+        formats: &Formats,
         options: PlanOptions,
         precompile: bool,
     ) -> Result<Self, RemoteError> {
-        let formats: Formats = formats.clone();
-        let plan = WeightPlan::new(&graph, &formats, gpu.caps.storage_binding_bytes).map_err(|e| from_plan(&e))?;
+        let plan = WeightPlan::new(&graph, formats, gpu.caps.storage_binding_bytes).map_err(|e| from_plan(&e))?;
         let buffers = (0..plan.buffers.len())
             .map(|index| WeightMemory { buffer: None, waiting: plan.planes().filter(|s| s.buffer == index).count() })
             .collect();
