@@ -143,6 +143,7 @@ pub(crate) fn package(
         sentence,
         tensors,
         quantization,
+        activations: None,
     };
     let mut file = Vec::new();
     write(&meta, weights, extras, &mut file).expect("metadata and weights belong together");

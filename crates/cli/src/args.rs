@@ -296,6 +296,9 @@ pub(crate) struct QuantizationArgs {
     /// Bits of embedding tables
     #[arg(long, value_name = "N")]
     embedding_bits: Option<Bits>,
+    /// Bits of activations: 8 computes linear layers in int8 (WebNN), 32 in floats
+    #[arg(long, value_name = "N")]
+    activation_bits: Option<Bits>,
     #[command(flatten)]
     switches: QuantizationSwitches,
 }
@@ -323,6 +326,7 @@ impl QuantizationArgs {
             granularity,
             attention_bits: self.attention_bits,
             embedding_bits: self.embedding_bits,
+            activation_bits: self.activation_bits,
             ..Settings::default()
         };
         self.switches.fill(&mut settings);
@@ -345,6 +349,12 @@ pub(crate) struct ExecutionArgs {
     /// WebNN's device: cpu, gpu, npu
     #[arg(long, value_name = "DEVICE")]
     execution_provider: Option<ExecutionProvider>,
+    /// How WebNN gets its weights, by name; the fastest where it is not given
+    #[arg(long, value_name = "NAME")]
+    lowering: Option<String>,
+    /// Threads of the CPU executor in the page
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
     /// Workgroup size of kernels that take one: 256,1,1
     #[arg(long, value_name = "X,Y,Z", value_parser = workgroup_size)]
     workgroup_size: Option<[u32; 3]>,
@@ -378,6 +388,8 @@ impl ExecutionArgs {
         self.switches.fill(&mut settings);
         settings.workgroup_size = self.workgroup_size;
         settings.execution_provider = self.execution_provider;
+        settings.lowering.clone_from(&self.lowering);
+        settings.threads = self.threads;
         Options {
             platform: self.platform,
             engine: self.engine,

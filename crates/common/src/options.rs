@@ -166,6 +166,10 @@ pub struct Settings {
     pub workgroup_size: Option<[u32; 3]>,
     /// WebNN's device.
     pub execution_provider: Option<ExecutionProvider>,
+    /// How WebNN gets its weights, by the name of the lowering; chosen by measuring where it is not given.
+    pub lowering: Option<String>,
+    /// Threads of the CPU executor in the page; what the machine has where it is not given.
+    pub threads: Option<u32>,
     /// Split weights and dispatches to the adapter's limits.
     pub chunked_operations: Option<bool>,
     /// Only core features of WebGPU.

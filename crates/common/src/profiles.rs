@@ -90,6 +90,8 @@ const NONE: Settings = Settings {
     compute_shaders: None,
     workgroup_size: None,
     execution_provider: None,
+    lowering: None,
+    threads: None,
     chunked_operations: None,
     portable_kernels: None,
     shader_precompilation: None,
@@ -236,7 +238,7 @@ macro_rules! resolved_settings {
             ResolvedSettings {
                 $($field: layers
                     .iter()
-                    .find_map(|(source, layer)| Some(Sourced { value: $wrap(layer.$field?), source: *source }))
+                    .find_map(|(source, layer)| Some(Sourced { value: $wrap(layer.$field.clone()?), source: *source }))
                     .unwrap_or(Sourced { value: $default, source: Source::Default }),)*
             }
         }
@@ -269,6 +271,8 @@ resolved_settings! {
     compute_shaders: bool = false, same;
     workgroup_size: Option<[u32; 3]> = None, Some;
     execution_provider: Option<ExecutionProvider> = None, Some;
+    lowering: Option<String> = None, Some;
+    threads: Option<u32> = None, Some;
     chunked_operations: bool = false, same;
     portable_kernels: bool = false, same;
     shader_precompilation: bool = false, same;
@@ -342,8 +346,9 @@ pub fn resolve(options: &Options, context: Context<'_>) -> Result<Resolved, Opti
     check(options)?;
     let chosen = &options.settings;
     let mut settings = lay(&layers(chosen, context));
+    let activations = keep_activations(&mut settings, context.platform);
     derive_bits(chosen, &mut settings);
-    let fallbacks = keep_to_platform(&mut settings, context.platform);
+    let fallbacks = activations.into_iter().chain(keep_to_platform(&mut settings, context.platform)).collect();
     Ok(Resolved {
         settings,
         engine: or_default(options.engine, Engine::Native),
@@ -379,6 +384,10 @@ fn check(options: &Options) -> Result<(), OptionsError> {
         let expected = "a positive multiple of 16";
         return Err(OptionsError::Range { option: "--group-size", expected, found: size.to_string() });
     }
+    check_activations(settings)?;
+    if settings.threads == Some(0) {
+        return Err(OptionsError::Range { option: "--threads", expected: "at least 1", found: "0".into() });
+    }
     if let Some(size) = settings.workgroup_size
         && size.contains(&0)
     {
@@ -387,6 +396,36 @@ fn check(options: &Options) -> Result<(), OptionsError> {
     }
     if options.measure.runs == Some(0) {
         return Err(OptionsError::Range { option: "--runs", expected: "at least 1", found: "0".into() });
+    }
+    Ok(())
+}
+
+/// Activations of 8 bits go with weights of 8 bits, symmetric, with one scale a channel or tensor.
+fn check_activations(settings: &Settings) -> Result<(), OptionsError> {
+    let conflict = |other| Err(OptionsError::Conflict { one: "--activation-bits 8", other });
+    match settings.activation_bits {
+        None | Some(Bits::B32) => return Ok(()),
+        Some(Bits::B8) => {}
+        Some(other) => {
+            let (expected, found) = ("8, or 32 for floats", other.to_string());
+            return Err(OptionsError::Range { option: "--activation-bits", expected, found });
+        }
+    }
+    let other_than_8 = |bits: Option<Bits>| bits.is_some_and(|bits| bits != Bits::B8);
+    if other_than_8(settings.bits) {
+        return conflict("--bits other than 8");
+    }
+    if other_than_8(settings.attention_bits) {
+        return conflict("--attention-bits other than 8");
+    }
+    if settings.scheme == Some(Scheme::Asymmetric) {
+        return conflict("--scheme asymmetric");
+    }
+    if matches!(settings.granularity, Some(Granularity::Group(_))) {
+        return conflict("--group-size");
+    }
+    if settings.quantization == Some(false) {
+        return conflict("--no-quantization");
     }
     Ok(())
 }
@@ -416,6 +455,16 @@ fn derive_bits(chosen: &Settings, settings: &mut ResolvedSettings) {
         settings.bits = Sourced { value: Bits::B32, source };
         settings.mixed_precision = Sourced { value: false, source };
     }
+    if settings.activation_bits.value == Bits::B8 {
+        // Products of int8 by int8 take one scale for each output channel, and zero at zero.
+        let source = settings.activation_bits.source;
+        settings.bits = Sourced { value: Bits::B8, source };
+        settings.scheme = Sourced { value: Scheme::Symmetric, source };
+        settings.mixed_precision = Sourced { value: false, source };
+        if chosen.granularity.is_none() {
+            settings.granularity = Sourced { value: Granularity::Channel, source };
+        }
+    }
     let bits = settings.bits.value;
     if !settings.mixed_precision.value {
         settings.attention_bits = Sourced { value: bits, source: settings.mixed_precision.source };
@@ -427,6 +476,20 @@ fn derive_bits(chosen: &Settings, settings: &mut ResolvedSettings) {
         // 32 bits are the reference: nothing of it is rounded.
         settings.embedding_bits = Sourced { value: Bits::B32, source: settings.bits.source };
     }
+}
+
+/// Only WebNN computes in int8; elsewhere activations stay floats.
+fn keep_activations(settings: &mut ResolvedSettings, platform: Platform) -> Option<Fallback> {
+    if settings.activation_bits.value == Bits::B32 || platform == Platform::Webnn {
+        return None;
+    }
+    settings.activation_bits = Sourced { value: Bits::B32, source: Source::Platform };
+    Some(Fallback {
+        from: "activation_bits 8".into(),
+        to: "activation_bits 32".into(),
+        code: "unsupported".into(),
+        reason: format!("{platform} computes with activations in floats; platform webnn takes 8 bits"),
+    })
 }
 
 /// WebNN has no formats of fewer than 8 bits, but for int4 as an experiment.

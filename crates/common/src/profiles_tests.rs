@@ -161,3 +161,41 @@ fn the_record_names_every_option_with_its_source() {
     let missing: Vec<_> = fields.keys().filter(|name| !record.contains_key(*name)).collect();
     assert!(missing.is_empty(), "not in the record: {missing:?}");
 }
+
+#[test]
+fn int8_activations_bring_the_weights_that_go_with_them() {
+    let chosen = Settings { activation_bits: Some(Bits::B8), ..NONE };
+    let webnn = settings(chosen.clone(), context(Platform::Webnn, BrowserKind::Chrome, "bert"));
+    assert_eq!(webnn.activation_bits, sourced(Bits::B8, Source::Explicit));
+    assert_eq!((webnn.bits.value, webnn.attention_bits.value), (Bits::B8, Bits::B8));
+    assert_eq!(webnn.granularity, sourced(Granularity::Channel, Source::Explicit));
+    assert_eq!((webnn.scheme.value, webnn.mixed_precision.value), (Scheme::Symmetric, false));
+
+    let options = Options { settings: chosen, ..Options::default() };
+    let webgpu = resolve(&options, context(Platform::Webgpu, BrowserKind::Chrome, "bert")).unwrap();
+    assert_eq!(webgpu.settings.activation_bits, sourced(Bits::B32, Source::Platform));
+    assert_eq!(webgpu.settings.bits.value, Bits::B4);
+    assert_eq!((webgpu.fallbacks.len(), webgpu.fallbacks[0].to.as_str()), (1, "activation_bits 32"));
+}
+
+#[test]
+fn int8_activations_exclude_weights_that_do_not_go_with_them() {
+    let of = |chosen: Settings| {
+        let chosen = Settings { activation_bits: chosen.activation_bits.or(Some(Bits::B8)), ..chosen };
+        let options = Options { settings: chosen, ..Options::default() };
+        resolve(&options, context(Platform::Webnn, BrowserKind::Chrome, "bert")).map(|_| ())
+    };
+    assert_eq!(of(NONE), Ok(()));
+    let conflicts = [
+        Settings { bits: Some(Bits::B4), ..NONE },
+        Settings { attention_bits: Some(Bits::B16), ..NONE },
+        Settings { scheme: Some(Scheme::Asymmetric), ..NONE },
+        Settings { granularity: Some(Granularity::Group(32)), ..NONE },
+        Settings { quantization: Some(false), ..NONE },
+    ];
+    for conflict in conflicts {
+        assert!(matches!(of(conflict.clone()), Err(OptionsError::Conflict { .. })), "{conflict:?}");
+    }
+    let four = Settings { activation_bits: Some(Bits::B4), ..NONE };
+    assert!(matches!(of(four), Err(OptionsError::Range { option: "--activation-bits", .. })));
+}

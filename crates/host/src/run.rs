@@ -310,10 +310,14 @@ fn unavailable(error: HostError, platform: Platform) -> HostError {
 /// How the page is to run a package.
 pub fn load_options(platform: Platform, resolved: &Resolved) -> LoadOptions {
     LoadOptions {
-        platform,
+        execution_provider: resolved.settings.execution_provider.value,
+        experimental_precision: resolved.settings.experimental_precision.value,
+        activation_bits: resolved.settings.activation_bits.value,
+        lowering: resolved.settings.lowering.value.clone(),
+        threads: resolved.settings.threads.value,
         portable_kernels: resolved.settings.portable_kernels.value,
         shader_precompilation: resolved.settings.shader_precompilation.value,
-        deadline_ms: None,
+        ..LoadOptions::on(platform)
     }
 }
 

@@ -60,6 +60,7 @@ fn meta(bits: u8, parameters: u64) -> PackageMeta {
             attention_bits: 8,
             embedding_bits: 16,
         },
+        activations: None,
     }
 }
 
@@ -82,6 +83,7 @@ fn report(implementation_type: ImplementationType) -> RunReport {
         run_ms: vec![2.0, 2.0],
         gpu_ms: None,
         kernels: None,
+        webnn: None,
         variants: [("linear".to_owned(), "q4".to_owned())].into(),
         dispatches: Some(10),
         gpu_peak_bytes: Some(5),

@@ -86,7 +86,12 @@ impl Model {
             let LoadOptions { platform, digest, portable_kernels, shader_precompilation, deadline_ms, .. } =
                 options(&given)?;
             let platform = platform.unwrap_or(Platform::Webgpu);
-            let options = wire::LoadOptions { platform, portable_kernels, shader_precompilation, deadline_ms };
+            let options = wire::LoadOptions {
+                portable_kernels,
+                shader_precompilation,
+                deadline_ms,
+                ..wire::LoadOptions::on(platform)
+            };
             let stop = Stop::new(deadline_ms);
             let _watch = Watch::of(&given, &stop);
             let request = LoadRequest { url: &url, digest: digest.as_deref(), options: &options };

@@ -21,7 +21,7 @@ use crate::testing::{MAX_LEN, VOCAB, package, random_weights, serve, tiny_bert};
 const ONCE: RunOptions = RunOptions { warmup: 0, runs: 1, profile: false, deadline_ms: None };
 
 fn options(platform: Platform) -> LoadOptions {
-    LoadOptions { platform, portable_kernels: false, shader_precompilation: false, deadline_ms: None }
+    LoadOptions::on(platform)
 }
 
 async fn load(file: &[u8], options: &LoadOptions) -> Result<(LoadedModel, LoadReport), RemoteError> {

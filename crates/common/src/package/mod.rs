@@ -67,6 +67,38 @@ pub struct PackageMeta {
     pub tensors: BTreeMap<String, TensorMeta>,
     /// The options that the quantizer was given, for the record.
     pub quantization: QuantizationMeta,
+    /// Ranges of activations, where the model was calibrated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activations: Option<Activations>,
+}
+
+/// Static ranges of activations, for backends that compute linear operators in int8.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Activations {
+    /// What they were measured on: the name of a file, or of the built-in sample.
+    pub source: String,
+    /// Texts of the sample.
+    pub samples: usize,
+    /// Linear operators that may be computed in int8, by the name of their weight; those left out stay in floats.
+    pub linears: BTreeMap<String, LinearActivations>,
+}
+
+/// Activations of one linear operator.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LinearActivations {
+    /// Its input.
+    pub input: ActivationScale,
+    /// `x · weightᵀ + bias`, before activation and residual; `None` leaves it in floats.
+    pub output: Option<ActivationScale>,
+}
+
+/// How an activation is stored in int8: `value = scale · (code − zero_point)`, codes from -128 to 127.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ActivationScale {
+    /// Step between codes.
+    pub scale: f32,
+    /// Code of zero.
+    pub zero_point: i8,
 }
 
 /// How a sentence-transformers model makes an embedding of its hidden states.

@@ -45,6 +45,7 @@ pub(super) fn sample() -> (PackageMeta, WeightMap) {
             attention_bits: 8,
             embedding_bits: 16,
         },
+        activations: None,
     };
     (meta, weights)
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::options::Platform;
+use crate::quant::Bits;
 
 /// The message is written as `expected`, and `expected` is read as the message.
 #[track_caller]
@@ -47,17 +48,13 @@ fn host_session_messages() {
 
 #[test]
 fn host_model_messages() {
-    let options = LoadOptions {
-        platform: Platform::Webgpu,
-        portable_kernels: true,
-        shader_precompilation: false,
-        deadline_ms: Some(5000),
-    };
+    let options = LoadOptions { portable_kernels: true, deadline_ms: Some(5000), ..LoadOptions::on(Platform::Webgpu) };
     check(
         HostMessage::Load { model: "m".into(), url: "/packages/d.safetensors".into(), digest: "d".into(), options },
         json!({"v": 1, "id": 7, "type": "load", "model": "m", "url": "/packages/d.safetensors", "digest": "d",
-            "options": {"platform": "webgpu", "portable_kernels": true, "shader_precompilation": false,
-                "deadline_ms": 5000}}),
+            "options": {"platform": "webgpu", "engine": "native", "simulate": false, "execution_provider": null,
+                "experimental_precision": false, "activation_bits": 32, "lowering": null, "threads": null,
+                "portable_kernels": true, "shader_precompilation": false, "deadline_ms": 5000}}),
     );
     let options = RunOptions { warmup: 2, runs: 10, profile: true, deadline_ms: None };
     check(
@@ -160,6 +157,8 @@ fn loaded() {
     let report = LoadReport {
         implementation_type: ImplementationType::RealWebgpu,
         adapter: Some(adapter()),
+        webnn: None,
+        activation_bits: Bits::B32,
         total_ms: 4.5,
         fetch_ms: 3.0,
         upload_ms: 1.0,
@@ -171,7 +170,8 @@ fn loaded() {
     check(
         AgentMessage::Loaded { report: Box::new(report) },
         json!({"v": 1, "id": 7, "type": "loaded", "report": {
-            "implementation_type": "REAL_WEBGPU", "adapter": adapter_json(), "total_ms": 4.5, "fetch_ms": 3.0,
+            "implementation_type": "REAL_WEBGPU", "adapter": adapter_json(), "webnn": null,
+            "activation_bits": 32, "total_ms": 4.5, "fetch_ms": 3.0,
             "upload_ms": 1.0, "compile_ms": null, "package_bytes": 100, "weights_bytes": 90,
             "wasm_heap_bytes": 65536}}),
     );
@@ -189,6 +189,7 @@ fn ran() {
         run_ms: vec![1.5],
         gpu_ms: Some(vec![0.5]),
         kernels: Some(vec![KernelTime { operator: "x".into(), kernel: "linear_q4".into(), ms: 0.25, bytes: 64 }]),
+        webnn: None,
         variants: [("linear".to_owned(), "q4".to_owned())].into(),
         dispatches: Some(40),
         gpu_peak_bytes: Some(1000),
@@ -200,7 +201,7 @@ fn ran() {
             "implementation_type": "REAL_WASM", "outputs": [{"name": "embedding", "dtype": "f32", "shape": [1, 384]}],
             "token_counts": [9], "truncated": false, "prepare_ms": 1.0, "first_ms": 2.0, "run_ms": [1.5],
             "gpu_ms": [0.5], "kernels": [{"operator": "x", "kernel": "linear_q4", "ms": 0.25, "bytes": 64}],
-            "variants": {"linear": "q4"}, "dispatches": 40, "gpu_peak_bytes": 1000, "wasm_heap_bytes": 65536}}),
+            "webnn": null, "variants": {"linear": "q4"}, "dispatches": 40, "gpu_peak_bytes": 1000, "wasm_heap_bytes": 65536}}),
     );
 }
 
@@ -212,6 +213,8 @@ fn every_code_and_type_has_its_name() {
         Version,
         Unauthorized,
         WebgpuUnavailable,
+        WebnnUnavailable,
+        EngineFailed,
         Unsupported,
         Fetch,
         BadPackage,
@@ -233,6 +236,8 @@ fn every_code_and_type_has_its_name() {
             "version",
             "unauthorized",
             "webgpu_unavailable",
+            "webnn_unavailable",
+            "engine_failed",
             "unsupported",
             "fetch",
             "bad_package",

@@ -7,7 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::capabilities::{Adapter, Capabilities};
-use crate::result::ImplementationType;
+use crate::options::{Engine, ExecutionProvider, Platform};
+use crate::quant::Bits;
+use crate::result::{ImplementationType, WebNnInfo};
 use crate::tensor::DType;
 
 pub mod frame;
@@ -245,6 +247,10 @@ pub enum ErrorCode {
     Unauthorized,
     /// WebGPU is absent, or no adapter or device was given.
     WebgpuUnavailable,
+    /// WebNN is absent, or has no backend for the device.
+    WebnnUnavailable,
+    /// Another engine (transformers.js) could not load or run a model.
+    EngineFailed,
     /// The adapter lacks a feature or limit that was asked for.
     Unsupported,
     /// The package could not be fetched.
@@ -287,11 +293,32 @@ pub enum Stage {
     Run,
 }
 
-/// How a package is to be run.
+/// How a model is to be run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadOptions {
-    /// `webgpu` or `wasm`.
-    pub platform: crate::options::Platform,
+    /// `webgpu`, `webnn` or `wasm`.
+    pub platform: Platform,
+    /// Who computes. What is loaded is a package for `native`, and a folder with ONNX files for `transformers-js`.
+    #[serde(default = "native")]
+    pub engine: Engine,
+    /// The CPU executor stands in for the platform, and says so.
+    #[serde(default)]
+    pub simulate: bool,
+    /// WebNN's device; the context's own choice where it is not given.
+    #[serde(default)]
+    pub execution_provider: Option<ExecutionProvider>,
+    /// WebNN: formats that it takes, but that are not known to be good.
+    #[serde(default)]
+    pub experimental_precision: bool,
+    /// 8 computes linears in int8, with the package's activation ranges; 32 in floats.
+    #[serde(default = "floats")]
+    pub activation_bits: Bits,
+    /// WebNN: how weights are given to the graph; chosen by measuring where it is not given.
+    #[serde(default)]
+    pub lowering: Option<String>,
+    /// Threads of the CPU executor; what the machine has where it is not given.
+    #[serde(default)]
+    pub threads: Option<u32>,
     /// Only kernels of core WebGPU.
     #[serde(default)]
     pub portable_kernels: bool,
@@ -301,6 +328,33 @@ pub struct LoadOptions {
     /// The deadline of the whole request.
     #[serde(default)]
     pub deadline_ms: Option<u64>,
+}
+
+impl LoadOptions {
+    /// Our own engine on a platform, with nothing else chosen.
+    pub fn on(platform: Platform) -> Self {
+        Self {
+            platform,
+            engine: native(),
+            simulate: false,
+            execution_provider: None,
+            experimental_precision: false,
+            activation_bits: floats(),
+            lowering: None,
+            threads: None,
+            portable_kernels: false,
+            shader_precompilation: false,
+            deadline_ms: None,
+        }
+    }
+}
+
+fn native() -> Engine {
+    Engine::Native
+}
+
+fn floats() -> Bits {
+    Bits::B32
 }
 
 /// What a model is run on.
@@ -362,6 +416,12 @@ pub struct LoadReport {
     pub implementation_type: ImplementationType,
     /// The adapter, for WebGPU.
     pub adapter: Option<Adapter>,
+    /// The context and the graph, for WebNN.
+    #[serde(default)]
+    pub webnn: Option<WebNnInfo>,
+    /// Bits that activations really have: 8 where linears are computed in int8.
+    #[serde(default = "floats")]
+    pub activation_bits: Bits,
     /// Time of the whole request.
     pub total_ms: f64,
     /// From the request for the package to its last byte.
@@ -399,6 +459,9 @@ pub struct RunReport {
     pub gpu_ms: Option<Vec<f64>>,
     /// Time of each kernel in the last run, with `profile`.
     pub kernels: Option<Vec<KernelTime>>,
+    /// The context and the graph that ran, for WebNN.
+    #[serde(default)]
+    pub webnn: Option<WebNnInfo>,
     /// Variant that was chosen for each operator kind.
     pub variants: std::collections::BTreeMap<String, String>,
     /// Dispatches of one inference.

@@ -184,6 +184,7 @@ pub fn quantize(
         sentence: model.sentence.clone(),
         tensors,
         quantization: options.meta(),
+        activations: None,
     };
     let report = QuantizeReport { options: *options, tensors: rows, dropped };
     Ok(Quantized { meta, weights, tokenizer: model.tokenizer.clone(), report })

@@ -2,6 +2,7 @@
 
 use tokio_tungstenite::tungstenite::Message;
 use webnibble_common::options::Platform;
+use webnibble_common::quant::Bits;
 use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::DType;
 use webnibble_common::wire::frame::{self, Frame, FrameKind};
@@ -24,13 +25,15 @@ async fn pair(config: SessionConfig) -> (Server, Session, FakeAgent) {
 }
 
 fn load_options() -> LoadOptions {
-    LoadOptions { platform: Platform::Webgpu, portable_kernels: false, shader_precompilation: false, deadline_ms: None }
+    LoadOptions::on(Platform::Webgpu)
 }
 
 fn load_report() -> Box<LoadReport> {
     Box::new(LoadReport {
         implementation_type: ImplementationType::RealWasm,
         adapter: None,
+        webnn: None,
+        activation_bits: Bits::B32,
         total_ms: 1.0,
         fetch_ms: 1.0,
         upload_ms: 0.0,
@@ -53,6 +56,7 @@ fn run_report(shapes: &[&[usize]]) -> Box<RunReport> {
         run_ms: vec![1.0],
         gpu_ms: None,
         kernels: None,
+        webnn: None,
         variants: Default::default(),
         dispatches: None,
         gpu_peak_bytes: None,
