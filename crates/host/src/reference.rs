@@ -1,6 +1,8 @@
-//! The same model in f32 on this machine's processor: what `quantization_error` is measured against.
+//! Models on this machine's processor: in f32, what `quantization_error` is measured against, or as a package has them,
+//! what a simulation without a browser runs.
 
 use webnibble_common::graph::Graph;
+use webnibble_common::package::{SentenceConfig, TOKENIZER};
 use webnibble_common::quant::{Bits, Quantizer};
 use webnibble_common::result::QuantizationError;
 use webnibble_common::tensor::{Tensor, TensorError};
@@ -10,9 +12,9 @@ use webnibble_kernels::cpu;
 use webnibble_kernels::exec::ExecError;
 use webnibble_models::text::{Encoded, Limits, TextError, TextTokenizer};
 
-use crate::loader::{LoadError, Model, ModelFolder};
+use crate::loader::{LoadError, Model, ModelFolder, PackageFile};
 
-/// A model in f32, ready to run here.
+/// A model that is ready to run here.
 pub struct Reference {
     graph: Graph,
     weights: WeightMap,
@@ -69,12 +71,30 @@ impl Reference {
             };
             weights.insert(weight.name.clone(), data);
         }
-        let max_len = max_len(folder);
-        let tokenizer =
-            folder.tokenizer.as_deref().map(|bytes| TextTokenizer::from_bytes(bytes, max_len)).transpose()?;
+        let longest = longest(folder.config.max_positions(), folder.sentence.as_ref());
+        Self::new(folder.graph.clone(), weights, folder.tokenizer.as_deref(), longest)
+    }
+
+    /// A package's model with its quantized weights.
+    ///
+    /// # Errors
+    /// When the package cannot be read.
+    pub fn quantized(package: &PackageFile) -> Result<Self, ReferenceError> {
+        let tokenizer = package.read_extra(TOKENIZER)?;
+        let longest = longest(package.config.max_positions(), package.header.meta.sentence.as_ref());
+        Self::new(package.graph.clone(), package.read_weights()?, tokenizer.as_deref(), longest)
+    }
+
+    fn new(graph: Graph, weights: WeightMap, tokenizer: Option<&[u8]>, max_len: usize) -> Result<Self, ReferenceError> {
+        let tokenizer = tokenizer.map(|bytes| TextTokenizer::from_bytes(bytes, max_len)).transpose()?;
         let any_id = Limits { max_len, vocab_size: usize::MAX, pad_id: 0 };
         let limits = tokenizer.as_ref().map_or(any_id, TextTokenizer::limits);
-        Ok(Self { graph: folder.graph.clone(), weights, tokenizer, limits })
+        Ok(Self { graph, weights, tokenizer, limits })
+    }
+
+    /// Bytes of the weights as they are held.
+    pub fn weights_bytes(&self) -> u64 {
+        self.weights.values().map(WeightData::bytes).sum()
     }
 
     /// The graph's outputs for an input. Takes its time: not for a task of the runtime.
@@ -82,16 +102,31 @@ impl Reference {
     /// # Errors
     /// When the input does not fit the model.
     pub fn outputs(&self, input: &RunInput) -> Result<Vec<(String, Tensor)>, ReferenceError> {
-        let encoded = match input {
+        self.outputs_of(&self.tensors(&self.encode(input)?)?)
+    }
+
+    /// Texts or ids, padded.
+    ///
+    /// # Errors
+    /// When the input does not fit the model.
+    pub fn encode(&self, input: &RunInput) -> Result<Encoded, ReferenceError> {
+        match input {
             RunInput::Text { texts, truncate } => {
                 let tokenizer = self.tokenizer.as_ref().ok_or(ReferenceError::NoTokenizer)?;
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                tokenizer.encode_batch(&texts, *truncate)?
+                Ok(tokenizer.encode_batch(&texts, *truncate)?)
             }
-            RunInput::Ids { ids } => Encoded::from_ids(ids, self.limits, false)?,
-            RunInput::Tensors { .. } => return Err(ReferenceError::NoValues),
-        };
-        self.outputs_of(&encoded.inputs(&self.graph)?)
+            RunInput::Ids { ids } => Ok(Encoded::from_ids(ids, self.limits, false)?),
+            RunInput::Tensors { .. } => Err(ReferenceError::NoValues),
+        }
+    }
+
+    /// What was encoded, by the names of the graph's inputs.
+    ///
+    /// # Errors
+    /// When the graph has inputs that texts do not fill.
+    pub fn tensors(&self, encoded: &Encoded) -> Result<Vec<(String, Tensor)>, ReferenceError> {
+        Ok(encoded.inputs(&self.graph)?)
     }
 
     /// The graph's outputs for tensors by the names of its inputs.
@@ -104,9 +139,8 @@ impl Reference {
 }
 
 /// The longest input in tokens, as the page has it too.
-fn max_len(folder: &ModelFolder) -> usize {
-    let positions = folder.config.max_positions();
-    let sentence = folder.sentence.as_ref().and_then(|sentence| sentence.max_seq_length);
+fn longest(positions: usize, sentence: Option<&SentenceConfig>) -> usize {
+    let sentence = sentence.and_then(|sentence| sentence.max_seq_length);
     sentence.map_or(positions, |length| length.min(positions))
 }
 

@@ -1,12 +1,13 @@
 //! Records: what failed runs say, and what figures are made of.
 
 use webnibble_common::options::LaunchOptions;
-use webnibble_common::package::QuantizationMeta;
+use webnibble_common::package::{PackageMeta, QuantizationMeta};
 use webnibble_common::quant::{Granularity, Scheme};
-use webnibble_common::result::ImplementationType;
+use webnibble_common::result::{ImplementationType, Output, TensorOutput};
 use webnibble_common::tensor::DType;
-use webnibble_common::wire::TensorInfo;
+use webnibble_common::wire::{RunReport, TensorInfo};
 
+use super::fill::{fill_ran, memory_reduction, output_of};
 use super::*;
 
 fn request(options: Options) -> RunRequest {
@@ -18,19 +19,6 @@ fn request(options: Options) -> RunRequest {
         revision: "abc".into(),
         progress: None,
     }
-}
-
-#[tokio::test]
-async fn what_is_not_there_yet_is_said_and_nothing_is_pretended() {
-    for platform in [Platform::Webnn, Platform::Auto] {
-        let record = run(request(Options { platform: Some(platform), ..Options::default() })).await;
-        let error = record.error.unwrap();
-        assert_eq!(error.code, "platform_unavailable");
-        assert!(error.message.contains("not there yet"), "{}", error.message);
-        assert_eq!((record.status, record.implementation_type, record.output), (Status::Error, None, None));
-    }
-    let record = run(request(Options { engine: Some(Engine::TransformersJs), ..Options::default() })).await;
-    assert_eq!(record.error.unwrap().code, "not_yet");
 }
 
 #[tokio::test]
@@ -125,13 +113,6 @@ fn vectors_are_embeddings_only_where_the_model_makes_them() {
     let tensor = TensorOutput { shape: vec![2, 2], data: vec![1.0, 2.0, 3.0, 4.0] };
     assert_eq!(output_of(&outputs, false), Some(Output::Tensor { tensor }));
     assert_eq!(output_of(&[], true), None);
-}
-
-#[test]
-fn a_platform_that_turns_out_to_be_missing_is_unavailable() {
-    let missing = || RemoteError::new(ErrorCode::WebgpuUnavailable, "no adapter", "");
-    assert_eq!(unavailable(missing().into(), Platform::Webgpu).code(), "platform_unavailable");
-    assert_eq!(unavailable(missing().into(), Platform::Wasm).code(), "webgpu_unavailable");
 }
 
 #[test]

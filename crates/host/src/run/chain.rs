@@ -1,0 +1,230 @@
+//! From the platform that was asked for to what runs: one route after another, each step in the record with its reason.
+
+use webnibble_common::capabilities::Capabilities;
+use webnibble_common::options::{Engine, ExecutionProvider, Platform};
+use webnibble_common::result::{ErrorInfo, Fallback, RunRecord};
+use webnibble_common::wire::{ErrorCode, LoadOptions, RunOptions};
+
+use super::fill::{fill_loaded, fill_ran, output_of};
+use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, compare, load_options, tell};
+use crate::error::HostError;
+use crate::host::Host;
+
+/// A way to an answer on the platform that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Our kernels and graphs.
+    Native,
+    /// transformers.js.
+    TransformersJs,
+    /// The CPU executor stands in.
+    Simulation,
+}
+
+/// The routes to an answer, in the order in which they are tried.
+pub(super) fn routes(platform: Platform, engine: Engine, fallback: bool) -> Vec<Route> {
+    let mut routes = match engine {
+        Engine::Native => vec![Route::Native, Route::TransformersJs],
+        Engine::TransformersJs => vec![Route::TransformersJs, Route::Native],
+    };
+    // The CPU executor is the wasm platform: it cannot stand in for itself.
+    if platform != Platform::Wasm {
+        routes.push(Route::Simulation);
+    }
+    routes.truncate(if fallback { routes.len() } else { 1 });
+    routes
+}
+
+/// Whether a browser that cannot be started leaves a route open.
+pub(super) fn needs_no_browser(error: &HostError, routes: &[Route]) -> bool {
+    let no_browser = matches!(
+        error,
+        HostError::BrowserNotFound { .. }
+            | HostError::DriverNotFound { .. }
+            | HostError::VersionMismatch { .. }
+            | HostError::BrowserTooOld { .. }
+            | HostError::BrowserStart { .. }
+    );
+    no_browser && routes.len() > 1 && routes.last() == Some(&Route::Simulation)
+}
+
+/// One step of the chain, for the record.
+pub(super) fn step(platform: Platform, from: Route, to: Route, why: &ErrorInfo) -> Fallback {
+    let name = |route| match route {
+        Route::Native => format!("{platform} by native"),
+        Route::TransformersJs => format!("{platform} by transformers-js"),
+        Route::Simulation => format!("simulated {platform}"),
+    };
+    Fallback { from: name(from), to: name(to), code: why.code.clone(), reason: why.message.clone() }
+}
+
+/// Tries one route after another until one gives an answer, or fails for a reason that all share.
+pub(super) async fn follow(
+    host: &Host,
+    record: &mut RunRecord,
+    request: &RunRequest,
+    prepared: &Prepared,
+    routes: &[Route],
+) -> Result<(), HostError> {
+    record.browser = Some(host.info().clone());
+    let platform = prepared.platform;
+    let missing = missing(host.capabilities(), platform, prepared.resolved.settings.execution_provider.value);
+    for (index, route) in routes.iter().enumerate() {
+        let outcome = match (&missing, route) {
+            // Whatever engine asks: the page has no such thing.
+            (Some(reason), Route::Native | Route::TransformersJs) => Err(unavailable(platform, reason.clone())),
+            _ => attempt(host, record, request, prepared, *route).await,
+        };
+        let error = match outcome {
+            Ok(()) => return Ok(()),
+            Err(error) => of_platform(error, platform),
+        };
+        match routes.get(index + 1) {
+            Some(next) if goes_on(&error) => {
+                tracing::debug!("{route:?} failed, {next:?} comes next: {error}");
+                record.fallbacks.push(step(platform, *route, *next, &error.info()));
+            }
+            _ => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// One route: load, run, fill the record.
+async fn attempt(
+    host: &Host,
+    record: &mut RunRecord,
+    request: &RunRequest,
+    prepared: &Prepared,
+    route: Route,
+) -> Result<(), HostError> {
+    let (package, resolved) = (&prepared.package, &prepared.resolved);
+    let name = package.header.meta.name.as_str();
+    let options = load_options(prepared.platform, resolved);
+    let options = match route {
+        Route::Native => options,
+        Route::Simulation => LoadOptions { simulate: true, ..options },
+        Route::TransformersJs => {
+            let (what, instead) = ("engine `transformers-js`".into(), "leave --engine out".into());
+            return Err(HostError::NotYet { what, instead });
+        }
+    };
+    let loaded = host.load(name, &package.path, &package.header.digest, options, LOAD_LIMIT).await?;
+    fill_loaded(record, &loaded, &package.header.meta);
+
+    let options = RunOptions {
+        warmup: resolved.warmup.value,
+        runs: resolved.runs.value,
+        profile: resolved.profile.value,
+        deadline_ms: None,
+    };
+    let pending = match &request.input {
+        Input::Given(input) => host.session().run(name, input.clone(), options, RUN_LIMIT),
+        Input::Tensors(tensors) => host.session().run_tensors(name, tensors.clone(), options, RUN_LIMIT),
+    };
+    let (report, outputs) = host.explain(pending.wait().await).await?;
+    fill_ran(record, &report, &request.input);
+    record.performance_metrics.memory.browser_rss_bytes = host.browser_rss_bytes();
+    record.output = output_of(&outputs, package.header.meta.sentence.is_some());
+
+    tell(request, "comparing with f32", 0, 0);
+    record.performance_metrics.quantization_error = compare(&prepared.model, &request.input, outputs).await;
+    Ok(())
+}
+
+/// Failures of a platform or of an engine, after which another route may still give the answer. An input that does not
+/// fit, a package that is damaged or a page that is gone would fail on every route.
+fn goes_on(error: &HostError) -> bool {
+    match error {
+        HostError::PlatformUnavailable { .. } | HostError::NotYet { .. } => true,
+        HostError::Remote { error, .. } => matches!(
+            error.code,
+            ErrorCode::WebgpuUnavailable
+                | ErrorCode::WebnnUnavailable
+                | ErrorCode::EngineFailed
+                | ErrorCode::Unsupported
+                | ErrorCode::Validation
+                | ErrorCode::OutOfMemory
+                | ErrorCode::DeviceLost
+        ),
+        _ => false,
+    }
+}
+
+/// Why the page cannot have the platform at all, by what it detected: said before weights are sent for nothing.
+pub(super) fn missing(
+    capabilities: &Capabilities,
+    platform: Platform,
+    device: Option<ExecutionProvider>,
+) -> Option<String> {
+    match platform {
+        Platform::Webgpu => missing_webgpu(capabilities),
+        Platform::Webnn => missing_webnn(capabilities, device),
+        Platform::Wasm | Platform::Auto => None,
+    }
+}
+
+fn missing_webgpu(capabilities: &Capabilities) -> Option<String> {
+    let webgpu = &capabilities.webgpu;
+    match (&webgpu.adapter, &webgpu.error, webgpu.present) {
+        (Some(_), ..) => None,
+        (None, Some(error), _) => Some(error.clone()),
+        (None, None, true) => Some("the browser gave no adapter".into()),
+        (None, None, false) => Some("the page has no navigator.gpu".into()),
+    }
+}
+
+fn missing_webnn(capabilities: &Capabilities, device: Option<ExecutionProvider>) -> Option<String> {
+    let webnn = &capabilities.webnn;
+    if !webnn.present {
+        return Some("the page has no navigator.ml".into());
+    }
+    let wanted = |name: &str| device.is_none_or(|device| device.name() == name);
+    let devices: Vec<_> = webnn.devices.iter().filter(|(name, _)| wanted(name)).collect();
+    if devices.iter().any(|(_, found)| found.created) {
+        return None;
+    }
+    let errors =
+        devices.iter().map(|(name, found)| format!("{name}: {}", found.error.as_deref().unwrap_or("no context")));
+    let errors = errors.collect::<Vec<_>>().join("; ");
+    Some(format!("navigator.ml is there, but gave no context ({errors})"))
+}
+
+pub(super) fn unavailable(platform: Platform, reason: String) -> HostError {
+    let hint = match platform {
+        Platform::Webgpu => {
+            "`webnibble doctor` says more; --gpu software takes the browser's software adapter, --platform wasm needs none"
+        }
+        Platform::Webnn => {
+            "it needs a browser with a WebNN backend: docs/webnn.md says which have one; `webnibble doctor` says more"
+        }
+        Platform::Wasm | Platform::Auto => "",
+    };
+    HostError::PlatformUnavailable { platform: platform.to_string(), reason, hint: hint.into() }
+}
+
+/// Names a platform that turned out to be missing, or to refuse the model, only when the model was loaded.
+fn of_platform(error: HostError, platform: Platform) -> HostError {
+    match error {
+        HostError::Remote { error, .. }
+            if matches!(
+                (error.code, platform),
+                (ErrorCode::WebgpuUnavailable, Platform::Webgpu)
+                    | (ErrorCode::WebnnUnavailable | ErrorCode::Unsupported, Platform::Webnn)
+            ) =>
+        {
+            let hint = error.hint.clone();
+            match unavailable(platform, error.message) {
+                HostError::PlatformUnavailable { platform, reason, .. } if !hint.is_empty() => {
+                    HostError::PlatformUnavailable { platform, reason, hint }
+                }
+                other => other,
+            }
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

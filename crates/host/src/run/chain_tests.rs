@@ -1,0 +1,90 @@
+//! Which routes there are, which failures go on, and what the record says of them.
+
+use webnibble_common::capabilities::{Adapter, WebNn, WebNnDevice};
+use webnibble_common::wire::RemoteError;
+
+use super::*;
+
+#[test]
+fn the_chain_is_native_then_transformers_js_then_simulation() {
+    use Route::*;
+    assert_eq!(routes(Platform::Webnn, Engine::Native, true), [Native, TransformersJs, Simulation]);
+    assert_eq!(routes(Platform::Webgpu, Engine::TransformersJs, true), [TransformersJs, Native, Simulation]);
+    assert_eq!(routes(Platform::Wasm, Engine::Native, true), [Native, TransformersJs]);
+    assert_eq!(routes(Platform::Webgpu, Engine::Native, false), [Native]);
+}
+
+#[test]
+fn a_step_says_from_where_to_where_and_why() {
+    let error = unavailable(Platform::Webnn, "no context".into());
+    let step = step(Platform::Webnn, Route::TransformersJs, Route::Simulation, &error.info());
+    assert_eq!((step.from.as_str(), step.to.as_str()), ("webnn by transformers-js", "simulated webnn"));
+    assert_eq!(
+        (step.code.as_str(), step.reason.as_str()),
+        ("platform_unavailable", "webnn is not available: no context")
+    );
+}
+
+#[test]
+fn only_failures_of_a_platform_or_an_engine_go_on() {
+    let remote = |code| HostError::from(RemoteError::new(code, "m", ""));
+    let on = [
+        ErrorCode::WebgpuUnavailable,
+        ErrorCode::EngineFailed,
+        ErrorCode::Unsupported,
+        ErrorCode::OutOfMemory,
+        ErrorCode::DeviceLost,
+    ];
+    for code in on {
+        assert!(goes_on(&remote(code)), "{code:?}");
+    }
+    for code in [ErrorCode::BadInput, ErrorCode::BadPackage, ErrorCode::NotFinite, ErrorCode::Disconnected] {
+        assert!(!goes_on(&remote(code)), "{code:?}");
+    }
+}
+
+#[test]
+fn a_platform_that_turns_out_to_be_missing_is_unavailable() {
+    let remote = |code| HostError::from(RemoteError::new(code, "no adapter", ""));
+    assert_eq!(of_platform(remote(ErrorCode::WebgpuUnavailable), Platform::Webgpu).code(), "platform_unavailable");
+    assert_eq!(of_platform(remote(ErrorCode::WebgpuUnavailable), Platform::Wasm).code(), "webgpu_unavailable");
+    assert_eq!(of_platform(remote(ErrorCode::Unsupported), Platform::Webnn).code(), "platform_unavailable");
+    let hinted = HostError::from(RemoteError::new(ErrorCode::WebnnUnavailable, "m", "do this"));
+    assert_eq!(of_platform(hinted, Platform::Webnn).hint(), "do this");
+}
+
+#[test]
+fn what_the_page_detected_says_what_is_missing() {
+    let mut capabilities = Capabilities::default();
+    let of = |capabilities: &Capabilities, platform| missing(capabilities, platform, None);
+    assert_eq!(of(&capabilities, Platform::Webgpu), Some("the page has no navigator.gpu".into()));
+    assert_eq!(of(&capabilities, Platform::Webnn), Some("the page has no navigator.ml".into()));
+    assert_eq!(of(&capabilities, Platform::Wasm), None);
+    capabilities.webgpu.present = true;
+    assert_eq!(of(&capabilities, Platform::Webgpu), Some("the browser gave no adapter".into()));
+    capabilities.webgpu.adapter = Some(Adapter::default());
+    assert_eq!(of(&capabilities, Platform::Webgpu), None);
+}
+
+#[test]
+fn navigator_ml_without_a_backend_is_no_webnn() {
+    let refused = WebNnDevice { error: Some("NotSupportedError".into()), ..WebNnDevice::default() };
+    let created = WebNnDevice { created: true, ..WebNnDevice::default() };
+    let devices = [("cpu".to_owned(), refused.clone()), ("gpu".to_owned(), created)];
+    let capabilities =
+        Capabilities { webnn: WebNn { present: true, devices: devices.into() }, ..Capabilities::default() };
+    assert_eq!(missing(&capabilities, Platform::Webnn, None), None);
+    assert_eq!(missing(&capabilities, Platform::Webnn, Some(ExecutionProvider::Gpu)), None);
+    let cpu = missing(&capabilities, Platform::Webnn, Some(ExecutionProvider::Cpu)).unwrap();
+    assert_eq!(cpu, "navigator.ml is there, but gave no context (cpu: NotSupportedError)");
+}
+
+#[test]
+fn without_a_browser_only_simulation_is_left() {
+    let not_found = HostError::BrowserNotFound { browser: "b".into(), looked: vec![], hint: String::new() };
+    assert!(needs_no_browser(&not_found, &routes(Platform::Webgpu, Engine::Native, true)));
+    assert!(!needs_no_browser(&not_found, &routes(Platform::Webgpu, Engine::Native, false)));
+    assert!(!needs_no_browser(&not_found, &routes(Platform::Wasm, Engine::Native, true)));
+    let input = HostError::from(RemoteError::new(ErrorCode::BadInput, "m", ""));
+    assert!(!needs_no_browser(&input, &routes(Platform::Webgpu, Engine::Native, true)));
+}

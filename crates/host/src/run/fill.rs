@@ -1,0 +1,133 @@
+//! From reports of the page to the fields of the record.
+
+use webnibble_common::package::PackageMeta;
+use webnibble_common::profiles::{self, ResolvedSettings};
+use webnibble_common::quant::Bits;
+use webnibble_common::result::{
+    InitializationTime, InputInfo, MemoryReduction, ModelInfo, Output, ProfileRow, QuantizationInfo, RunRecord,
+    TensorOutput, Times,
+};
+use webnibble_common::tensor::Tensor;
+use webnibble_common::wire::{LoadReport, RunInput, RunReport};
+
+use super::Input;
+
+pub(super) fn model_info(meta: &PackageMeta, source: &str, digest: &str) -> ModelInfo {
+    let task = if meta.sentence.is_some() { "sentence-embedding" } else { "feature-extraction" };
+    ModelInfo {
+        name: meta.name.clone(),
+        family: meta.family.clone(),
+        task: task.into(),
+        parameters: meta.parameters,
+        source: source.to_owned(),
+        digest: digest.to_owned(),
+    }
+}
+
+/// What the package says of itself, not what was asked for.
+pub(super) fn quantization_info(meta: &PackageMeta, settings: &ResolvedSettings) -> QuantizationInfo {
+    let made = &meta.quantization;
+    let bits = |bits: u8| Bits::try_from(bits).unwrap_or(Bits::B32);
+    let (granularity, group_size) = profiles::granularity_parts(made.granularity);
+    QuantizationInfo {
+        bits: bits(made.bits),
+        scheme: made.scheme,
+        granularity: granularity.into(),
+        group_size,
+        mixed_precision: made.mixed_precision,
+        attention_bits: bits(made.attention_bits),
+        embedding_bits: bits(made.embedding_bits),
+        // What was asked for, until the page says what it does.
+        activation_bits: settings.activation_bits.value,
+        bits_by_tensor: meta.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.format.bits)).collect(),
+        experimental: settings.experimental_precision.value,
+    }
+}
+
+pub(super) fn fill_loaded(record: &mut RunRecord, loaded: &LoadReport, meta: &PackageMeta) {
+    record.implementation_type = Some(loaded.implementation_type);
+    record.is_simulation = Some(loaded.implementation_type.is_simulation());
+    record.simulated_in = loaded.implementation_type.is_simulation().then(|| "page".to_owned());
+    record.using_transformers_js = Some(false);
+    record.adapter.clone_from(&loaded.adapter);
+    record.webnn.clone_from(&loaded.webnn);
+    if let Some(quantization) = &mut record.quantization {
+        quantization.activation_bits = loaded.activation_bits;
+    }
+    let metrics = &mut record.performance_metrics;
+    metrics.initialization_time_ms = Some(InitializationTime {
+        total: loaded.total_ms,
+        fetch: loaded.fetch_ms,
+        upload: loaded.upload_ms,
+        compile: loaded.compile_ms,
+    });
+    metrics.memory.weights_bytes = Some(loaded.weights_bytes);
+    metrics.memory.wasm_heap_bytes = Some(loaded.wasm_heap_bytes);
+    metrics.memory_reduction_percent = Some(memory_reduction(meta, loaded.weights_bytes));
+}
+
+/// Memory against the same model in f16, of two bytes a weight.
+pub(super) fn memory_reduction(meta: &PackageMeta, weights_bytes: u64) -> MemoryReduction {
+    let f16_bytes = meta.parameters as f64 * 2.0;
+    MemoryReduction {
+        nominal: Bits::try_from(meta.quantization.bits).unwrap_or(Bits::B32).nominal_reduction_percent(),
+        measured: (meta.parameters > 0).then(|| (1.0 - weights_bytes as f64 / f16_bytes) * 100.0),
+    }
+}
+
+pub(super) fn fill_ran(record: &mut RunRecord, report: &RunReport, input: &Input) {
+    let simulated = report.implementation_type.is_simulation();
+    record.implementation_type = Some(report.implementation_type);
+    record.is_simulation = Some(simulated);
+    let info = input_info(input, &report.token_counts);
+    let metrics = &mut record.performance_metrics;
+    metrics.first_inference_time_ms = Some(report.first_ms);
+    let times = Times::of(&report.run_ms);
+    // The time of a stand-in is never the platform's.
+    (metrics.inference_time_ms, metrics.cpu_time_ms) = if simulated { (None, times) } else { (times, None) };
+    metrics.gpu_time_ms = report.gpu_ms.as_deref().and_then(Times::of);
+    let total_ms: f64 = report.run_ms.iter().sum();
+    metrics.throughput_items_per_sec =
+        (total_ms > 0.0).then(|| (info.batch * report.run_ms.len()) as f64 / total_ms * 1e3);
+    metrics.memory.gpu_peak_bytes = report.gpu_peak_bytes;
+    metrics.memory.wasm_heap_bytes = Some(report.wasm_heap_bytes);
+    record.input = Some(info);
+    if report.webnn.is_some() {
+        record.webnn.clone_from(&report.webnn);
+    }
+    record.kernels = (!report.variants.is_empty()).then(|| report.variants.clone());
+    record.profile = report.kernels.as_ref().map(|kernels| {
+        let row = |kernel: &webnibble_common::wire::KernelTime| ProfileRow {
+            operator: kernel.operator.clone(),
+            kernel: kernel.kernel.clone(),
+            ms: kernel.ms,
+            bytes: kernel.bytes,
+        };
+        kernels.iter().map(row).collect()
+    });
+}
+
+pub(super) fn input_info(input: &Input, token_counts: &[usize]) -> InputInfo {
+    let (kind, batch) = match input {
+        Input::Given(RunInput::Text { texts, .. }) => ("text", texts.len()),
+        Input::Given(RunInput::Ids { ids }) => ("ids", ids.len()),
+        Input::Given(RunInput::Tensors { .. }) => ("tensors", 0),
+        Input::Tensors(tensors) => {
+            ("tensors", tensors.first().and_then(|(_, tensor)| tensor.shape().first().copied()).unwrap_or(1))
+        }
+    };
+    let longest = token_counts.iter().copied().max();
+    InputInfo { kind: kind.into(), batch, sequence_length: longest, size: None, seconds: None }
+}
+
+/// The answer: the first output, as embeddings where it is one vector an item.
+pub(super) fn output_of(outputs: &[(String, Tensor)], sentence: bool) -> Option<Output> {
+    let (_, tensor) = outputs.first()?;
+    let data = tensor.as_f32().ok()?;
+    Some(match tensor.shape() {
+        [_, width] if sentence => {
+            Output::Embeddings { embeddings: data.chunks((*width).max(1)).map(<[f32]>::to_vec).collect() }
+        }
+        shape => Output::Tensor { tensor: TensorOutput { shape: shape.to_vec(), data: data.to_vec() } },
+    })
+}

@@ -1,0 +1,304 @@
+//! One model, one browser, one answer: the record of a run.
+//!
+//! `chain` goes from what was asked for to what runs, `auto` finds the platform by measuring, `simulate` stands in
+//! where there is no browser, and `fill` writes what was reported into the record.
+//!
+//! [`run`] always gives a record. It is filled step by step, so that a run that fails says how far it got; nothing in it
+//! is made up: what was not measured stays null, and what really ran is what the page's backend reported.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use webnibble_common::options::{BrowserKind, Engine, Options, Platform};
+use webnibble_common::profiles::{self, Context, Resolved, ResolvedSettings};
+use webnibble_common::quant::Bits;
+use webnibble_common::result::{PerformanceMetrics, QuantizationError, RunInfo, RunRecord, SCHEMA_VERSION, Status};
+use webnibble_common::tensor::Tensor;
+use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError, RunInput, Stage};
+
+use crate::browser::default_gpu_profile;
+use crate::error::HostError;
+use crate::host::Host;
+use crate::loader::{self, Model, PackageFile};
+use crate::machine;
+use crate::prepare;
+use crate::reference::{self, Reference};
+use crate::session::ProgressSink;
+
+mod auto;
+mod chain;
+mod fill;
+mod simulate;
+
+use fill::{model_info, quantization_info};
+
+/// How long loading a package may take, pipelines included.
+const LOAD_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long all runs of one request may take.
+const RUN_LIMIT: Duration = Duration::from_secs(600);
+
+/// What to run.
+#[derive(Clone)]
+pub struct RunRequest {
+    /// A name, folder or package, as [`loader::find`] takes it.
+    pub model: String,
+    /// What the caller chose.
+    pub options: Options,
+    /// What to run the model on.
+    pub input: Input,
+    /// Passes the browser's output and its console on to the log.
+    pub verbose: bool,
+    /// Revision of this build, for the record; empty where it is not known.
+    pub revision: String,
+    /// Hears how far the run is, from any thread.
+    pub progress: Option<RunProgressSink>,
+}
+
+/// What to run a model on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Texts or token ids, one batch.
+    Given(RunInput),
+    /// Tensors by the names of the graph's inputs.
+    Tensors(Vec<(String, Tensor)>),
+}
+
+/// Hears how far a run is.
+pub type RunProgressSink = Arc<dyn Fn(RunProgress<'_>) + Send + Sync>;
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunProgress<'a> {
+    /// A step on this machine, in bytes or weights; a total of 0 is unknown.
+    Host {
+        /// What is being done.
+        what: &'a str,
+        /// Done so far.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
+    /// A step in the page.
+    Page {
+        /// What is being done.
+        stage: Stage,
+        /// Done so far.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
+}
+
+/// Runs a model once and writes down everything about it. A failure is a record too, with its `error` filled.
+pub async fn run(request: RunRequest) -> RunRecord {
+    let mut record = RunRecord {
+        schema_version: SCHEMA_VERSION,
+        status: Status::Ok,
+        error: None,
+        run: RunInfo {
+            timestamp: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            host: machine::info(),
+            revision: machine::revision(&request.revision),
+        },
+        model: None,
+        input: None,
+        platform: request.options.platform.unwrap_or(Platform::Webgpu),
+        engine: request.options.engine.unwrap_or(Engine::Native),
+        implementation_type: None,
+        is_simulation: None,
+        simulated_in: None,
+        using_transformers_js: None,
+        fallbacks: Vec::new(),
+        choice: None,
+        options: Default::default(),
+        browser: None,
+        adapter: None,
+        webnn: None,
+        kernels: None,
+        quantization: None,
+        performance_metrics: PerformanceMetrics::default(),
+        profile: None,
+        output: None,
+    };
+    if let Err(error) = answer(&mut record, &request).await {
+        record.status = Status::Error;
+        record.error = Some(error.info());
+    }
+    record
+}
+
+async fn answer(record: &mut RunRecord, request: &RunRequest) -> Result<(), HostError> {
+    tell(request, "looking for the model", 0, 0);
+    let model = load_model(request).await?;
+    match record.platform {
+        Platform::Auto => auto::fill(record, request, model).await,
+        platform => {
+            let prepared = Prepared::new(request, model, platform).await?;
+            prepared.describe(record, request);
+            answer_on(record, request, &prepared).await
+        }
+    }
+}
+
+/// Runs on the platform that was asked for, or on what the chain says comes after it.
+async fn answer_on(record: &mut RunRecord, request: &RunRequest, prepared: &Prepared) -> Result<(), HostError> {
+    let routes = chain::routes(prepared.platform, record.engine, prepared.resolved.fallback.value);
+    tell(request, "starting the browser", 0, 0);
+    match start_host(request).await {
+        Ok(host) => {
+            let outcome = chain::follow(&host, record, request, prepared, &routes).await;
+            host.shutdown().await;
+            outcome
+        }
+        Err(error) if chain::needs_no_browser(&error, &routes) => {
+            let steps = routes.windows(2).map(|pair| chain::step(prepared.platform, pair[0], pair[1], &error.info()));
+            record.fallbacks.extend(steps);
+            simulate::fill(record, request, prepared).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A model made ready for a platform: what every route to it runs.
+struct Prepared {
+    model: Arc<Model>,
+    platform: Platform,
+    resolved: Resolved,
+    package: PackageFile,
+}
+
+impl Prepared {
+    /// Resolves the options for `platform` and finds or makes the package.
+    async fn new(request: &RunRequest, model: Arc<Model>, platform: Platform) -> Result<Self, HostError> {
+        let options =
+            Options { settings: prepare::settings_for(&model, &request.options.settings)?, ..request.options.clone() };
+        let resolved = resolve(&options, platform, family(&model))?;
+        let package = package(&model, &resolved.settings, request).await?;
+        Ok(Self { model, platform, resolved, package })
+    }
+
+    /// Options, model and quantization, for the record.
+    fn describe(&self, record: &mut RunRecord, request: &RunRequest) {
+        let meta = &self.package.header.meta;
+        record.options = self.resolved.record();
+        record.fallbacks.clone_from(&self.resolved.fallbacks);
+        record.model = Some(model_info(meta, &request.model, &self.package.header.digest));
+        record.quantization = Some(quantization_info(meta, &self.resolved.settings));
+        record.performance_metrics.quantization_bits = Bits::try_from(meta.quantization.bits).ok();
+    }
+}
+
+/// What every option is, for a model of `family` on this machine.
+///
+/// # Errors
+/// When options contradict themselves.
+pub fn resolve(options: &Options, platform: Platform, family: &str) -> Result<Resolved, HostError> {
+    let headless = options.launch.headless.unwrap_or(true);
+    let context = Context {
+        platform,
+        browser: options.launch.browser.unwrap_or(BrowserKind::Chrome),
+        family,
+        gpu: options.launch.gpu.unwrap_or_else(|| default_gpu_profile(headless)),
+    };
+    Ok(profiles::resolve(options, context)?)
+}
+
+/// The family of a model, as packages name it.
+pub fn family(model: &Model) -> &str {
+    match model {
+        Model::Folder(folder) => folder.config.family(),
+        Model::Package(package) => &package.header.meta.family,
+    }
+}
+
+fn tell(request: &RunRequest, what: &str, done: u64, total: u64) {
+    if let Some(progress) = &request.progress {
+        progress(RunProgress::Host { what, done, total });
+    }
+}
+
+/// Finds and opens the model, away from the runtime: it may be fetched, and is read.
+async fn load_model(request: &RunRequest) -> Result<Arc<Model>, HostError> {
+    let request = request.clone();
+    blocking(move || {
+        let mut progress = |at: loader::Progress<'_>| tell(&request, at.what, at.done, at.total);
+        Ok(Arc::new(Model::load(&request.model, &mut progress)?))
+    })
+    .await
+}
+
+/// The package to run: the model itself, or what the quantizer makes of it, or made of it before.
+async fn package(
+    model: &Arc<Model>,
+    settings: &ResolvedSettings,
+    request: &RunRequest,
+) -> Result<PackageFile, HostError> {
+    let (model, settings, request) = (Arc::clone(model), settings.clone(), request.clone());
+    blocking(move || prepare::package(&model, &settings, &mut |at| tell(&request, at.what, at.done, at.total))).await
+}
+
+/// Runs what computes or reads for long on a thread of its own.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
+) -> Result<T, HostError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            let message = format!("a task of the host failed: {error}");
+            Err(RemoteError::new(ErrorCode::Internal, message, "").into())
+        }
+    }
+}
+
+async fn start_host(request: &RunRequest) -> Result<Host, HostError> {
+    let mut builder = Host::builder().launch(request.options.launch.clone()).verbose(request.verbose);
+    if let Some(progress) = request.progress.clone() {
+        let sink: ProgressSink = Arc::new(move |at| {
+            progress(RunProgress::Page { stage: at.stage, done: at.done, total: at.total });
+        });
+        builder = builder.progress(sink);
+    }
+    builder.start().await
+}
+
+/// How the page is to run a package.
+pub fn load_options(platform: Platform, resolved: &Resolved) -> LoadOptions {
+    LoadOptions {
+        execution_provider: resolved.settings.execution_provider.value,
+        experimental_precision: resolved.settings.experimental_precision.value,
+        activation_bits: resolved.settings.activation_bits.value,
+        lowering: resolved.settings.lowering.value.clone(),
+        threads: resolved.settings.threads.value,
+        portable_kernels: resolved.settings.portable_kernels.value,
+        shader_precompilation: resolved.settings.shader_precompilation.value,
+        ..LoadOptions::on(platform)
+    }
+}
+
+/// Compares with the model in f32, where its weights are at hand. A reference that fails leaves the figure null.
+async fn compare(model: &Arc<Model>, input: &Input, outputs: Vec<(String, Tensor)>) -> Option<QuantizationError> {
+    let (model, input) = (Arc::clone(model), input.clone());
+    let compared = tokio::task::spawn_blocking(move || {
+        let Some(reference) = Reference::of(&model)? else { return Ok(None) };
+        let expected = match &input {
+            Input::Given(input) => reference.outputs(input)?,
+            Input::Tensors(tensors) => reference.outputs_of(tensors)?,
+        };
+        Ok::<_, reference::ReferenceError>(reference::quantization_error(&outputs, &expected))
+    });
+    match compared.await {
+        Ok(Ok(error)) => error,
+        Ok(Err(error)) => {
+            tracing::warn!("no comparison with f32: {error}");
+            None
+        }
+        Err(error) => {
+            tracing::warn!("no comparison with f32: {error}");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! Simulation on this machine, where no browser could be started: the same package on the native CPU executor.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use webnibble_common::options::Platform;
+use webnibble_common::result::{ImplementationType, RunRecord, Times};
+use webnibble_common::tensor::Tensor;
+
+use super::fill::{input_info, memory_reduction, output_of};
+use super::{Input, Prepared, RunRequest, blocking, compare, tell};
+use crate::error::HostError;
+use crate::loader::PackageFile;
+use crate::reference::{Reference, ReferenceError};
+
+/// What the runs gave.
+struct Simulated {
+    /// Tokens of each text, special ones included.
+    token_counts: Vec<usize>,
+    outputs: Vec<(String, Tensor)>,
+    first_ms: f64,
+    run_ms: Vec<f64>,
+    weights_bytes: u64,
+}
+
+/// Runs the package here; its times are the CPU's, and never the platform's.
+pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared: &Prepared) -> Result<(), HostError> {
+    tell(request, "running here, without a browser", 0, 0);
+    let (path, input) = (prepared.package.path.clone(), request.input.clone());
+    let (warmup, runs) = (prepared.resolved.warmup.value, prepared.resolved.runs.value);
+    let simulated = blocking(move || {
+        let package = PackageFile::open(&path)?;
+        Ok(simulate(&package, &input, warmup, runs)?)
+    })
+    .await?;
+    let Simulated { token_counts, outputs, first_ms, run_ms, weights_bytes } = simulated;
+
+    let meta = &prepared.package.header.meta;
+    record.implementation_type = Some(match prepared.platform {
+        Platform::Webnn => ImplementationType::SimulatedWebnn,
+        _ => ImplementationType::SimulatedWebgpu,
+    });
+    record.is_simulation = Some(true);
+    record.simulated_in = Some("host".into());
+    record.using_transformers_js = Some(false);
+    let info = input_info(&request.input, &token_counts);
+    let metrics = &mut record.performance_metrics;
+    metrics.first_inference_time_ms = Some(first_ms);
+    metrics.cpu_time_ms = Times::of(&run_ms);
+    let total_ms: f64 = run_ms.iter().sum();
+    metrics.throughput_items_per_sec = (total_ms > 0.0).then(|| (info.batch * run_ms.len()) as f64 / total_ms * 1e3);
+    metrics.memory.weights_bytes = Some(weights_bytes);
+    metrics.memory_reduction_percent = Some(memory_reduction(meta, weights_bytes));
+    record.input = Some(info);
+    record.output = output_of(&outputs, meta.sentence.is_some());
+    record.performance_metrics.quantization_error =
+        compare(&Arc::clone(&prepared.model), &request.input, outputs).await;
+    Ok(())
+}
+
+fn simulate(package: &PackageFile, input: &Input, warmup: u32, runs: u32) -> Result<Simulated, ReferenceError> {
+    let model = Reference::quantized(package)?;
+    // Tokenizing is outside the time, as it is in the page.
+    let (inputs, token_counts) = match input {
+        Input::Given(input) => {
+            let encoded = model.encode(input)?;
+            (model.tensors(&encoded)?, encoded.token_counts)
+        }
+        Input::Tensors(tensors) => (tensors.clone(), Vec::new()),
+    };
+    let timed = || {
+        let began = Instant::now();
+        model.outputs_of(&inputs).map(|outputs| (outputs, began.elapsed().as_secs_f64() * 1e3))
+    };
+    let (mut outputs, first_ms) = timed()?;
+    for _ in 0..warmup {
+        timed()?;
+    }
+    let mut run_ms = Vec::new();
+    for _ in 0..runs {
+        let (last, ms) = timed()?;
+        outputs = last;
+        run_ms.push(ms);
+    }
+    Ok(Simulated { token_counts, outputs, first_ms, run_ms, weights_bytes: model.weights_bytes() })
+}
