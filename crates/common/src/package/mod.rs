@@ -40,7 +40,7 @@ pub use read::read_weights;
 pub use write::{WriteError, write};
 
 use crate::graph::{Pooling, Role};
-use crate::quant::Format;
+use crate::quant::{Format, LinearActivations};
 
 /// Name of the plane that holds `tokenizer.json`.
 pub const TOKENIZER: &str = "tokenizer.json";
@@ -81,24 +81,6 @@ pub struct Activations {
     pub samples: usize,
     /// Linear operators that may be computed in int8, by the name of their weight; those left out stay in floats.
     pub linears: BTreeMap<String, LinearActivations>,
-}
-
-/// Activations of one linear operator.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct LinearActivations {
-    /// Its input.
-    pub input: ActivationScale,
-    /// `x · weightᵀ + bias`, before activation and residual; `None` leaves it in floats.
-    pub output: Option<ActivationScale>,
-}
-
-/// How an activation is stored in int8: `value = scale · (code − zero_point)`, codes from -128 to 127.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct ActivationScale {
-    /// Step between codes.
-    pub scale: f32,
-    /// Code of zero.
-    pub zero_point: i8,
 }
 
 /// How a sentence-transformers model makes an embedding of its hidden states.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::quant::{Bits, Granularity, Quantizer, Scheme};
+use crate::quant::{ActivationScale, Bits, Granularity, Quantizer, Scheme};
 use crate::safetensors::HeaderError;
 use crate::weights::{WeightData, WeightMap};
 
@@ -107,6 +107,22 @@ fn packages_round_trip() {
     assert_eq!(header.extra("absent", &file).unwrap(), None);
     assert_eq!(header.total_bytes, file.len() as u64);
     assert_eq!(sample_file(), file, "the same input gives the same bytes");
+}
+
+#[test]
+fn activations_are_kept_and_may_be_missing() {
+    let (mut meta, weights) = sample();
+    let scale = |scale, zero_point| ActivationScale { scale, zero_point, shifts: BTreeMap::new() };
+    let input = ActivationScale { shifts: BTreeMap::from([(34, 3)]), ..scale(0.1, -128) };
+    let linears = BTreeMap::from([("four".to_owned(), LinearActivations { input, output: scale(1e-3, 127) })]);
+    meta.activations = Some(Activations { source: "built-in sample".into(), samples: 72, linears });
+    let mut file = Vec::new();
+    write(&meta, &weights, &[], &mut file).unwrap();
+    assert_eq!(header_of(&file).meta, meta);
+    // Packages of before have no such field.
+    let file = sample_file();
+    assert!(!String::from_utf8_lossy(&file[..header_of(&file).data_start as usize]).contains("activations"));
+    assert_eq!(header_of(&file).meta.activations, None);
 }
 
 #[test]

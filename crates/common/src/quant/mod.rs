@@ -13,6 +13,7 @@
 
 use std::fmt;
 
+mod activations;
 mod fit;
 mod float;
 mod layout;
@@ -27,6 +28,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use activations::{ActivationScale, Int8Linear, LinearActivations, MAX_SHIFT};
 pub use fit::Fit;
 pub use layout::{Layout, round_up};
 pub use qtensor::QTensor;

@@ -90,6 +90,16 @@ pub enum QuantError {
         /// The scale.
         found: f32,
     },
+    /// Activations, or the weights that go with them, that no int8 operator has.
+    #[error("int8 {which} should be {expected}, found {found}")]
+    Activation {
+        /// `input`, `output` or `weight`.
+        which: &'static str,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
     /// A zero point that is not a code.
     #[error("zero point {index} is {found}: codes end at {largest}")]
     Zero {
