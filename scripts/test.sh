@@ -48,6 +48,9 @@ wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
 
 export WEBNIBBLE_MODELS
 WEBNIBBLE_MODELS=$(dirname "$(scripts/fetch-models.sh)") || die "the tests' model cannot be fetched"
+# Tests that need a browser with WebNN skip, and say so, where none can be had.
+export WEBNIBBLE_WEBNN_BROWSER
+WEBNIBBLE_WEBNN_BROWSER=$(scripts/fetch-webnn-browser.sh) || say "no browser with WebNN"
 
 if wanted native; then
     part native cargo nextest run --workspace --exclude webnibble-tests --no-tests=pass

@@ -65,20 +65,34 @@ pub fn webnibble() -> &'static Path {
 /// # Errors
 /// The reason why not.
 pub fn browser_available() -> Result<(), String> {
-    let on_path = |name: &str| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
-    };
-    if !["chromium", "google-chrome", "chromium-browser"].iter().any(|name| on_path(name)) {
+    if !["chromium", "google-chrome", "chromium-browser"].iter().any(|name| on_path(name).is_some()) {
         return Err("no Chromium on PATH (make setup)".into());
     }
-    if !on_path("chromedriver") {
+    if on_path("chromedriver").is_none() {
         return Err("no chromedriver on PATH (make setup)".into());
     }
     if !repository().join("pkg/webnibble_agent_bg.wasm").is_file() {
         return Err("no pkg/webnibble_agent_bg.wasm (make wasm)".into());
     }
     Ok(())
+}
+
+/// The browser with a WebNN backend, as `scripts/fetch-webnn-browser.sh` puts it, or `$WEBNIBBLE_WEBNN_BROWSER`; its
+/// driver is the one on PATH, whatever its version.
+///
+/// # Errors
+/// The reason why there is none.
+pub fn webnn_browser() -> Result<Vec<String>, String> {
+    browser_available()?;
+    let named = std::env::var_os("WEBNIBBLE_WEBNN_BROWSER").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let browser =
+        named.unwrap_or_else(|| cache().join("webnibble/browsers/webnn-chromium-153.0.0/chrome-headless-shell"));
+    if !browser.is_file() {
+        return Err(format!("no browser with WebNN in {} (scripts/fetch-webnn-browser.sh)", browser.display()));
+    }
+    let driver = on_path("chromedriver").ok_or("no chromedriver on PATH (make setup)")?;
+    let text = |path: &Path| path.display().to_string();
+    Ok(vec!["--browser-binary".into(), text(&browser), "--driver".into(), text(&driver)])
 }
 
 /// The folder of the committed BERT with random weights, and its answers.
@@ -100,10 +114,20 @@ pub fn mini_lm_available() -> Result<(), String> {
 
 /// The folder of the real model.
 pub fn mini_lm() -> PathBuf {
-    let home = || std::env::home_dir().unwrap_or_default().join(".cache");
-    let cache = || std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map_or_else(home, PathBuf::from);
     let models = std::env::var_os("WEBNIBBLE_MODELS").filter(|path| !path.is_empty());
     models.map_or_else(|| cache().join("webnibble/models"), PathBuf::from).join("all-MiniLM-L6-v2")
+}
+
+/// A program on PATH.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// The folder of caches, before a sandbox has one of its own.
+fn cache() -> PathBuf {
+    let home = || std::env::home_dir().unwrap_or_default().join(".cache");
+    std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map_or_else(home, PathBuf::from)
 }
 
 /// Waits until `condition` holds.

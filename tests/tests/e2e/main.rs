@@ -4,7 +4,10 @@
 #![expect(clippy::print_stdout, reason = "what a test measured is shown, beside whether it passed")]
 
 mod arguments;
+mod fallback;
 mod faults;
 mod fidelity;
+mod golden;
 mod run;
 mod serve;
+mod webnn;

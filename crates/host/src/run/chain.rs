@@ -133,7 +133,8 @@ async fn attempt(
 }
 
 /// Failures of a platform or of an engine, after which another route may still give the answer. An input that does not
-/// fit, a package that is damaged or a page that is gone would fail on every route.
+/// fit, a package that is damaged or a page that is gone would fail on every route; a device that was lost is an
+/// accident, not something that the platform cannot do.
 fn goes_on(error: &HostError) -> bool {
     match error {
         HostError::PlatformUnavailable { .. } | HostError::NotYet { .. } => true,
@@ -145,7 +146,6 @@ fn goes_on(error: &HostError) -> bool {
                 | ErrorCode::Unsupported
                 | ErrorCode::Validation
                 | ErrorCode::OutOfMemory
-                | ErrorCode::DeviceLost
         ),
         _ => false,
     }

@@ -28,17 +28,18 @@ fn a_step_says_from_where_to_where_and_why() {
 #[test]
 fn only_failures_of_a_platform_or_an_engine_go_on() {
     let remote = |code| HostError::from(RemoteError::new(code, "m", ""));
-    let on = [
-        ErrorCode::WebgpuUnavailable,
-        ErrorCode::EngineFailed,
-        ErrorCode::Unsupported,
-        ErrorCode::OutOfMemory,
-        ErrorCode::DeviceLost,
-    ];
+    let on = [ErrorCode::WebgpuUnavailable, ErrorCode::EngineFailed, ErrorCode::Unsupported, ErrorCode::OutOfMemory];
     for code in on {
         assert!(goes_on(&remote(code)), "{code:?}");
     }
-    for code in [ErrorCode::BadInput, ErrorCode::BadPackage, ErrorCode::NotFinite, ErrorCode::Disconnected] {
+    let ends = [
+        ErrorCode::BadInput,
+        ErrorCode::BadPackage,
+        ErrorCode::NotFinite,
+        ErrorCode::DeviceLost,
+        ErrorCode::Disconnected,
+    ];
+    for code in ends {
         assert!(!goes_on(&remote(code)), "{code:?}");
     }
 }

@@ -1,0 +1,66 @@
+//! The golden BERT: its inputs, its answer, and how far another answer is from it.
+
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+use webnibble_common::result::RunRecord;
+use webnibble_tests::{Sandbox, golden_bert};
+
+/// The golden model's inputs as `--input` takes them, and its answer.
+pub(crate) fn golden_input(sandbox: &Sandbox) -> (PathBuf, Vec<f32>) {
+    let bytes = std::fs::read(golden_bert().join("io.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let ids = |name: &str| -> Value {
+        let tensor = file.tensor(&format!("in.{name}")).unwrap();
+        let whole = tensor.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()));
+        json!({ "shape": tensor.shape(), "dtype": "u32", "data": whole.collect::<Vec<_>>() })
+    };
+    let names = ["input_ids", "attention_mask", "token_type_ids"];
+    let input: serde_json::Map<_, _> = names.iter().map(|name| ((*name).to_owned(), ids(name))).collect();
+    let path = sandbox.path().join("input.json");
+    std::fs::write(&path, Value::Object(input).to_string()).unwrap();
+    let expected = file.tensor("out.last_hidden_state").unwrap();
+    let expected = expected.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    (path, expected)
+}
+
+pub(crate) fn run_golden(sandbox: &Sandbox, input: &Path, options: &[&str]) -> RunRecord {
+    let (bert, input) = (golden_bert(), input.to_str().unwrap());
+    let args = ["run", "--json", "--gpu", "software", "--model", bert.to_str().unwrap(), "--input", input];
+    let finished = sandbox.run(&[&args, options].concat());
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let record: RunRecord = serde_json::from_str(&finished.stdout).unwrap();
+    // Every field of the record is there by its name, and no other: written again, it has the same ones.
+    assert_eq!(names(&serde_json::to_value(&record).unwrap()), names(&finished.json()));
+    record
+}
+
+/// The names of all fields, each with those that it is in. Numbers are left out: reading and writing rounds them.
+fn names(document: &Value) -> Vec<String> {
+    match document {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| {
+                let inner = names(value).into_iter().map(move |inner| format!("{name}.{inner}"));
+                std::iter::once(name.clone()).chain(inner)
+            })
+            .collect(),
+        Value::Array(items) => items.first().map(names).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+pub(crate) fn answer(record: &RunRecord) -> Vec<f32> {
+    match record.output.as_ref().expect("there is an answer") {
+        webnibble_common::result::Output::Tensor { tensor } => tensor.data.clone(),
+        other => panic!("expected hidden states, found {other:?}"),
+    }
+}
+
+/// `max |a − b| / max |reference|`.
+pub(crate) fn error(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    found.iter().zip(expected).fold(0.0f32, |largest, (a, b)| largest.max((a - b).abs())) / largest
+}
