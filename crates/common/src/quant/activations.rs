@@ -174,8 +174,23 @@ impl Int8Linear {
         scale
     }
 
+    /// The code of an element of the input.
+    pub fn input_code(&self, col: usize, value: f32) -> i8 {
+        let factor = self.input_factors.as_ref().map_or(1.0, |factors| factors[col]);
+        self.input.encode(value * factor)
+    }
+
+    /// The output, before activation and residual, of a sum of products of `codes[row]` with steps of the input
+    /// (`code − zero_point`): requantized in f32, as int8 kernels do it.
+    pub fn output_value(&self, row: usize, sum: i32) -> f32 {
+        let sum = sum.saturating_add(self.bias[row]) as f32;
+        let code = (sum * self.multiplier(row)).round_ties_even() + f32::from(self.output.zero_point);
+        let factor = self.output_factors.as_ref().map_or(1.0, |factors| factors[row]);
+        self.output.decode(code.clamp(-128.0, 127.0) as i8) * factor
+    }
+
     /// `input.scale · scales[row] / output.scale`: what a sum of products is multiplied by to be an output's code.
-    pub fn multiplier(&self, row: usize) -> f32 {
+    fn multiplier(&self, row: usize) -> f32 {
         self.input.scale * self.scales[row] / self.output.scale
     }
 }

@@ -7,6 +7,7 @@
 mod activation;
 mod attention;
 mod embedding;
+mod int8;
 mod layer_norm;
 mod linear;
 mod math;
@@ -14,11 +15,11 @@ mod pool;
 mod product;
 mod tasks;
 
-use webnibble_common::graph::Graph;
+use webnibble_common::graph::{Activation, Graph};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
 
-use crate::exec::{ExecError, Operands, Outputs, State};
+use crate::exec::{ExecError, Int8Linears, Linear, Operands, Outputs, State};
 
 /// A run of a graph that goes one operator at a time, so that its caller can yield, cancel or report in between.
 ///
@@ -60,12 +61,28 @@ impl<'a> Executor<'a> {
         Ok(Self { state: State::new(graph, weights, inputs)? })
     }
 
+    /// The same run with some linear operators in int8, as [`crate::reference::run_int8`] computes them.
+    pub fn with_activations(self, int8: &'a Int8Linears) -> Self {
+        Self { state: self.state.with_int8(int8) }
+    }
+
     /// Runs the next operator; `true` while there are more.
     ///
     /// # Errors
     /// When the operator makes a NaN or an infinity. The run cannot go on after that.
     pub fn step(&mut self) -> Result<bool, ExecError> {
         self.state.step(compute)
+    }
+
+    /// Runs the next operator and, where that is a linear one, shows what went in and what came out.
+    ///
+    /// # Errors
+    /// As [`Executor::step`].
+    pub fn step_observed(&mut self, observe: &mut dyn FnMut(Observed<'_>)) -> Result<bool, ExecError> {
+        self.state.step(|operands| match operands {
+            Operands::Linear(op) => observed(op, observe),
+            _ => compute(operands),
+        })
     }
 
     /// Runs the operators that are left, and gives the graph's outputs in its order.
@@ -76,6 +93,17 @@ impl<'a> Executor<'a> {
         while self.step()? {}
         Ok(self.state.into_outputs())
     }
+}
+
+/// A linear operator that has just been computed.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// Name of its weight.
+    pub weight: &'a str,
+    /// `[m, k]`.
+    pub input: &'a [f32],
+    /// `x · weightᵀ + bias`, `[m, n]`, before activation and residual.
+    pub output: &'a [f32],
 }
 
 /// Runs `graph` on `inputs` in one go.
@@ -89,9 +117,24 @@ pub fn run<S: AsRef<str>>(graph: &Graph, weights: &WeightMap, inputs: &[(S, Tens
 fn compute(operands: &Operands<'_>) -> Vec<f32> {
     match operands {
         Operands::Embedding(op) => embedding::embedding(op),
-        Operands::Linear(op) => linear::linear(op),
+        Operands::Linear(op) => linear(op),
         Operands::LayerNorm(op) => layer_norm::layer_norm(op),
         Operands::Attention(op) => attention::attention(op),
         Operands::Pool(op) => pool::pool(op),
     }
+}
+
+fn linear(op: &Linear<'_>) -> Vec<f32> {
+    op.int8.map_or_else(|| linear::linear(op), |int8| int8::linear(op, int8))
+}
+
+/// The product alone, shown, and then what comes after it.
+fn observed(op: &Linear<'_>, observe: &mut dyn FnMut(Observed<'_>)) -> Vec<f32> {
+    let mut y = linear(&Linear { activation: Activation::Identity, residual: None, ..*op });
+    observe(Observed { weight: op.name, input: op.x, output: &y });
+    activation::activate(op.activation, &mut y);
+    if let Some(residual) = op.residual {
+        y.iter_mut().zip(residual).for_each(|(y, residual)| *y += residual);
+    }
+    y
 }

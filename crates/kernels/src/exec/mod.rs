@@ -4,15 +4,18 @@
 //! and extents, so that neither knows how graphs and values are kept.
 
 mod check;
+mod int8;
 mod operands;
 
 use std::borrow::Cow;
 
 use webnibble_common::graph::{Graph, GraphError, Node, ValueId};
+use webnibble_common::quant::QuantError;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
 
 pub use check::{check_inputs, check_weights};
+pub use int8::Int8Linears;
 pub(crate) use operands::LEAST_NORM;
 pub use operands::{Attention, Embedding, LayerNorm, Linear, Norm, Operands, Pool, Strided};
 
@@ -64,6 +67,20 @@ pub enum ExecError {
         /// What is there.
         found: String,
     },
+    /// An operator that cannot be computed in int8 as its activations say.
+    #[error("activations of `{name}`: {error}")]
+    Int8 {
+        /// The operator, by its weight.
+        name: String,
+        /// What is wrong.
+        error: QuantError,
+    },
+    /// Activations of an operator that the graph does not have.
+    #[error("activations of `{name}`: the graph has no linear operator with a weight of that name")]
+    NoLinear {
+        /// The name.
+        name: String,
+    },
     /// A NaN or an infinity, in the first value that has one.
     #[error(
         "{maker} `{value}`: element {index} is {found}; inputs, weights and every operator's output must be finite"
@@ -87,7 +104,7 @@ impl ExecError {
             ExecError::Empty { .. } | ExecError::Id { .. } | ExecError::Positions { .. } => true,
             ExecError::Graph(error) => matches!(error, GraphError::Input { .. } | GraphError::Inputs { .. }),
             ExecError::NonFinite { maker, .. } => *maker == INPUT,
-            ExecError::Weight { .. } => false,
+            ExecError::Weight { .. } | ExecError::Int8 { .. } | ExecError::NoLinear { .. } => false,
         }
     }
 }
@@ -112,6 +129,8 @@ pub fn first_non_finite(values: &[f32]) -> Option<(usize, f32)> {
 pub(crate) struct State<'a> {
     graph: &'a Graph,
     weights: &'a WeightMap,
+    /// Linear operators that are computed in int8.
+    int8: Option<&'a Int8Linears>,
     /// By [`ValueId`]: `None` before it is made, and after its last reader.
     values: Vec<Option<Cow<'a, Tensor>>>,
     /// By [`ValueId`]: the last node that reads it; outputs are kept to the end.
@@ -135,7 +154,12 @@ impl<'a> State<'a> {
             let given = inputs.iter().find(|(given, _)| given.as_ref() == name);
             values[id.0] = given.map(|(_, tensor)| Cow::Borrowed(tensor));
         }
-        Ok(Self { graph, weights, values, last_reader: last_readers(graph), next: 0 })
+        Ok(Self { graph, weights, int8: None, values, last_reader: last_readers(graph), next: 0 })
+    }
+
+    /// The same run with some linear operators in int8.
+    pub(crate) fn with_int8(self, int8: &'a Int8Linears) -> Self {
+        Self { int8: Some(int8), ..self }
     }
 
     /// Runs the next operator with `compute`; whether any is left after it.

@@ -1,7 +1,7 @@
 //! Operators as their executors see them: slices and extents in place of ids.
 
 use webnibble_common::graph::{self, Activation, Columns, Op, Pooling, ValueId, WeightId};
-use webnibble_common::quant::QTensor;
+use webnibble_common::quant::{Int8Linear, QTensor};
 use webnibble_common::tensor::element_count;
 use webnibble_common::weights::WeightData;
 
@@ -55,6 +55,10 @@ pub struct Embedding<'a> {
 /// Operands of [`Op::Linear`]: `x` is `[m, k]`, the weight `[n, k]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Linear<'a> {
+    /// Name of the weight, which is also that of the operator's activations.
+    pub name: &'a str,
+    /// Computed in int8, and how; `None` computes in floats.
+    pub int8: Option<&'a Int8Linear>,
     /// `[m, k]`.
     pub x: &'a [f32],
     /// `[n, k]`.
@@ -155,6 +159,8 @@ impl<'a> Operands<'a> {
                 })
             }
             Op::Linear { x, weight, bias, activation, residual } => Operands::Linear(Linear {
+                name: &state.graph.weight_of(*weight).name,
+                int8: state.int8.and_then(|int8| int8.get(&state.graph.weight_of(*weight).name)),
                 x: state.floats(*x),
                 weight: state.matrix(*weight),
                 bias: bias.map(|bias| state.vector(bias)),

@@ -7,6 +7,7 @@
 mod attention;
 mod embedding;
 mod encoder;
+mod int8;
 mod layer_norm;
 mod linear;
 mod pairs;
@@ -19,6 +20,8 @@ use webnibble_common::weights::WeightMap;
 
 use crate::exec::{ExecError, Outputs};
 use crate::reference;
+
+pub use int8::{Int8Problem, int8_problems};
 
 /// Largest error of an f32 kernel, as [`compare`] takes it.
 pub const TOLERANCE: f64 = 1e-3;
@@ -53,10 +56,14 @@ impl Problem {
     /// A message with the problem's name when an output is missing, has another shape, or is too far from the reference.
     pub fn check(&self, found: &[(String, Tensor)]) -> Result<f64, String> {
         let expected = self.reference().map_err(|error| format!("{}: {error}", self.name))?;
+        self.check_against(&expected, found)
+    }
+
+    fn check_against(&self, expected: &Outputs, found: &[(String, Tensor)]) -> Result<f64, String> {
         let names =
             |outputs: &[(String, Tensor)]| -> Vec<String> { outputs.iter().map(|(name, _)| name.clone()).collect() };
-        if names(&expected) != names(found) {
-            let (expected, found) = (names(&expected), names(found));
+        if names(expected) != names(found) {
+            let (expected, found) = (names(expected), names(found));
             return Err(format!("{}: outputs should be {expected:?}, found {found:?}", self.name));
         }
         let mut worst = 0.0;

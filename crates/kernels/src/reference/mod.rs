@@ -7,6 +7,7 @@
 mod activation;
 mod attention;
 mod embedding;
+mod int8;
 mod layer_norm;
 mod linear;
 mod pool;
@@ -15,11 +16,12 @@ use webnibble_common::graph::Graph;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
 
-use crate::exec::{ExecError, Operands, Outputs, State};
+use crate::exec::{ExecError, Int8Linears, Operands, Outputs, State};
 
 pub use activation::activate;
 pub use attention::attention;
 pub use embedding::embedding;
+pub use int8::linear_int8;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use pool::pool;
@@ -29,7 +31,23 @@ pub use pool::pool;
 /// # Errors
 /// When graph, weights or inputs do not fit each other, and when an operator makes a NaN or an infinity.
 pub fn run<S: AsRef<str>>(graph: &Graph, weights: &WeightMap, inputs: &[(S, Tensor)]) -> Result<Outputs, ExecError> {
-    let mut state = State::new(graph, weights, inputs)?;
+    finish(State::new(graph, weights, inputs)?)
+}
+
+/// Runs `graph` with some linear operators in int8: with the codes, sums and roundings of an int8 kernel.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_int8<S: AsRef<str>>(
+    graph: &Graph,
+    weights: &WeightMap,
+    int8: &Int8Linears,
+    inputs: &[(S, Tensor)],
+) -> Result<Outputs, ExecError> {
+    finish(State::new(graph, weights, inputs)?.with_int8(int8))
+}
+
+fn finish(mut state: State<'_>) -> Result<Outputs, ExecError> {
     while state.step(compute)? {}
     Ok(state.into_outputs())
 }
@@ -37,7 +55,7 @@ pub fn run<S: AsRef<str>>(graph: &Graph, weights: &WeightMap, inputs: &[(S, Tens
 fn compute(operands: &Operands<'_>) -> Vec<f32> {
     match operands {
         Operands::Embedding(op) => embedding(op),
-        Operands::Linear(op) => linear(op),
+        Operands::Linear(op) => op.int8.map_or_else(|| linear(op), |int8| linear_int8(op, int8)),
         Operands::LayerNorm(op) => layer_norm(op),
         Operands::Attention(op) => attention(op),
         Operands::Pool(op) => pool(op),
