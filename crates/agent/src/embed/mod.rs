@@ -10,7 +10,8 @@ use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::AbortSignal;
-use webnibble_common::options::Platform;
+use webnibble_common::options::{ExecutionProvider, Platform};
+use webnibble_common::quant::Bits;
 use webnibble_common::wire::{self, ErrorCode, LoadReport, RemoteError, Stage};
 
 use crate::backend::Devices;
@@ -49,12 +50,35 @@ pub struct Model {
 struct LoadOptions {
     platform: Option<Platform>,
     digest: Option<String>,
+    execution_provider: Option<ExecutionProvider>,
+    experimental_precision: bool,
+    activation_bits: Option<Bits>,
+    lowering: Option<String>,
+    threads: Option<u32>,
     portable_kernels: bool,
     shader_precompilation: bool,
     deadline_ms: Option<u64>,
     /// Not plain data: read on its own.
     #[serde(rename = "signal")]
     _signal: Option<serde::de::IgnoredAny>,
+}
+
+impl LoadOptions {
+    /// As the host would send them.
+    fn wire(&self) -> wire::LoadOptions {
+        let plain = wire::LoadOptions::on(self.platform.unwrap_or(Platform::Webgpu));
+        wire::LoadOptions {
+            execution_provider: self.execution_provider,
+            experimental_precision: self.experimental_precision,
+            activation_bits: self.activation_bits.unwrap_or(plain.activation_bits),
+            lowering: self.lowering.clone(),
+            threads: self.threads,
+            portable_kernels: self.portable_kernels,
+            shader_precompilation: self.shader_precompilation,
+            deadline_ms: self.deadline_ms,
+            ..plain
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -83,18 +107,10 @@ impl Model {
         on_progress: JsValue,
     ) -> Result<Model, JsValue> {
         let load = async {
-            let LoadOptions { platform, digest, portable_kernels, shader_precompilation, deadline_ms, .. } =
-                options(&given)?;
-            let platform = platform.unwrap_or(Platform::Webgpu);
-            let options = wire::LoadOptions {
-                portable_kernels,
-                shader_precompilation,
-                deadline_ms,
-                ..wire::LoadOptions::on(platform)
-            };
-            let stop = Stop::new(deadline_ms);
+            let asked: LoadOptions = options(&given)?;
+            let stop = Stop::new(asked.deadline_ms);
             let _watch = Watch::of(&given, &stop);
-            let request = LoadRequest { url: &url, digest: digest.as_deref(), options: &options };
+            let request = LoadRequest { url: &url, digest: asked.digest.as_deref(), options: &asked.wire() };
             let devices = DEVICES.with(Rc::clone);
             let mut devices = devices.lock().await;
             LoadedModel::load(request, &mut devices, &stop, Rc::new(progress_to(on_progress))).await

@@ -40,8 +40,18 @@ export interface Adapter {
 }
 
 export interface LoadOptions {
-  /** Where to run: `webgpu` (default), or `wasm` for the CPU. */
-  platform?: "webgpu" | "wasm";
+  /** Where to run: `webgpu` (default), `webnn`, or `wasm` for the CPU. */
+  platform?: "webgpu" | "webnn" | "wasm";
+  /** WebNN's device; the browser's choice if not given. */
+  executionProvider?: "cpu" | "gpu" | "npu";
+  /** WebNN: formats that it takes, but that are not known to be good (4 bits). */
+  experimentalPrecision?: boolean;
+  /** WebNN: 8 computes linear layers in int8, with the package's activation ranges; 32 (default) in floats. */
+  activationBits?: 8 | 32;
+  /** WebNN: how weights are given to the graph, by name; the fastest, by measuring, if not given. */
+  lowering?: string;
+  /** Threads of the CPU; what the machine has if not given. */
+  threads?: number;
   /** SHA-256 of the package's header, to be sure of what is loaded: `webnibble inspect` prints it. */
   digest?: string;
   /** Only kernels that core WebGPU can run. */
@@ -82,9 +92,19 @@ export interface TensorInput {
 /** A text, several as one batch, token ids by row, or tensors by the names of the graph's inputs. */
 export type ModelInput = string | string[] | { ids: number[][] } | { tensors: Record<string, TensorInput> };
 
+/** What WebNN did. `reported_devices` is the browser's claim. */
+export interface WebNnInfo {
+  requested: string;
+  reported_devices: string[] | null;
+  lowering: string;
+  operators: Record<string, number>;
+}
+
 export interface LoadReport {
   implementation_type: ImplementationType;
   adapter: Adapter | null;
+  webnn: WebNnInfo | null;
+  activation_bits: number;
   total_ms: number;
   fetch_ms: number;
   upload_ms: number;
@@ -106,6 +126,7 @@ export interface RunReport {
   run_ms: number[];
   gpu_ms: number[] | null;
   kernels: { operator: string; kernel: string; ms: number; bytes: number }[] | null;
+  webnn: WebNnInfo | null;
   variants: Record<string, string>;
   dispatches: number | null;
   gpu_peak_bytes: number | null;

@@ -240,3 +240,34 @@ async fn a_kernel_that_does_not_build_is_replaced_by_a_portable_one() {
     problem.check(&found.outputs).unwrap();
     assert!(model.options.portable);
 }
+
+/// Makes the browser refuse its first adapters, as Chromium does for a moment after it started; `asked` says how often
+/// it was asked, and ends it.
+const REFUSE_FIRST: &str = r"
+    const real = GPU.prototype.requestAdapter;
+    let asked = 0;
+    GPU.prototype.requestAdapter = function (options) {
+        asked += 1;
+        return asked <= 2 ? Promise.resolve(null) : real.call(this, options);
+    };
+    globalThis.asked = () => { GPU.prototype.requestAdapter = real; return asked; };
+";
+
+#[wasm_bindgen_test]
+async fn an_adapter_that_comes_late_is_waited_for() {
+    js_sys::eval(REFUSE_FIRST).unwrap();
+    let opened = Gpu::open().await;
+    let asked = js_sys::eval("globalThis.asked()").unwrap();
+    assert!(opened.is_ok(), "{:?}", opened.err());
+    assert_eq!(asked.as_f64(), Some(3.0));
+}
+
+#[wasm_bindgen_test]
+async fn a_browser_that_never_gives_an_adapter_has_no_webgpu() {
+    js_sys::eval("globalThis.real = GPU.prototype.requestAdapter; GPU.prototype.requestAdapter = async () => null;")
+        .unwrap();
+    let opened = Gpu::open().await;
+    js_sys::eval("GPU.prototype.requestAdapter = globalThis.real;").unwrap();
+    let problem = opened.err().expect("there is no adapter");
+    assert_eq!(problem.code, ErrorCode::WebgpuUnavailable, "{problem:?}");
+}
