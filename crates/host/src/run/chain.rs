@@ -1,6 +1,6 @@
 //! From the platform that was asked for to what runs: one route after another, each step in the record with its reason.
 
-use webnibble_common::capabilities::Capabilities;
+use webnibble_common::capabilities::{Capabilities, WebNnDevice};
 use webnibble_common::options::{Engine, ExecutionProvider, Platform};
 use webnibble_common::result::{ErrorInfo, Fallback, RunRecord};
 use webnibble_common::wire::{ErrorCode, LoadOptions, RunOptions};
@@ -184,9 +184,15 @@ fn missing_webnn(capabilities: &Capabilities, device: Option<ExecutionProvider>)
     if devices.iter().any(|(_, found)| found.created) {
         return None;
     }
-    let errors =
-        devices.iter().map(|(name, found)| format!("{name}: {}", found.error.as_deref().unwrap_or("no context")));
-    let errors = errors.collect::<Vec<_>>().join("; ");
+    let error = |found: &WebNnDevice| found.error.clone().unwrap_or_else(|| "no context".into());
+    let mut errors: Vec<String> = devices.iter().map(|(name, found)| format!("{name}: {}", error(found))).collect();
+    if devices.windows(2).all(|pair| pair[0].1.error == pair[1].1.error) {
+        // Mostly all devices fail alike.
+        let names: Vec<_> = devices.iter().map(|(name, _)| name.as_str()).collect();
+        errors =
+            devices.first().map(|(_, found)| format!("{}: {}", names.join(", "), error(found))).into_iter().collect();
+    }
+    let errors = errors.join("; ");
     Some(format!("navigator.ml is there, but gave no context ({errors})"))
 }
 

@@ -78,6 +78,11 @@ fn navigator_ml_without_a_backend_is_no_webnn() {
     assert_eq!(missing(&capabilities, Platform::Webnn, Some(ExecutionProvider::Gpu)), None);
     let cpu = missing(&capabilities, Platform::Webnn, Some(ExecutionProvider::Cpu)).unwrap();
     assert_eq!(cpu, "navigator.ml is there, but gave no context (cpu: NotSupportedError)");
+    let alike = [("cpu".to_owned(), refused.clone()), ("npu".to_owned(), refused)];
+    let capabilities =
+        Capabilities { webnn: WebNn { present: true, devices: alike.into() }, ..Capabilities::default() };
+    let both = missing(&capabilities, Platform::Webnn, None).unwrap();
+    assert_eq!(both, "navigator.ml is there, but gave no context (cpu, npu: NotSupportedError)");
 }
 
 #[test]
