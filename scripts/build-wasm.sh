@@ -21,7 +21,8 @@ if [ "$key" != "$(cat "$pkg/built-from" 2>/dev/null)" ]; then
     chmod 755 "$work"
     # The target_features section tells wasm-opt what the browser may be asked for (SIMD, bulk memory).
     wasm-bindgen "$wasm" --target web --out-dir "$work" --out-name webnibble_agent
-    "$REPO/www/node_modules/.bin/wasm-opt" -O3 --strip-debug --strip-producers \
+    # Nothing lies in the first KiB of memory (the end of the stack): so addresses may be folded into loads.
+    "$REPO/www/node_modules/.bin/wasm-opt" -O3 --low-memory-unused --strip-debug --strip-producers \
         "$work/webnibble_agent_bg.wasm" -o "$work/opt.wasm"
     mv "$work/opt.wasm" "$work/webnibble_agent_bg.wasm"
     printf '%s\n' "$key" >"$work/built-from"

@@ -13,3 +13,6 @@ mod preprocess;
 pub mod problems;
 pub mod reference;
 pub mod shaders;
+
+#[cfg(all(test, target_arch = "wasm32"))]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);

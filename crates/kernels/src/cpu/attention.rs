@@ -1,8 +1,12 @@
 //! Attention: for each head and block of queries two products around a softmax.
 
 use super::math::{exp, sum_by};
-use super::product::{View, product};
+#[cfg(not(target_arch = "wasm32"))]
+use super::product::product;
 use super::tasks;
+#[cfg(target_arch = "wasm32")]
+use super::tiles::product;
+use super::view::View;
 use crate::exec::Attention;
 
 /// Queries that share a block of scores, so that long sequences do not need all scores at once.

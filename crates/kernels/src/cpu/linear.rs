@@ -5,8 +5,9 @@ use std::ops::Range;
 use webnibble_common::quant::{Bits, round_up};
 
 use super::activation::activate;
-use super::product::{View, product};
+use super::product::product;
 use super::tasks;
+use super::view::View;
 use crate::exec::Linear;
 
 /// Bytes of a dequantized panel: inside the second-level cache of today's machines, large enough that packing `x` anew

@@ -1,7 +1,7 @@
 //! The fast executor: the `wasm` platform in the page and, natively, f32 references in reasonable time.
 //!
-//! Products by the `gemm` crate (SIMD by what the machine has, fixed-width SIMD in wasm), on every core natively, on one
-//! thread in wasm. Weights stay in their format: a panel of rows is dequantized at a time, and never a whole large matrix.
+//! Natively products are the `gemm` crate's, with the SIMD that the machine has, on every core; in wasm they are our own
+//! tiles. Weights stay in their format: a panel of rows is dequantized at a time, and never a whole large matrix.
 //! Everything is in f32, in an order of summation that depends on the machine; [`crate::reference`] judges it.
 
 mod activation;
@@ -9,11 +9,22 @@ mod attention;
 mod embedding;
 mod int8;
 mod layer_norm;
+#[cfg(not(target_arch = "wasm32"))]
 mod linear;
 mod math;
+#[cfg(target_arch = "wasm32")]
+mod panel;
 mod pool;
+#[cfg(not(target_arch = "wasm32"))]
 mod product;
+#[cfg(any(target_arch = "wasm32", test))]
+mod simd;
+#[cfg(target_arch = "wasm32")]
+mod strips;
 mod tasks;
+#[cfg(any(target_arch = "wasm32", test))]
+mod tiles;
+mod view;
 
 use webnibble_common::graph::{Activation, Graph};
 use webnibble_common::tensor::Tensor;
@@ -125,7 +136,12 @@ fn compute(operands: &Operands<'_>) -> Vec<f32> {
 }
 
 fn linear(op: &Linear<'_>) -> Vec<f32> {
-    op.int8.map_or_else(|| linear::linear(op), |int8| int8::linear(op, int8))
+    #[cfg(not(target_arch = "wasm32"))]
+    use self::linear::linear as floats;
+    #[cfg(target_arch = "wasm32")]
+    use self::strips::linear as floats;
+
+    op.int8.map_or_else(|| floats(op), |int8| int8::linear(op, int8))
 }
 
 /// The product alone, shown, and then what comes after it.

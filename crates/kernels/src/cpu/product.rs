@@ -1,34 +1,8 @@
-//! Matrix products, by the `gemm` crate behind a safe face.
+//! Matrix products natively, by the `gemm` crate behind a safe face.
 
 use gemm::Parallelism;
 
-/// A matrix in a slice: element `(row, col)` lies at `start + row · row_stride + col · col_stride`.
-#[derive(Clone, Copy)]
-pub(super) struct View<'a> {
-    data: &'a [f32],
-    start: usize,
-    row_stride: usize,
-    col_stride: usize,
-}
-
-impl<'a> View<'a> {
-    /// Rows that lie `stride` apart, from `start` on.
-    pub(super) fn rows(data: &'a [f32], start: usize, stride: usize) -> Self {
-        Self { data, start, row_stride: stride, col_stride: 1 }
-    }
-
-    /// The same matrix with rows and columns exchanged.
-    pub(super) fn transposed(self) -> Self {
-        Self { row_stride: self.col_stride, col_stride: self.row_stride, ..self }
-    }
-
-    /// Whether a matrix of that shape lies inside the slice.
-    fn holds(&self, rows: usize, cols: usize) -> bool {
-        rows == 0
-            || cols == 0
-            || self.start + (rows - 1) * self.row_stride + (cols - 1) * self.col_stride < self.data.len()
-    }
-}
+use super::view::View;
 
 /// `out = scale · a · b`, with `a` `[m, k]`, `b` `[k, n]` and `out` `[m, n]` in row-major order. On the calling thread alone.
 ///

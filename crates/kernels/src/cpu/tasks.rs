@@ -6,12 +6,6 @@ pub(super) fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-/// Threads that share the pieces.
-#[cfg(target_arch = "wasm32")]
-pub(super) fn threads() -> usize {
-    1
-}
-
 /// Runs `compute` for each index below `count` and gives the results to `take` in that order.
 /// Only a few results for each thread are held at once.
 #[cfg(not(target_arch = "wasm32"))]

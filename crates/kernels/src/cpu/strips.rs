@@ -1,0 +1,55 @@
+//! Linear in WebAssembly: eight weight rows at a time, dequantized panel by panel into the form that tiles take.
+
+use super::activation::activate;
+use super::panel;
+use super::tiles::{DEPTH, Rows, STRIP};
+use super::view::View;
+use crate::exec::Linear;
+
+/// `activation(x · weightᵀ + bias) + residual`, `[m, n]`.
+pub(super) fn linear(op: &Linear<'_>) -> Vec<f32> {
+    let (n, k) = (op.weight.layout.rows, op.weight.layout.cols);
+    let m = op.x.len() / k;
+    let rows = Rows::pack(View::rows(op.x, 0, k), [m, k], 1.0);
+    let mut y = vec![0.0; m * n];
+    for strip in 0..n.div_ceil(STRIP) {
+        let part = columns(op, &rows, m, strip * STRIP);
+        place(&mut y, &part, n, strip * STRIP, op.residual);
+    }
+    y
+}
+
+/// Outputs of the weight rows from `first` on, `[m, STRIP]`, without the residual.
+fn columns(op: &Linear<'_>, rows: &Rows, m: usize, first: usize) -> Vec<[f32; STRIP]> {
+    let layout = &op.weight.layout;
+    let mut bias = [0.0; STRIP];
+    if let Some(values) = op.bias {
+        let count = STRIP.min(layout.rows - first);
+        bias[..count].copy_from_slice(&values[first..][..count]);
+    }
+    let mut out = vec![bias; m];
+    let mut panel = [[0.0; STRIP]; DEPTH];
+    for from in (0..layout.cols).step_by(DEPTH) {
+        let panel = &mut panel[..DEPTH.min(layout.cols - from)];
+        panel::fill(op.weight, first, from, panel);
+        rows.multiply(from, panel, &mut out);
+    }
+    activate(op.activation, out.as_flattened_mut());
+    out
+}
+
+/// Writes a strip's outputs into columns `first..` of `y`, adding the residual.
+fn place(y: &mut [f32], part: &[[f32; STRIP]], n: usize, first: usize, residual: Option<&[f32]>) {
+    let count = STRIP.min(n - first);
+    for (row, values) in part.iter().enumerate() {
+        let range = row * n + first..row * n + first + count;
+        let out = &mut y[range.clone()];
+        match residual {
+            None => out.copy_from_slice(&values[..count]),
+            Some(residual) => {
+                let sums = out.iter_mut().zip(values.iter().zip(&residual[range]));
+                sums.for_each(|(y, (value, residual))| *y = value + residual);
+            }
+        }
+    }
+}
