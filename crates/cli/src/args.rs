@@ -93,6 +93,9 @@ pub(crate) struct QuantizeArgs {
     /// One matrix instead: random:768x768, or FILE.safetensors:NAME
     #[arg(long, value_name = "TENSOR", conflicts_with_all = ["input", "output"])]
     pub(crate) tensor: Option<TensorSource>,
+    /// Texts to measure activations on, one a line, under --activation-bits 8; a built-in sample otherwise
+    #[arg(long, value_name = "FILE", conflicts_with = "tensor")]
+    pub(crate) calibrate: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) quantization: QuantizationArgs,
 }

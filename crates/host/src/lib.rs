@@ -7,6 +7,7 @@
 
 pub mod assets;
 pub mod browser;
+pub mod calibrate;
 pub mod demo;
 pub mod doctor;
 pub mod error;

@@ -69,6 +69,9 @@ pub fn settings_for(model: &Model, chosen: &Settings) -> Result<Settings, HostEr
     if chosen.quantization == Some(false) && made.bits != u8::from(Bits::B32) {
         return Err(conflict("--no-quantization", "32 bits".into(), format!("{} bits", made.bits)));
     }
+    if chosen.activation_bits == Some(Bits::B8) && package.header.meta.activations.is_none() {
+        return Err(conflict("--activation-bits", "8".into(), "32: it was not calibrated".into()));
+    }
     settings.scheme = Some(made.scheme);
     settings.granularity = Some(made.granularity);
     settings.mixed_precision = Some(made.mixed_precision);

@@ -2,14 +2,14 @@
 //! what a simulation without a browser runs.
 
 use webnibble_common::graph::Graph;
-use webnibble_common::package::{SentenceConfig, TOKENIZER};
+use webnibble_common::package::{Activations, SentenceConfig, TOKENIZER};
 use webnibble_common::quant::{Bits, Quantizer};
 use webnibble_common::result::QuantizationError;
 use webnibble_common::tensor::{Tensor, TensorError};
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::RunInput;
 use webnibble_kernels::cpu;
-use webnibble_kernels::exec::ExecError;
+use webnibble_kernels::exec::{ExecError, Int8Linears};
 use webnibble_models::text::{Encoded, Limits, TextError, TextTokenizer};
 
 use crate::loader::{LoadError, Model, ModelFolder, PackageFile};
@@ -18,6 +18,8 @@ use crate::loader::{LoadError, Model, ModelFolder, PackageFile};
 pub struct Reference {
     graph: Graph,
     weights: WeightMap,
+    /// Linear operators that are computed in int8.
+    int8: Option<Int8Linears>,
     tokenizer: Option<TextTokenizer>,
     limits: Limits,
 }
@@ -58,7 +60,11 @@ impl Reference {
         }
     }
 
-    fn of_folder(folder: &ModelFolder) -> Result<Self, ReferenceError> {
+    /// A folder's model in f32.
+    ///
+    /// # Errors
+    /// When the folder's files cannot be read.
+    pub fn of_folder(folder: &ModelFolder) -> Result<Self, ReferenceError> {
         let mut weights = WeightMap::new();
         for weight in &folder.graph.weights {
             let values = folder.read(weight)?;
@@ -89,7 +95,28 @@ impl Reference {
         let tokenizer = tokenizer.map(|bytes| TextTokenizer::from_bytes(bytes, max_len)).transpose()?;
         let any_id = Limits { max_len, vocab_size: usize::MAX, pad_id: 0 };
         let limits = tokenizer.as_ref().map_or(any_id, TextTokenizer::limits);
-        Ok(Self { graph, weights, tokenizer, limits })
+        Ok(Self { graph, weights, int8: None, tokenizer, limits })
+    }
+
+    /// The same model with other weights, in floats.
+    pub fn with_weights(self, weights: WeightMap) -> Self {
+        Self { weights, int8: None, ..self }
+    }
+
+    /// The same model with the linear operators of `activations` in int8, as int8 kernels compute them.
+    ///
+    /// # Errors
+    /// When the weights are not those of int8 operators.
+    pub fn with_activations(self, activations: &Activations) -> Result<Self, ReferenceError> {
+        let int8 = Int8Linears::new(&self.graph, &self.weights, activations)?;
+        Ok(Self { int8: Some(int8), ..self })
+    }
+
+    /// Takes a linear operator back to floats, by the name of its weight.
+    pub(crate) fn leave_in_floats(&mut self, name: &str) {
+        if let Some(int8) = &mut self.int8 {
+            int8.remove(name);
+        }
     }
 
     /// Bytes of the weights as they are held.
@@ -134,7 +161,29 @@ impl Reference {
     /// # Errors
     /// When the inputs do not fit the model.
     pub fn outputs_of(&self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>, ReferenceError> {
-        Ok(cpu::run(&self.graph, &self.weights, inputs)?)
+        Ok(self.executor(inputs)?.outputs()?)
+    }
+
+    /// The graph's outputs, and what linear operators see on the way to them.
+    ///
+    /// # Errors
+    /// When the inputs do not fit the model.
+    pub(crate) fn outputs_observed(
+        &self,
+        inputs: &[(String, Tensor)],
+        observe: &mut dyn FnMut(cpu::Observed<'_>),
+    ) -> Result<Vec<(String, Tensor)>, ReferenceError> {
+        let mut executor = self.executor(inputs)?;
+        while executor.step_observed(observe)? {}
+        Ok(executor.outputs()?)
+    }
+
+    fn executor<'a>(&'a self, inputs: &'a [(String, Tensor)]) -> Result<cpu::Executor<'a>, ExecError> {
+        let executor = cpu::Executor::new(&self.graph, &self.weights, inputs)?;
+        Ok(match &self.int8 {
+            Some(int8) => executor.with_activations(int8),
+            None => executor,
+        })
     }
 }
 

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use webnibble_common::options::{Options, Platform};
-use webnibble_common::quant::ErrorStats;
+use webnibble_common::quant::{Bits, ErrorStats};
+use webnibble_host::calibrate::{ActivationReport, CalibrationData};
 use webnibble_host::loader::Model;
 use webnibble_host::quantizer::{
-    QuantizeOptions, QuantizeReport, TensorSource, quantize, quantize_tensor, write_package,
+    QuantizeError, QuantizeOptions, QuantizeReport, TensorSource, quantize_tensor, quantize_with, write_package,
 };
 use webnibble_host::run::{family, resolve};
 use webnibble_host::{HostError, prepare};
@@ -50,8 +51,15 @@ fn work(args: &QuantizeArgs, json: bool, bar: &Bar) -> Result<String, HostError>
 }
 
 fn options(args: &QuantizeArgs, family: &str) -> Result<QuantizeOptions, HostError> {
-    let options = Options { settings: args.quantization.settings(), ..Options::default() };
-    Ok(QuantizeOptions::from(&resolve(&options, Platform::Webgpu, family)?.settings))
+    let mut settings = args.quantization.settings();
+    if args.calibrate.is_some() {
+        // Calibration data is for activations in int8 alone.
+        settings.activation_bits = settings.activation_bits.or(Some(Bits::B8));
+    }
+    // Only WebNN computes in int8, so only there the option is not taken back.
+    let platform = if settings.activation_bits == Some(Bits::B8) { Platform::Webnn } else { Platform::Webgpu };
+    let options = Options { settings, ..Options::default() };
+    Ok(QuantizeOptions::from(&resolve(&options, platform, family)?.settings))
 }
 
 fn one_tensor(args: &QuantizeArgs, source: &TensorSource, json: bool) -> Result<String, HostError> {
@@ -79,7 +87,11 @@ fn model(args: &QuantizeArgs, json: bool, bar: &Bar) -> Result<String, HostError
         });
     };
     let options = options(args, family(&model))?;
-    let quantized = quantize(folder, &options, &mut |at| bar.show(at.what, at.done, at.total, false))?;
+    let data = match &args.calibrate {
+        Some(path) => CalibrationData::read(path).map_err(QuantizeError::from)?,
+        None => CalibrationData::built_in(),
+    };
+    let quantized = quantize_with(folder, &options, &data, &mut |at| bar.show(at.what, at.done, at.total, false))?;
     let output = output.unwrap_or_else(|| std::path::Path::new("model.safetensors"));
     let package = write_package(&quantized, output)?;
     let bytes = package.header.total_bytes;
@@ -94,10 +106,28 @@ fn model(args: &QuantizeArgs, json: bool, bar: &Bar) -> Result<String, HostError
             })
             .collect();
         let document = json!({ "package": output, "digest": package.header.digest, "bytes": bytes,
-            "options": options, "groups": groups, "total": quantized.report.total(), "dropped": quantized.report.dropped });
+            "options": options, "groups": groups, "total": quantized.report.total(), "dropped": quantized.report.dropped,
+            "calibration": quantized.report.calibration });
         return Ok(print::pretty(&document));
     }
-    Ok(format!("{}\n\n{}: {}", groups(&quantized.report), output.display(), print::megabytes(bytes)))
+    let calibration = quantized.report.calibration.as_ref().map(calibration).unwrap_or_default();
+    Ok(format!("{}\n\n{calibration}{}: {}", groups(&quantized.report), output.display(), print::megabytes(bytes)))
+}
+
+/// Which operators are int8, and what that costs on the sample.
+fn calibration(report: &ActivationReport) -> String {
+    let int8 = report.linears.iter().filter(|linear| linear.int8).count();
+    let floats: Vec<&str> = report.floats().map(|linear| linear.name.as_str()).collect();
+    let floats = if floats.is_empty() { String::new() } else { format!("\nin floats: {}", floats.join(", ")) };
+    format!(
+        "activations in int8 in {int8} of {} linear operators, calibrated on {} texts of {}\n\
+         mean cosine to f32 on them: {:.5}; {:.5} with activations in floats{floats}\n\n",
+        report.linears.len(),
+        report.samples,
+        report.source,
+        report.cosine,
+        report.cosine_weights_only,
+    )
 }
 
 const HEADER: [&str; 10] =

@@ -79,3 +79,33 @@ pub(crate) fn write_model(folder: &Path, tensors: &Tensors) {
         write(folder, &name, &bytes);
     }
 }
+
+/// A WordPiece tokenizer of [`tiny_config`]'s vocabulary: a few words, and letters for all others.
+pub(crate) fn tiny_tokenizer() -> Vec<u8> {
+    let special = |id: u32, token: &str| {
+        json!({"id": id, "special": true, "content": token, "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false})
+    };
+    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "mat", "on", "a", "dog", "runs", "far"];
+    let words = words.iter().map(ToString::to_string);
+    let letters = ('a'..='z').map(|letter| format!("##{letter}")).chain(('b'..='z').map(String::from));
+    let vocab: serde_json::Map<_, _> = words.chain(letters).zip(0..).map(|(word, id)| (word, json!(id))).collect();
+    let [cls, sep] = ["[CLS]", "[SEP]"].map(|token| json!({"SpecialToken": {"id": token, "type_id": 0}}));
+    json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": [special(0, "[PAD]"), special(1, "[UNK]"), special(2, "[CLS]"), special(3, "[SEP]")],
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+            "strip_accents": null, "lowercase": true},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [cls, {"Sequence": {"id": "A", "type_id": 0}}, sep],
+            "pair": [cls, {"Sequence": {"id": "A", "type_id": 0}}, sep, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]},
+                "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}}},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": vocab}
+    })
+    .to_string()
+    .into_bytes()
+}

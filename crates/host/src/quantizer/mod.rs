@@ -13,7 +13,9 @@ use webnibble_common::profiles::ResolvedSettings;
 use webnibble_common::quant::{Bits, Fit, Format, Granularity, QuantError, Quantizer, Scheme};
 use webnibble_common::weights::{WeightData, WeightMap};
 
+use crate::calibrate::{CalibrationData, DataError, calibrate};
 use crate::loader::{LoadError, ModelFolder, Progress};
+use crate::reference::ReferenceError;
 
 mod report;
 mod single;
@@ -40,8 +42,16 @@ pub struct QuantizeOptions {
     pub attention_bits: Bits,
     /// Bits of embedding tables; 8 and fewer have scales as linear weights have.
     pub embedding_bits: Bits,
+    /// Bits of activations: 8 calibrates the model, 32 leaves them in floats.
+    #[serde(default = "floats")]
+    pub activation_bits: Bits,
     /// What scales are chosen for.
     pub fit: Fit,
+}
+
+/// Reports that were written before there was a choice.
+fn floats() -> Bits {
+    Bits::B32
 }
 
 impl Default for QuantizeOptions {
@@ -54,6 +64,7 @@ impl Default for QuantizeOptions {
             mixed_precision: false,
             attention_bits: Bits::B8,
             embedding_bits: Bits::B16,
+            activation_bits: Bits::B32,
             fit: Fit::SquaredError,
         }
     }
@@ -68,6 +79,7 @@ impl From<&ResolvedSettings> for QuantizeOptions {
             mixed_precision: settings.mixed_precision.value,
             attention_bits: settings.attention_bits.value,
             embedding_bits: settings.embedding_bits.value,
+            activation_bits: settings.activation_bits.value,
             fit: Fit::SquaredError,
         }
     }
@@ -138,6 +150,12 @@ pub enum QuantizeError {
         /// What is wrong with it.
         error: QuantError,
     },
+    /// A model with activations of 8 bits could not be calibrated.
+    #[error("calibrating: {0}")]
+    Calibrate(#[from] Box<ReferenceError>),
+    /// The calibration data could not be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The package could not be written.
     #[error("writing {}: {message}", .path.display())]
     Write {
@@ -151,13 +169,27 @@ pub enum QuantizeError {
     Source(String),
 }
 
-/// Quantizes a model. `progress` counts weights.
+/// Quantizes a model; activations of 8 bits are calibrated on the built-in sample. `progress` counts weights, then texts.
 ///
 /// # Errors
-/// When a weight cannot be read, is not finite or too large, and for a group size that no format has.
+/// When a weight cannot be read, is not finite or too large, for a group size that no format has, and when a model with
+/// activations of 8 bits cannot be calibrated.
 pub fn quantize(
     model: &ModelFolder,
     options: &QuantizeOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Quantized, QuantizeError> {
+    quantize_with(model, options, &CalibrationData::built_in(), progress)
+}
+
+/// Quantizes a model with calibration data of one's own.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn quantize_with(
+    model: &ModelFolder,
+    options: &QuantizeOptions,
+    data: &CalibrationData,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Quantized, QuantizeError> {
     let total = model.config.parameters();
@@ -174,6 +206,11 @@ pub fn quantize(
         done += values.len() as u64;
         progress(Progress { what: "quantize", done, total });
     }
+    let calibration = match options.activation_bits {
+        Bits::B8 => Some(calibrate(model, &weights, data, progress).map_err(Box::new)?),
+        _ => None,
+    };
+    let (activations, calibration) = calibration.map(|found| (found.activations, found.report)).unzip();
     let dropped = model.unused().into_iter().map(str::to_owned).collect();
     let meta = PackageMeta {
         format_version: FORMAT_VERSION,
@@ -184,9 +221,9 @@ pub fn quantize(
         sentence: model.sentence.clone(),
         tensors,
         quantization: options.meta(),
-        activations: None,
+        activations,
     };
-    let report = QuantizeReport { options: *options, tensors: rows, dropped };
+    let report = QuantizeReport { options: *options, tensors: rows, dropped, calibration };
     Ok(Quantized { meta, weights, tokenizer: model.tokenizer.clone(), report })
 }
 

@@ -7,6 +7,7 @@ use webnibble_common::graph::Role;
 use webnibble_common::quant::{ErrorStats, ErrorSums, Format};
 
 use super::QuantizeOptions;
+use crate::calibrate::ActivationReport;
 use crate::loader::{LoadError, PackageFile};
 
 /// Name of the extra under which a package carries its report.
@@ -21,6 +22,9 @@ pub struct QuantizeReport {
     pub tensors: Vec<TensorReport>,
     /// Tensors of the checkpoint that the graph does not use.
     pub dropped: Vec<String>,
+    /// Which linear operators are computed in int8, with activations of 8 bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<ActivationReport>,
 }
 
 /// One tensor.

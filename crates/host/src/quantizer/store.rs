@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use webnibble_common::package::{self, TOKENIZER};
-use webnibble_common::quant::Granularity;
+use webnibble_common::quant::{Bits, Granularity};
 
-use super::{QuantizeError, QuantizeOptions, QuantizeReport, Quantized, REPORT, quantize};
+use super::{QuantizeError, QuantizeOptions, QuantizeReport, Quantized, REPORT, quantize_with};
+use crate::calibrate::CalibrationData;
 use crate::loader::{ModelFolder, PackageFile, Progress, cache_dir};
 
 /// Raised when the same options give other weights than before: packages of an older quantizer are not taken for new.
@@ -51,23 +52,40 @@ impl PackageStore {
         options: &QuantizeOptions,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Prepared, QuantizeError> {
-        let path = self.path_of(model, options);
+        self.prepare_with(model, options, &CalibrationData::built_in(), progress)
+    }
+
+    /// The same with calibration data of one's own.
+    ///
+    /// # Errors
+    /// As [`quantize_with`], and when the package cannot be written.
+    pub fn prepare_with(
+        &self,
+        model: &ModelFolder,
+        options: &QuantizeOptions,
+        data: &CalibrationData,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Prepared, QuantizeError> {
+        let path = self.path_of(model, options, data);
         if let Some((package, report)) = find(&path) {
             return Ok(Prepared { package, report, made: false });
         }
-        let quantized = quantize(model, options, progress)?;
+        let quantized = quantize_with(model, options, data, progress)?;
         let package = write_package(&quantized, &path)?;
         Ok(Prepared { package, report: quantized.report, made: true })
     }
 
-    /// Where the package of a model under these options lies.
-    pub fn path_of(&self, model: &ModelFolder, options: &QuantizeOptions) -> PathBuf {
+    /// Where the package of a model under these options lies. The data counts with activations of 8 bits.
+    pub fn path_of(&self, model: &ModelFolder, options: &QuantizeOptions, data: &CalibrationData) -> PathBuf {
         let mut key = Sha256::new();
         key.update(model.digest());
         key.update(QUANTIZER_REVISION.to_le_bytes());
         key.update(package::FORMAT_VERSION.to_le_bytes());
         // The derived form has every field, and changes when one is added.
         key.update(format!("{options:?}"));
+        if options.activation_bits == Bits::B8 {
+            key.update(data.digest());
+        }
         let key: String = key.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let name: String =
             model.name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
@@ -91,7 +109,8 @@ fn label(options: &QuantizeOptions) -> String {
         Granularity::Group(size) => format!("-g{size}"),
     };
     let attention = if options.mixed_precision { format!("-a{}", options.attention_bits) } else { String::new() };
-    format!("{}bit{granularity}{attention}-e{}", options.bits, options.embedding_bits)
+    let activations = if options.activation_bits == Bits::B8 { "-int8" } else { "" };
+    format!("{}bit{granularity}{attention}-e{}{activations}", options.bits, options.embedding_bits)
 }
 
 /// Writes a package. The file appears under its name when it is whole: who reads it never sees half of one, and when

@@ -113,8 +113,12 @@ pub struct Observed<'a> {
     pub weight: &'a str,
     /// `[m, k]`.
     pub input: &'a [f32],
+    /// `k`.
+    pub input_channels: usize,
     /// `x · weightᵀ + bias`, `[m, n]`, before activation and residual.
     pub output: &'a [f32],
+    /// `n`.
+    pub output_channels: usize,
 }
 
 /// Runs `graph` on `inputs` in one go.
@@ -147,7 +151,8 @@ fn linear(op: &Linear<'_>) -> Vec<f32> {
 /// The product alone, shown, and then what comes after it.
 fn observed(op: &Linear<'_>, observe: &mut dyn FnMut(Observed<'_>)) -> Vec<f32> {
     let mut y = linear(&Linear { activation: Activation::Identity, residual: None, ..*op });
-    observe(Observed { weight: op.name, input: op.x, output: &y });
+    let (n, k) = (op.weight.layout.rows, op.weight.layout.cols);
+    observe(Observed { weight: op.name, input: op.x, input_channels: k, output: &y, output_channels: n });
     activation::activate(op.activation, &mut y);
     if let Some(residual) = op.residual {
         y.iter_mut().zip(residual).for_each(|(y, residual)| *y += residual);
