@@ -119,6 +119,13 @@ setup_nextest() {
     fi
 }
 
+setup_geckodriver() {
+    if ! have geckodriver; then
+        step "cargo install geckodriver: drives Firefox; about 2 minutes"
+        cargo_install --locked geckodriver
+    fi
+}
+
 # --- npm ------------------------------------------------------------------------------------------------------------
 
 setup_npm() {
@@ -140,8 +147,14 @@ need_command python3 "fetches models, checks licences" python3
 python3 -m pip --version >/dev/null 2>&1 || apt_install "test models come as Python wheels" python3-pip
 need_command chromium "the browser that models run in" chromium
 need_command chromedriver "drives the browser" chromium-driver
+have firefox || need_command firefox-esr "a second browser that models run in" firefox-esr
+[ -d /usr/share/vulkan/icd.d ] && compgen -G "/usr/share/vulkan/icd.d/lvp_icd*" >/dev/null ||
+    apt_install "Firefox's WebGPU needs a Vulkan driver; this one is in software" mesa-vulkan-drivers
+need_command WebKitWebDriver "Safari's engine on Linux, and its driver" webkit2gtk-driver
+need_command Xvfb "a display for WebKit where there is none" xvfb
 setup_wasm_target
 setup_wasm_bindgen
 setup_nextest
+setup_geckodriver
 setup_npm
 step "ready: wasm32 by $(wasm_toolchain)/cargo, $(wasm-bindgen --version), $(chromium --version 2>/dev/null | cut -d' ' -f1,2)"

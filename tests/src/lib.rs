@@ -95,6 +95,30 @@ pub fn webnn_browser() -> Result<Vec<String>, String> {
     Ok(vec!["--browser-binary".into(), text(&browser), "--driver".into(), text(&driver)])
 }
 
+/// Firefox and its driver, as arguments.
+///
+/// # Errors
+/// The reason why there is none.
+pub fn firefox() -> Result<Vec<String>, String> {
+    browser_available()?;
+    on_path("firefox").or_else(|| on_path("firefox-esr")).ok_or("no Firefox on PATH (make setup)")?;
+    on_path("geckodriver").ok_or("no geckodriver on PATH (make setup)")?;
+    Ok(vec!["--browser".into(), "firefox".into()])
+}
+
+/// WebKitGTK and its driver, as arguments.
+///
+/// # Errors
+/// The reason why there is none.
+pub fn webkit() -> Result<Vec<String>, String> {
+    browser_available()?;
+    on_path("WebKitWebDriver").ok_or("no WebKitWebDriver on PATH (make setup)")?;
+    if std::env::var_os("DISPLAY").is_none() {
+        on_path("Xvfb").ok_or("no display, and no Xvfb on PATH (make setup)")?;
+    }
+    Ok(vec!["--browser".into(), "webkit".into()])
+}
+
 /// The folder of the committed BERT with random weights, and its answers.
 pub fn golden_bert() -> PathBuf {
     repository().join("tests/data/goldens/bert")

@@ -61,9 +61,11 @@ pub enum HostError {
         driver: PathBuf,
         /// Its version.
         driver_version: String,
+        /// What installs one that fits.
+        hint: String,
     },
     /// The browser is older than what webnibble needs.
-    #[error("{binary} is version {found}; WebGPU needs {needed} or later")]
+    #[error("{binary} is version {found}; version {needed} or later is needed")]
     BrowserTooOld {
         /// Path of the browser.
         binary: PathBuf,
@@ -190,9 +192,7 @@ impl HostError {
             }
             Self::Bind { .. } => "choose another address; port 0 takes a free port".into(),
             Self::BrowserNotFound { hint, .. } | Self::DriverNotFound { hint, .. } => hint.clone(),
-            Self::VersionMismatch { .. } => "install browser and driver of one version (Debian: `apt-get install \
-                chromium chromium-driver`), or name a driver with --driver to try it all the same"
-                .into(),
+            Self::VersionMismatch { hint, .. } => format!("{hint} to try it all the same"),
             Self::BrowserTooOld { .. } => "install a newer browser, or name one with --browser-binary".into(),
             Self::BrowserStart { log, .. } if log.is_empty() => "run again with --verbose to see its output".into(),
             Self::BrowserStart { log, .. } => format!("last lines of its output:\n  {}", log.join("\n  ")),

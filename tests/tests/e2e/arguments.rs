@@ -44,12 +44,12 @@ fn contradictions_that_only_the_model_shows_exit_with_2_and_have_a_record() {
 }
 
 #[test]
-fn what_is_not_there_yet_says_so() {
+fn a_browser_that_is_not_installed_is_named_with_what_installs_it() {
     let sandbox = Sandbox::default();
-    for browser in ["--firefox", "--edge", "--safari"] {
-        let finished = sandbox.run(&["doctor", browser]);
+    for (browser, hint) in [("--edge", "Microsoft Edge"), ("--safari", "--browser webkit")] {
+        let finished = sandbox.run(&["doctor", browser, "--browser-binary", "/no/such/program"]);
         assert_eq!(finished.code, Some(1), "{finished:?}");
-        assert!(finished.stderr.contains("not there yet"), "{finished:?}");
+        assert!(finished.stderr.contains("/no/such/program") && finished.stderr.contains(hint), "{finished:?}");
     }
 }
 

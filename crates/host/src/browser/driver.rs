@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::process;
+use super::vendor::Port;
 use crate::error::HostError;
 
 /// How long a driver may take to listen.
@@ -21,6 +22,9 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the last words of a driver may take.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often it is tried whether a driver listens that does not tell.
+const LISTEN_POLL: Duration = Duration::from_millis(20);
 
 /// Lines kept of what driver and browser print.
 const KEPT_LINES: usize = 40;
@@ -34,6 +38,26 @@ pub(super) const TEMPORARY: &str = "tmp";
 const WATCH: &str = r#"exec 3<&0
 (trap "" TERM; read _ <&3; kill -TERM 0; sleep 1; rm -rf "$0"; kill -KILL 0) &
 exec "$@" </dev/null 3<&-"#;
+
+/// Starts an X server without a screen first, which goes with the group too. It leaves no socket and, started by root, no
+/// lock file behind: clients reach it by its abstract socket.
+#[cfg(unix)]
+const DISPLAY: &str = r#"mkfifo "$TMPDIR/display"
+Xvfb -displayfd 3 -screen 0 1280x1024x24 -nolock -nolisten tcp -nolisten unix 3>"$TMPDIR/display" >/dev/null 2>&1 &
+read -r number <"$TMPDIR/display"
+DISPLAY=":$number" exec "$@""#;
+
+/// How a driver is started.
+pub(super) struct DriverStart<'a> {
+    /// The driver.
+    pub(super) program: &'a Path,
+    /// How it comes to its port.
+    pub(super) port: Port,
+    /// More arguments.
+    pub(super) args: &'a [&'a str],
+    /// Whether it is to have a display of its own.
+    pub(super) display: bool,
+}
 
 /// A driver that listens on loopback, with a folder for the files of its browser. Dropping it kills both and removes it.
 #[derive(Debug)]
@@ -69,17 +93,21 @@ impl Log {
 }
 
 impl Driver {
-    /// Starts `program` with a fresh folder for the browser's files.
+    /// Starts a driver with a fresh folder for the browser's files.
     pub(super) async fn start(
-        program: &Path,
-        args: &[&str],
+        start: DriverStart<'_>,
         environment: impl FnOnce(&Path) -> Vec<(&'static str, OsString)>,
     ) -> Result<Self, HostError> {
+        let DriverStart { program, args, .. } = start;
         let cannot = || HostError::io("cannot make a folder for the browser's files");
         let folder = tempfile::Builder::new().prefix("webnibble-browser-").tempdir().map_err(cannot())?;
         std::fs::create_dir(folder.path().join(TEMPORARY)).map_err(cannot())?;
-        let mut command = command(program, folder.path());
-        command.arg("--port=0").args(args).envs(environment(folder.path()));
+        let given = match start.port {
+            Port::Told => None,
+            Port::Given => Some(free_port().map_err(HostError::io("cannot find a free port"))?),
+        };
+        let mut command = command(program, folder.path(), start.display);
+        command.arg(format!("--port={}", given.unwrap_or(0))).args(args).envs(environment(folder.path()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let failed = |reason: String, log: &Log| HostError::BrowserStart {
             browser: program.display().to_string(),
@@ -96,8 +124,14 @@ impl Driver {
             read_lines(child.stderr.take().expect("piped"), log.clone(), None),
         ];
         let mut driver = Self { child, _lifeline: lifeline, group, port: 0, log, folder };
+        let listening = async {
+            match given {
+                Some(port) => Some(listens(port).await),
+                None => port_found.recv().await,
+            }
+        };
         let reason = tokio::select! {
-            Some(port) = port_found.recv() => {
+            Some(port) = listening => {
                 tracing::debug!("{} listens on port {port}", program.display());
                 driver.port = port;
                 return Ok(driver);
@@ -146,15 +180,32 @@ impl Drop for Driver {
     }
 }
 
+/// A port that was free a moment ago: for drivers that do not tell which one they took.
+fn free_port() -> std::io::Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Waits until somebody listens at a loopback port.
+async fn listens(port: u16) -> u16 {
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        tokio::time::sleep(LISTEN_POLL).await;
+    }
+    port
+}
+
 #[cfg(unix)]
-fn command(program: &Path, folder: &Path) -> Command {
+fn command(program: &Path, folder: &Path, display: bool) -> Command {
     let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(WATCH).arg(folder).arg(program).process_group(0);
+    command.arg("-c").arg(WATCH).arg(folder);
+    if display {
+        command.args(["/bin/sh", "-c", DISPLAY, "display"]);
+    }
+    command.arg(program).process_group(0);
     command
 }
 
 #[cfg(not(unix))]
-fn command(program: &Path, _folder: &Path) -> Command {
+fn command(program: &Path, _folder: &Path, _display: bool) -> Command {
     Command::new(program)
 }
 
@@ -182,10 +233,11 @@ fn read_lines(
     })
 }
 
-/// The port in `ChromeDriver was started successfully on port 44533.`
+/// The port in `ChromeDriver was started successfully on port 44533.` or `geckodriver INFO Listening on 127.0.0.1:44533`.
 fn port_in(line: &str) -> Option<u16> {
-    let digits = line.split_once("started successfully on port ")?.1;
-    digits.trim_end_matches('.').parse().ok()
+    let (_, chrome) = line.split_once("started successfully on port ").unwrap_or_default();
+    let (_, gecko) = line.rsplit_once("Listening on 127.0.0.1:").unwrap_or_default();
+    chrome.trim_end_matches('.').parse().or_else(|_| gecko.parse()).ok()
 }
 
 #[cfg(test)]
@@ -196,6 +248,7 @@ mod tests {
     fn the_port_is_read_from_the_line_that_tells_it() {
         assert_eq!(port_in("ChromeDriver was started successfully on port 44533."), Some(44533));
         assert_eq!(port_in("Starting ChromeDriver 156.0 on port 0"), None);
+        assert_eq!(port_in("1795311309989\tgeckodriver\tINFO\tListening on 127.0.0.1:39011"), Some(39011));
     }
 
     #[test]
@@ -213,8 +266,11 @@ mod tests {
         let program = folder.path().join("driver");
         std::fs::write(&program, "#!/bin/sh\necho cannot work >&2; exit 1\n").unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let error = Driver::start(&program, &[], |_| vec![]).await.unwrap_err();
-        assert!(error.to_string().contains("ended at once"), "{error}");
-        assert!(error.hint().contains("cannot work"), "{}", error.hint());
+        for port in [Port::Told, Port::Given] {
+            let start = DriverStart { program: &program, port, args: &[], display: false };
+            let error = Driver::start(start, |_| vec![]).await.unwrap_err();
+            assert!(error.to_string().contains("ended at once"), "{error}");
+            assert!(error.hint().contains("cannot work"), "{}", error.hint());
+        }
     }
 }

@@ -6,48 +6,30 @@ use std::time::Duration;
 
 use webnibble_common::options::LaunchOptions;
 
+use super::vendor::Vendor;
 use crate::error::HostError;
-
-/// First Chromium with WebGPU.
-const FIRST_WITH_WEBGPU: u32 = 113;
 
 /// How long a program may take to tell its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
 
-/// Names on PATH, best first.
-const BINARIES: &[&str] = &["google-chrome", "google-chrome-stable", "chrome", "chromium", "chromium-browser"];
-
-/// Places beside PATH where installers put the browser.
-const BINARY_PLACES: &[&str] = &[
-    "/opt/google/chrome/chrome",
-    "/usr/lib/chromium/chromium",
-    "/snap/bin/chromium",
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
-    r"C:\Program Files (x86)\Google\Chrome\Application\chrome.exe",
-];
-
-const DRIVERS: &[&str] = &["chromedriver"];
-
-const DRIVER_PLACES: &[&str] = &[
-    "/usr/lib/chromium/chromedriver",
-    "/usr/lib/chromium-browser/chromedriver",
-    "/snap/bin/chromium.chromedriver",
-    "/opt/homebrew/bin/chromedriver",
-];
-
-const BINARY_HINT: &str = "install Chromium (Debian: `apt-get install chromium chromium-driver`, or `make setup`), \
-    or name one with --browser-binary";
-const DRIVER_HINT: &str = "install ChromeDriver of the browser's version (Debian: `apt-get install chromium-driver`, or \
-    `make setup`), or name one with --driver";
+/// Where a browser or a driver is looked for.
+pub(super) struct Programs {
+    /// Names on PATH, best first.
+    pub(super) names: &'static [&'static str],
+    /// Places beside PATH where installers put it.
+    pub(super) places: &'static [&'static str],
+    /// Whether it prints its version when asked with `--version`; otherwise it is not asked, and it is not known.
+    pub(super) tells_version: bool,
+    /// What installs it.
+    pub(super) hint: &'static str,
+}
 
 /// A program and its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// Where it lies.
     pub path: PathBuf,
-    /// Its version: `156.0.8078.79`.
+    /// Its version: `156.0.8078.79`; empty where it does not tell before it runs.
     pub version: String,
 }
 
@@ -69,14 +51,14 @@ pub struct Found {
     pub mismatched: bool,
 }
 
-/// Finds Chromium and its driver: the ones that the caller names, else the first pair of one version.
+/// Finds a browser and its driver: the ones that the caller names, else the first pair of one version.
 ///
 /// # Errors
 /// Names what is missing or does not fit, and where it was looked for.
-pub(super) async fn chromium(launch: &LaunchOptions) -> Result<Found, HostError> {
-    let binaries = candidates(launch.browser_binary.as_deref(), BINARIES, BINARY_PLACES).await;
-    let drivers = candidates(launch.driver.as_deref(), DRIVERS, DRIVER_PLACES).await;
-    choose(binaries, drivers, launch.driver.is_some())
+pub(super) async fn find(vendor: &Vendor, launch: &LaunchOptions) -> Result<Found, HostError> {
+    let binaries = candidates(launch.browser_binary.as_deref(), &vendor.binaries).await;
+    let drivers = candidates(launch.driver.as_deref(), &vendor.drivers).await;
+    choose(vendor, binaries, drivers, launch.driver.is_some())
 }
 
 /// Programs that are there, and every name and path that was tried.
@@ -85,7 +67,8 @@ struct Candidates {
     looked: Vec<String>,
 }
 
-async fn candidates(named: Option<&str>, names: &[&str], places: &[&str]) -> Candidates {
+async fn candidates(named: Option<&str>, programs: &Programs) -> Candidates {
+    let Programs { names, places, tells_version, .. } = *programs;
     let (paths, looked): (Vec<PathBuf>, Vec<String>) = match named {
         Some(path) => (vec![PathBuf::from(path)], vec![path.to_owned()]),
         None => {
@@ -97,9 +80,8 @@ async fn candidates(named: Option<&str>, names: &[&str], places: &[&str]) -> Can
     };
     let mut programs: Vec<Program> = Vec::new();
     for path in paths.into_iter().filter(|path| path.is_file()) {
-        if let Some(version) = version_of(&path).await {
-            programs.push(Program { path, version });
-        }
+        let version = if tells_version { version_of(&path).await } else { Some(String::new()) };
+        programs.extend(version.map(|version| Program { path, version }));
     }
     Candidates { programs, looked }
 }
@@ -108,7 +90,7 @@ fn places_of_this_system<'a>(places: &'a [&str]) -> impl Iterator<Item = String>
     places.iter().filter(|place| Path::new(place).is_absolute()).map(|&place| place.to_owned())
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+pub(super) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     std::env::split_paths(&path).map(|folder| folder.join(&file)).find(|path| path.is_file())
@@ -136,23 +118,25 @@ async fn version_of(path: &Path) -> Option<String> {
     version
 }
 
-/// The first word that begins like a version.
+/// The first word that is a version; Firefox adds letters to some (`153.7.0esr`).
 fn first_version(text: &str) -> Option<String> {
     let is_version = |word: &&str| word.contains('.') && word.split('.').all(|part| part.parse::<u32>().is_ok());
-    text.split_whitespace().find(is_version).map(str::to_owned)
+    let words = text.split_whitespace().map(|word| word.trim_end_matches(|c: char| c.is_ascii_alphabetic()));
+    words.into_iter().find(is_version).map(str::to_owned)
 }
 
-fn choose(binaries: Candidates, drivers: Candidates, driver_named: bool) -> Result<Found, HostError> {
+fn choose(vendor: &Vendor, binaries: Candidates, drivers: Candidates, driver_named: bool) -> Result<Found, HostError> {
     let Some(first) = binaries.programs.first().cloned() else {
-        let (browser, hint) = ("Chrome or Chromium".into(), BINARY_HINT.into());
+        let (browser, hint) = (vendor.name.into(), vendor.binaries.hint.into());
         return Err(HostError::BrowserNotFound { browser, looked: binaries.looked, hint });
     };
     let Some(first_driver) = drivers.programs.first().cloned() else {
-        let (browser, hint) = (first.path.display().to_string(), DRIVER_HINT.into());
+        let (browser, hint) = (first.path.display().to_string(), vendor.drivers.hint.into());
         return Err(HostError::DriverNotFound { browser, looked: drivers.looked, hint });
     };
     let pairs = binaries.programs.iter().flat_map(|binary| drivers.programs.iter().map(move |driver| (binary, driver)));
-    let fitting = pairs.into_iter().find(|(binary, driver)| binary.major() == driver.major());
+    let fits = |binary: &Program, driver: &Program| !vendor.one_version || binary.major() == driver.major();
+    let fitting = pairs.into_iter().find(|(binary, driver)| fits(binary, driver));
     let found = match fitting {
         Some((binary, driver)) => Found { binary: binary.clone(), driver: driver.clone(), mismatched: false },
         // Whoever names a driver may know better.
@@ -163,12 +147,13 @@ fn choose(binaries: Candidates, drivers: Candidates, driver_named: bool) -> Resu
                 browser_version: first.version,
                 driver: first_driver.path,
                 driver_version: first_driver.version,
+                hint: vendor.drivers.hint.into(),
             });
         }
     };
-    if found.binary.major() < FIRST_WITH_WEBGPU {
+    if vendor.binaries.tells_version && found.binary.major() < vendor.first_version {
         let Program { path: binary, version: found } = found.binary;
-        return Err(HostError::BrowserTooOld { binary, found, needed: FIRST_WITH_WEBGPU });
+        return Err(HostError::BrowserTooOld { binary, found, needed: vendor.first_version });
     }
     Ok(found)
 }
@@ -176,6 +161,8 @@ fn choose(binaries: Candidates, drivers: Candidates, driver_named: bool) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::browser::chromium::CHROME;
+    use crate::browser::firefox::FIREFOX;
 
     fn programs(list: &[(&str, &str)]) -> Candidates {
         let program = |(path, version): &(&str, &str)| Program { path: path.into(), version: (*version).to_owned() };
@@ -187,13 +174,14 @@ mod tests {
         assert_eq!(first_version("Chromium 156.0.8078.79 built on Debian"), Some("156.0.8078.79".into()));
         assert_eq!(first_version("Google Chrome 113.0.5672.63 \n"), Some("113.0.5672.63".into()));
         assert_eq!(first_version("ChromeDriver 156.0.1 (a21-refs/branch-heads/8078@{#1})"), Some("156.0.1".into()));
+        assert_eq!(first_version("Mozilla Firefox 153.7.0esr"), Some("153.7.0".into()));
         assert_eq!(first_version("no version, e.g. none."), None);
     }
 
     #[test]
     fn the_pair_that_fits_wins_over_the_first() {
         let binaries = programs(&[("chrome", "155.0.1"), ("chromium", "156.0.2")]);
-        let found = choose(binaries, programs(&[("chromedriver", "156.0.3")]), false).unwrap();
+        let found = choose(&CHROME, binaries, programs(&[("chromedriver", "156.0.3")]), false).unwrap();
         assert_eq!((found.binary.path, found.mismatched), (PathBuf::from("chromium"), false));
     }
 
@@ -201,30 +189,37 @@ mod tests {
     fn a_mismatch_names_both_unless_the_driver_was_named() {
         let pair = || (programs(&[("chromium", "156.0.2")]), programs(&[("chromedriver", "154.0.0")]));
         let (binaries, drivers) = pair();
-        let error = choose(binaries, drivers, false).unwrap_err();
+        let error = choose(&CHROME, binaries, drivers, false).unwrap_err();
         assert_eq!(error.to_string(), "chromedriver is version 154.0.0, but chromium is version 156.0.2");
         let (binaries, drivers) = pair();
-        assert!(choose(binaries, drivers, true).unwrap().mismatched);
+        assert!(choose(&CHROME, binaries, drivers, true).unwrap().mismatched);
+    }
+
+    #[test]
+    fn firefox_and_its_driver_have_versions_of_their_own() {
+        let (binaries, drivers) = (programs(&[("firefox", "153.7.0")]), programs(&[("geckodriver", "0.37.1")]));
+        let found = choose(&FIREFOX, binaries, drivers, false).unwrap();
+        assert_eq!((found.driver.path, found.mismatched), (PathBuf::from("geckodriver"), false));
     }
 
     #[test]
     fn what_is_missing_or_too_old_is_named() {
         let none = || programs(&[]);
-        let error = choose(none(), none(), false).unwrap_err();
+        let error = choose(&CHROME, none(), none(), false).unwrap_err();
         assert_eq!(
             (error.code().as_str(), error.to_string().contains("looked for somewhere")),
             ("browser_not_found", true)
         );
         assert!(error.hint().contains("apt-get install chromium"));
-        assert_eq!(choose(programs(&[("c", "156.0")]), none(), false).unwrap_err().code(), "driver_not_found");
-        let old = choose(programs(&[("c", "112.0")]), programs(&[("d", "112.0")]), false).unwrap_err();
-        assert_eq!(old.to_string(), "c is version 112.0; WebGPU needs 113 or later");
+        assert_eq!(choose(&CHROME, programs(&[("c", "156.0")]), none(), false).unwrap_err().code(), "driver_not_found");
+        let old = choose(&CHROME, programs(&[("c", "112.0")]), programs(&[("d", "112.0")]), false).unwrap_err();
+        assert_eq!(old.to_string(), "c is version 112.0; version 113 or later is needed");
     }
 
     #[tokio::test]
     async fn a_named_binary_that_is_not_there_is_not_replaced() {
         let launch = LaunchOptions { browser_binary: Some("/nonexistent/chromium".into()), ..Default::default() };
-        let HostError::BrowserNotFound { looked, .. } = chromium(&launch).await.unwrap_err() else {
+        let HostError::BrowserNotFound { looked, .. } = find(&CHROME, &launch).await.unwrap_err() else {
             panic!("expected that it is not found");
         };
         assert_eq!(looked, ["/nonexistent/chromium"]);

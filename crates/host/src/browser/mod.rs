@@ -6,21 +6,26 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use thirtyfour::WebDriver;
 use webnibble_common::options::{BrowserKind, GpuProfile, LaunchOptions};
 
 use crate::error::HostError;
 
+mod chromium;
 mod driver;
 mod find;
-mod flags;
+mod firefox;
+mod gpu;
 mod process;
+mod vendor;
+mod webkit;
 
 pub use find::{Found, Program};
-pub use flags::default_gpu_profile;
+pub use gpu::default_gpu_profile;
 
-use driver::{Driver, Log};
+use driver::{Driver, DriverStart, Log};
+use vendor::{Vendor, vendor};
 
 /// How long a browser may take to start.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -97,13 +102,7 @@ pub async fn find(kind: BrowserKind, launch: &LaunchOptions) -> Result<Found, Ho
         let what = "a remote WebDriver (--webdriver)".into();
         return Err(HostError::NotYet { what, instead: "leave it out: the browser of this machine is started".into() });
     }
-    match kind {
-        BrowserKind::Chrome => find::chromium(launch).await,
-        other => Err(HostError::NotYet {
-            what: format!("browser `{other}`"),
-            instead: "use --browser chrome (Chrome or Chromium)".into(),
-        }),
-    }
+    find::find(vendor(kind), launch).await
 }
 
 impl Browser {
@@ -114,18 +113,21 @@ impl Browser {
     pub async fn start(config: &BrowserConfig) -> Result<Self, HostError> {
         let found = find(config.kind, &config.launch).await?;
         tracing::debug!("{} {}, driver {}", found.binary.path.display(), found.binary.version, found.driver.version);
-        let mut driver_args = Vec::new();
-        if config.verbose {
-            driver_args.push("--enable-chrome-logs");
-        }
         if found.mismatched {
             let (binary, driver) = (&found.binary.version, &found.driver.version);
             tracing::warn!("the driver is version {driver}, the browser {binary}: trying all the same");
-            driver_args.push("--disable-build-check");
         }
-        let environment = |folder: &std::path::Path| flags::environment(config.gpu, folder);
-        let driver = Driver::start(&found.driver.path, &driver_args, environment).await?;
-        let capabilities = capabilities(config, &found, &driver);
+        let vendor = vendor(config.kind);
+        let start = DriverStart {
+            program: &found.driver.path,
+            port: vendor.port,
+            args: &(vendor.driver_args)(config, &found),
+            display: needs_display(vendor)?,
+        };
+        let driver = Driver::start(start, |folder| (vendor.environment)(config, folder)).await?;
+        let Value::Object(capabilities) = (vendor.capabilities)(config, &found, driver.folder()) else {
+            unreachable!("every browser's capabilities are written as an object");
+        };
         let builder = WebDriver::builder(driver.url(), thirtyfour::Capabilities::from(capabilities));
         // Our own limit comes first: its words say more than those of an HTTP client.
         let started = tokio::time::timeout(START_LIMIT, builder.request_timeout(START_LIMIT * 2).connect()).await;
@@ -142,11 +144,11 @@ impl Browser {
         let told = webdriver.handle().capabilities();
         let text = |name: &str| told.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (name, version) = (text("browserName"), text("browserVersion"));
-        // Without its id, the driver is watched in its place: it ends soon after its browser.
+        let told = vendor.process_id.and_then(|name| told.get(name)).and_then(Value::as_u64);
         let process = told
-            .get("goog:processID")
-            .and_then(Value::as_u64)
             .and_then(|id| u32::try_from(id).ok())
+            .or_else(|| process::child_running(driver.id(), &found.binary.path))
+            // Then the driver is watched in its place: it ends soon after its browser.
             .unwrap_or(driver.id());
         Ok(Self {
             webdriver: Some(webdriver),
@@ -252,41 +254,18 @@ async fn read_console(webdriver: &WebDriver, log: &Log) {
     }
 }
 
-/// Whether a binary is Chrome without any window at all, by the name under which it is shipped. Drivers have another
-/// name for it, and wait in vain for its first window under that of the whole browser.
-fn is_headless_shell(binary: &std::path::Path) -> bool {
-    let name = binary.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-    name.replace('_', "-").contains("headless-shell")
-}
-
-/// What the driver is asked for.
-fn capabilities(config: &BrowserConfig, found: &Found, driver: &Driver) -> Map<String, Value> {
-    let mut more = config.launch.browser_args.clone().unwrap_or_default();
-    if config.verbose {
-        more.push("--enable-logging=stderr".into());
+/// Whether a browser that has windows whatever it is told must be given a display of its own.
+fn needs_display(vendor: &Vendor) -> Result<bool, HostError> {
+    let has_display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    if !vendor.display || has_display {
+        return Ok(false);
     }
-    let args = flags::arguments(config.gpu, config.headless, process::is_root(), driver.folder(), &more);
-    let capabilities = json!({
-        "browserName": if is_headless_shell(&found.binary.path) { "chrome-headless-shell" } else { "chrome" },
-        "goog:chromeOptions": { "binary": found.binary.path, "args": args },
-        "goog:loggingPrefs": { "browser": "ALL" },
-    });
-    match capabilities {
-        Value::Object(map) => map,
-        other => unreachable!("written as an object, found {other}"),
+    if find::on_path("Xvfb").is_none() {
+        return Err(HostError::BrowserNotFound {
+            browser: format!("Xvfb, the display that {} needs where there is none", vendor.name),
+            looked: vec!["Xvfb on PATH".into()],
+            hint: "install it (Debian: `apt-get install xvfb`), or set DISPLAY".into(),
+        });
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_headless_shell;
-
-    #[test]
-    fn the_headless_shell_is_known_by_its_name() {
-        for name in ["/opt/chrome-headless-shell", "/a/headless_shell", "C:/chrome-headless-shell.exe"] {
-            assert!(is_headless_shell(name.as_ref()), "{name}");
-        }
-        assert!(!is_headless_shell("/usr/bin/chromium".as_ref()));
-        assert!(!is_headless_shell("/opt/headless-shell/chrome".as_ref()));
-    }
+    Ok(true)
 }

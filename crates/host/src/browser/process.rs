@@ -48,6 +48,11 @@ pub(super) fn is_alive(id: u32) -> bool {
     return id != 0;
 }
 
+/// The process right below `parent` whose command line names `program`.
+pub(super) fn child_running(parent: u32, program: &Path) -> Option<u32> {
+    all().into_iter().find(|process| process.parent == parent && process.names(program)).map(|process| process.id)
+}
+
 /// Resident memory of a process and all below it, in bytes. `None` where the system does not tell.
 /// Pages that they share are counted in each.
 pub(super) fn resident_bytes(root: u32) -> Option<u64> {

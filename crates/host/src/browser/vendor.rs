@@ -1,0 +1,56 @@
+//! What is particular to each browser, as data: where it lies, how its driver is started, and what the driver is asked.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use serde_json::Value;
+use webnibble_common::options::BrowserKind;
+
+use super::BrowserConfig;
+use super::find::{Found, Programs};
+
+/// One browser.
+pub(super) struct Vendor {
+    /// For people.
+    pub(super) name: &'static str,
+    /// The browser.
+    pub(super) binaries: Programs,
+    /// Its driver.
+    pub(super) drivers: Programs,
+    /// Whether a driver fits only a browser of its own version.
+    pub(super) one_version: bool,
+    /// First version that can be used.
+    pub(super) first_version: u32,
+    /// How the driver comes to its port.
+    pub(super) port: Port,
+    /// Whether it has windows whatever it is told, so that it needs a display.
+    pub(super) display: bool,
+    /// Where the driver says which process the browser is; otherwise it is looked for below the driver.
+    pub(super) process_id: Option<&'static str>,
+    /// More arguments for the driver.
+    pub(super) driver_args: fn(&BrowserConfig, &Found) -> Vec<&'static str>,
+    /// Variables of the environment, for a browser whose files go into a folder.
+    pub(super) environment: fn(&BrowserConfig, &Path) -> Vec<(&'static str, OsString)>,
+    /// What the driver is asked for.
+    pub(super) capabilities: fn(&BrowserConfig, &Found, &Path) -> Value,
+}
+
+/// How a driver comes to its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Port {
+    /// It takes a free one, and prints it.
+    Told,
+    /// It is given one, and prints nothing.
+    Given,
+}
+
+/// The row of a browser.
+pub(super) fn vendor(kind: BrowserKind) -> &'static Vendor {
+    match kind {
+        BrowserKind::Chrome => &super::chromium::CHROME,
+        BrowserKind::Edge => &super::chromium::EDGE,
+        BrowserKind::Firefox => &super::firefox::FIREFOX,
+        BrowserKind::Safari => &super::webkit::SAFARI,
+        BrowserKind::Webkit => &super::webkit::WEBKIT_GTK,
+    }
+}
