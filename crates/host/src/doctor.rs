@@ -45,6 +45,16 @@ pub struct Examination {
     pub advice: Vec<String>,
 }
 
+/// Browsers that can be on this system.
+pub fn possible() -> impl Iterator<Item = BrowserKind> {
+    let here = |kind: &BrowserKind| match kind {
+        BrowserKind::Safari => cfg!(target_os = "macos"),
+        BrowserKind::Webkit => cfg!(target_os = "linux"),
+        BrowserKind::Chrome | BrowserKind::Firefox | BrowserKind::Edge => true,
+    };
+    BrowserKind::ALL.iter().copied().filter(here)
+}
+
 /// Finds one browser, starts it and asks it what it can do.
 pub async fn examine(kind: BrowserKind, launch: &LaunchOptions, verbose: bool) -> Examination {
     let gpu = launch.gpu.unwrap_or_else(|| default_gpu_profile(launch.headless.unwrap_or(true)));
@@ -71,9 +81,9 @@ pub async fn examine(kind: BrowserKind, launch: &LaunchOptions, verbose: bool) -
 async fn fill(examination: &mut Examination, launch: &LaunchOptions, verbose: bool) -> Result<(), HostError> {
     let found = browser::find(examination.browser, launch).await?;
     examination.binary = Some(found.binary.path.display().to_string());
-    examination.version = Some(found.binary.version);
+    examination.version = Some(found.binary.version).filter(|version| !version.is_empty());
     examination.driver = Some(found.driver.path.display().to_string());
-    examination.driver_version = Some(found.driver.version);
+    examination.driver_version = Some(found.driver.version).filter(|version| !version.is_empty());
     let launch = LaunchOptions { browser: Some(examination.browser), ..launch.clone() };
     let host = Host::builder().launch(launch).verbose(verbose).start().await?;
     let mut round_trips_ms = Vec::with_capacity(PINGS);
@@ -81,8 +91,10 @@ async fn fill(examination: &mut Examination, launch: &LaunchOptions, verbose: bo
         round_trips_ms.push(host.ping(PING_LIMIT).await?.as_secs_f64() * 1e3);
     }
     examination.ping_ms = Times::of(&round_trips_ms);
+    // Some tell their version only when they run.
+    examination.version = Some(host.info().version.clone());
     examination.start_ms = Some(host.info().start_ms);
-    examination.advice = advice(host.capabilities(), examination.gpu, has_gpu());
+    examination.advice = advice(examination.browser, host.capabilities(), examination.gpu, has_gpu());
     examination.capabilities = Some(host.capabilities().clone());
     host.shutdown().await;
     Ok(())
@@ -94,10 +106,13 @@ fn has_gpu() -> bool {
 }
 
 /// What to do about what is missing.
-fn advice(capabilities: &Capabilities, gpu: GpuProfile, has_gpu: bool) -> Vec<String> {
+fn advice(browser: BrowserKind, capabilities: &Capabilities, gpu: GpuProfile, has_gpu: bool) -> Vec<String> {
     let mut advice = Vec::new();
     let webgpu = &capabilities.webgpu;
     match &webgpu.adapter {
+        None if !webgpu.present && browser == BrowserKind::Webkit => {
+            advice.push("WebKitGTK is built without WebGPU: --platform wasm runs".to_owned());
+        }
         None if !webgpu.present => advice.push(
             "the page has no navigator.gpu: use a newer browser, and leave its flags for WebGPU as webnibble sets them"
                 .to_owned(),
@@ -123,7 +138,10 @@ fn advice(capabilities: &Capabilities, gpu: GpuProfile, has_gpu: bool) -> Vec<St
     let webnn = &capabilities.webnn;
     if webnn.present && !webnn.devices.values().any(|device| device.created) {
         let reason = webnn.devices.values().find_map(|device| device.error.as_deref()).unwrap_or("no reason given");
-        advice.push(format!("navigator.ml is there, but the browser was built without a backend for it ({reason})"));
+        advice.push(format!(
+            "navigator.ml is there, but the browser was built without a backend for it ({reason}): docs/webnn.md says \
+             which browsers have one"
+        ));
     }
     if !capabilities.cross_origin_isolated {
         advice.push("the page is not cross-origin isolated: no threads, and coarse timers".to_owned());
@@ -143,15 +161,25 @@ mod tests {
     #[test]
     fn what_is_missing_gets_its_advice() {
         let mut capabilities = isolated();
-        assert!(advice(&capabilities, GpuProfile::System, false)[0].contains("no navigator.gpu"));
+        assert!(advice(BrowserKind::Chrome, &capabilities, GpuProfile::System, false)[0].contains("no navigator.gpu"));
+        let webkit = advice(BrowserKind::Webkit, &capabilities, GpuProfile::System, false);
+        assert!(webkit[0].contains("built without WebGPU"));
         capabilities.webgpu.present = true;
         capabilities.webgpu.error = Some("requestAdapter gave null".into());
-        assert!(advice(&capabilities, GpuProfile::System, false)[0].contains("(requestAdapter gave null)"));
+        assert!(
+            advice(BrowserKind::Chrome, &capabilities, GpuProfile::System, false)[0]
+                .contains("(requestAdapter gave null)")
+        );
         capabilities.webgpu.adapter = Some(Adapter::default());
-        assert!(advice(&capabilities, GpuProfile::Software, false)[0].contains("runs in software"));
-        assert!(advice(&capabilities, GpuProfile::Software, true)[0].contains("this machine has a GPU"));
+        assert!(
+            advice(BrowserKind::Chrome, &capabilities, GpuProfile::Software, false)[0].contains("runs in software")
+        );
+        assert!(
+            advice(BrowserKind::Chrome, &capabilities, GpuProfile::Software, true)[0]
+                .contains("this machine has a GPU")
+        );
         capabilities.webgpu.adapter = Some(Adapter { hardware: true, ..Adapter::default() });
-        assert!(advice(&capabilities, GpuProfile::System, true).is_empty());
+        assert!(advice(BrowserKind::Chrome, &capabilities, GpuProfile::System, true).is_empty());
     }
 
     #[test]
@@ -161,6 +189,6 @@ mod tests {
         capabilities.webnn.present = true;
         let device = WebNnDevice { error: Some("NotSupportedError".into()), ..WebNnDevice::default() };
         capabilities.webnn.devices.insert("cpu".into(), device);
-        assert!(advice(&capabilities, GpuProfile::System, true)[0].contains("NotSupportedError"));
+        assert!(advice(BrowserKind::Chrome, &capabilities, GpuProfile::System, true)[0].contains("NotSupportedError"));
     }
 }

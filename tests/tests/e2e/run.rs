@@ -1,12 +1,12 @@
 //! `run` and `doctor` in a real browser.
 
 use serde_json::{Value, json};
-use webnibble_tests::{Sandbox, browser_available, golden_bert, mini_lm_available, skip_unless};
+use webnibble_tests::{Sandbox, browser_available, firefox, golden_bert, mini_lm_available, skip_unless, webkit};
 
 use crate::golden::{answer, error, golden_input, run_golden};
 
 #[test]
-fn doctor_reports_what_the_browser_can_do() {
+fn doctor_reports_what_browsers_can_do() {
     skip_unless!(browser_available());
     let sandbox = Sandbox::default();
     let finished = sandbox.run(&["doctor", "--gpu", "software", "--json"]);
@@ -14,6 +14,12 @@ fn doctor_reports_what_the_browser_can_do() {
     let document = finished.json();
     let found = &document[0];
     assert_eq!((&found["browser"], &found["error"]), (&"chrome".into(), &Value::Null));
+    // Every browser of this system has its row, whether it is here or not.
+    for (name, available) in [("firefox", firefox()), ("webkit", webkit())] {
+        let mut rows = document.as_array().unwrap().iter();
+        let row = rows.find(|row| row["browser"] == name).unwrap_or_else(|| panic!("no row for {name}"));
+        assert_eq!(row["error"].is_null(), available.is_ok(), "{name}: {}", row["error"]);
+    }
     let adapter = &found["capabilities"]["webgpu"]["adapter"];
     assert_eq!(adapter["hardware"], false, "{adapter}");
     assert_eq!(found["capabilities"]["cross_origin_isolated"], true);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use webnibble_common::capabilities::{Capabilities, WebNn};
 use webnibble_common::options::BrowserKind;
-use webnibble_host::doctor::{Examination, examine};
+use webnibble_host::doctor::{Examination, examine, possible};
 
 use crate::args::DoctorArgs;
 use crate::print;
@@ -13,17 +13,72 @@ use crate::progress::Bar;
 /// Succeeds when a browser started and told what it can do.
 pub(crate) async fn run(args: DoctorArgs, json: bool, verbose: bool) -> ExitCode {
     let launch = args.launch.options();
-    let kind = launch.browser.unwrap_or(BrowserKind::Chrome);
+    // A binary or a driver that is named is one browser's: Chrome's, unless said otherwise.
+    let named = launch.browser_binary.is_some() || launch.driver.is_some();
+    let kinds: Vec<BrowserKind> = match launch.browser {
+        Some(kind) => vec![kind],
+        None if named => vec![BrowserKind::Chrome],
+        None => possible().collect(),
+    };
     let bar = Bar::new(!json && !verbose);
-    bar.step(&format!("starting {kind}"));
-    let examination = examine(kind, &launch, verbose).await;
-    bar.clear();
-    if json {
-        print::json(&[&examination]);
-    } else {
-        print_examination(&examination);
+    let mut examinations = Vec::new();
+    for kind in kinds {
+        bar.step(&format!("starting {kind}"));
+        examinations.push(examine(kind, &launch, verbose).await);
     }
-    if examination.error.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    bar.clear();
+    match examinations.as_slice() {
+        all if json => print::json(&all),
+        [one] => print_examination(one),
+        all => print_matrix(all),
+    }
+    if examinations.iter().any(|one| one.error.is_none()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// One row a browser, and below what to do about what is missing.
+fn print_matrix(examinations: &[Examination]) {
+    const HEADER: [&str; 10] =
+        ["browser", "version", "driver", "WebGPU", "f16", "subgroups", "dot4", "WebNN", "wasm", "isolated"];
+    let rows: Vec<_> = examinations.iter().map(matrix_row).collect();
+    print::line(print::table(&HEADER, &rows));
+    for examination in examinations {
+        let say = |text: &str| print::line(format!("{}: {text}", examination.browser));
+        match &examination.error {
+            Some(error) => say(&format!("{}\n  {}", error.message, error.hint)),
+            None => examination.advice.iter().for_each(|advice| say(advice)),
+        }
+    }
+}
+
+fn matrix_row(examination: &Examination) -> Vec<String> {
+    let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    let mut row =
+        vec![examination.browser.to_string(), or_dash(&examination.version), or_dash(&examination.driver_version)];
+    let Some(found) = &examination.capabilities else {
+        row.resize(10, "-".into());
+        return row;
+    };
+    let adapter = found.webgpu.adapter.as_ref();
+    let has = |feature: &str| yes(adapter.is_some_and(|adapter| adapter.features.iter().any(|one| one == feature)));
+    let dot = found.webgpu.wgsl_language_features.iter().any(|one| one == "packed_4x8_integer_dot_product");
+    let webnn: Vec<_> =
+        found.webnn.devices.iter().filter(|(_, device)| device.created).map(|(name, _)| name.as_str()).collect();
+    let wasm = &found.wasm;
+    let wasm: Vec<_> = [(wasm.simd, "SIMD"), (wasm.relaxed_simd, "relaxed"), (wasm.threads, "threads")]
+        .into_iter()
+        .filter_map(|(is, name)| is.then_some(name))
+        .collect();
+    row.extend([
+        adapter.map_or("no", |adapter| if adapter.hardware { "hardware" } else { "software" }).to_owned(),
+        has("shader-f16"),
+        has("subgroups"),
+        yes(dot && adapter.is_some()),
+        if webnn.is_empty() { "no".into() } else { webnn.join(" ") },
+        wasm.join(" "),
+        yes(found.cross_origin_isolated),
+    ]);
+    row
 }
 
 fn print_examination(examination: &Examination) {
