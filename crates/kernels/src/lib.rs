@@ -1,6 +1,7 @@
 //! Kernels: WGSL for the GPU, the plan that dispatches them, and their twins on the CPU.
 //!
 //! [`plan`] turns a graph into a [`plan::Recording`]: plain data that says which kernels run over which buffers.
+//! [`webnn`] turns one into a [`webnn::Program`], likewise plain data, which a browser builds a WebNN graph of.
 //!
 //! Invariants: nothing in here touches a GPU; every WGSL file has a CPU twin of the same name, and an op problem that
 //! compares the two in a browser.
@@ -13,6 +14,7 @@ mod preprocess;
 pub mod problems;
 pub mod reference;
 pub mod shaders;
+pub mod webnn;
 
 #[cfg(all(test, target_arch = "wasm32"))]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);

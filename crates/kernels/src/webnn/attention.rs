@@ -1,0 +1,61 @@
+//! Attention: two `matmul`s a head around a `softmax`, all heads at once.
+
+use webnibble_common::graph::{Columns, Op};
+
+use super::recorder::Recorder;
+use super::{Operand, Operation, WebNnError};
+
+/// Records attention; gives `[batch · queries, heads · head_dim]`.
+pub(super) fn record(recorder: &mut Recorder<'_>, op: &Op) -> Result<Operand, WebNnError> {
+    let Op::Attention { q, k, v, mask, heads, head_dim, scale } = op else { unreachable!("called for attention") };
+    let (heads, head_dim) = (*heads, *head_dim);
+    let queries = recorder.shape(q.value)?;
+    let (batch, length, keys) = (queries[0], queries[1], recorder.shape(k.value)?[1]);
+    let width = heads * head_dim;
+
+    let rows = columns(recorder, *q, width)?;
+    // There are fewer queries than scores.
+    let scale = recorder.number(f64::from(*scale), 2)?;
+    let rows = recorder.mul(rows, scale)?;
+    let q = split_heads(recorder, rows, [batch, length, heads, head_dim], [0, 2, 1, 3])?;
+    let rows = columns(recorder, *k, width)?;
+    let k = split_heads(recorder, rows, [batch, keys, heads, head_dim], [0, 2, 3, 1])?;
+    let rows = columns(recorder, *v, width)?;
+    let v = split_heads(recorder, rows, [batch, keys, heads, head_dim], [0, 2, 1, 3])?;
+
+    let mut scores = recorder.call(Operation::Matmul { a: q, b: k })?;
+    let mask = mask.map(|mask| recorder.mask(mask)).transpose()?;
+    if let Some(mask) = mask {
+        let bias = recorder.reshape(mask.bias, [batch, 1, 1, keys])?;
+        scores = recorder.add(scores, bias)?;
+    }
+    let weights = recorder.call(Operation::Softmax { input: scores, axis: 3 })?;
+    let mut mixed = recorder.call(Operation::Matmul { a: weights, b: v })?;
+    if let Some(mask) = mask {
+        // Where every key is dropped the softmax cannot tell, and gives the mean of all values.
+        let any = recorder.reshape(mask.any, [batch, 1, 1, 1])?;
+        mixed = recorder.mul(mixed, any)?;
+    }
+    let joined = recorder.call(Operation::Transpose { input: mixed, permutation: vec![0, 2, 1, 3] })?;
+    recorder.reshape(joined, [batch * length, width])
+}
+
+/// The columns of a value that count.
+fn columns(recorder: &mut Recorder<'_>, columns: Columns, width: usize) -> Result<Operand, WebNnError> {
+    let value = recorder.value(columns.value)?;
+    if value.cols == width {
+        return Ok(value.operand);
+    }
+    let (starts, sizes) = (vec![0, columns.start], vec![value.rows, width]);
+    recorder.call(Operation::Slice { input: value.operand, starts, sizes })
+}
+
+fn split_heads(
+    recorder: &mut Recorder<'_>,
+    rows: Operand,
+    shape: [usize; 4],
+    permutation: [usize; 4],
+) -> Result<Operand, WebNnError> {
+    let input = recorder.reshape(rows, shape)?;
+    recorder.call(Operation::Transpose { input, permutation: permutation.to_vec() })
+}

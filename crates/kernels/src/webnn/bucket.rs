@@ -1,0 +1,85 @@
+//! Buckets: lengths that graphs are built for, so that not every text needs a graph of its own.
+
+use std::collections::BTreeSet;
+
+use webnibble_common::graph::{Bindings, Dim, Graph, Op, Pooling};
+
+/// Lengths that graphs are built for; longer ones are multiples of the last.
+const LENGTHS: [usize; 9] = [16, 32, 64, 96, 128, 192, 256, 384, 512];
+
+/// The shapes to build a graph for, and which of its symbols are longer than asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bucket {
+    /// Extents of the bucket.
+    pub bindings: Bindings,
+    /// Symbols that may be padded, wherever they are a value's second dimension.
+    pub padded: BTreeSet<&'static str>,
+}
+
+/// The bucket that `bindings` fall into.
+///
+/// Only symbols that are second dimensions are padded (`seq`, never `batch`), and only where padding cannot be seen in
+/// what is kept: every attention over them and every pooling of them has a mask, which padding leaves at 0.
+pub fn bucket_of(graph: &Graph, bindings: &Bindings) -> Bucket {
+    let padded = paddable(graph);
+    let symbols = symbols(graph);
+    let extents = symbols.into_iter().filter_map(|symbol| {
+        let extent = bindings.extent(&Dim::Symbol(symbol))?;
+        let limit = if padded.contains(symbol) { positions(graph, symbol) } else { Some(extent) };
+        Some((symbol, bucket_length(extent).min(limit.unwrap_or(usize::MAX)).max(extent)))
+    });
+    Bucket { bindings: Bindings::new(extents), padded }
+}
+
+/// Copies `rows` rows from one matrix to another of another width: the columns that both have.
+pub fn copy_rows<T: Copy>(from: &[T], from_cols: usize, to: &mut [T], to_cols: usize) {
+    let both = from_cols.min(to_cols);
+    for (from, to) in from.chunks_exact(from_cols).zip(to.chunks_exact_mut(to_cols)) {
+        to[..both].copy_from_slice(&from[..both]);
+    }
+}
+
+fn bucket_length(extent: usize) -> usize {
+    let step = LENGTHS[LENGTHS.len() - 1];
+    LENGTHS.into_iter().find(|length| *length >= extent).unwrap_or_else(|| extent.next_multiple_of(step))
+}
+
+fn symbols(graph: &Graph) -> BTreeSet<&'static str> {
+    let dims = graph.values.iter().flat_map(|value| &value.shape);
+    dims.filter_map(|dim| if let Dim::Symbol(name) = dim { Some(*name) } else { None }).collect()
+}
+
+fn paddable(graph: &Graph) -> BTreeSet<&'static str> {
+    let mut paddable = symbols(graph);
+    let mut exclude = |dim: &Dim| {
+        if let Dim::Symbol(name) = dim {
+            paddable.remove(name);
+        }
+    };
+    for value in &graph.values {
+        let other_dims = value.shape.iter().enumerate().filter(|(axis, _)| *axis != 1);
+        other_dims.for_each(|(_, dim)| exclude(dim));
+    }
+    for node in &graph.nodes {
+        match &node.op {
+            Op::Attention { k, mask: None, .. } => exclude(&graph.value_of(k.value).shape[1]),
+            Op::Pool { x, mask: None, pooling: Pooling::Mean | Pooling::Max, .. } => {
+                exclude(&graph.value_of(*x).shape[1]);
+            }
+            _ => {}
+        }
+    }
+    paddable
+}
+
+/// Positions that the graph has for sequences of that length.
+fn positions(graph: &Graph, symbol: &'static str) -> Option<usize> {
+    let limits = graph.nodes.iter().filter_map(|node| match &node.op {
+        Op::Embedding { ids, positions: Some(table), position_offset, .. } => {
+            let of_symbol = graph.value_of(*ids).shape[1] == Dim::Symbol(symbol);
+            of_symbol.then(|| graph.weight_of(*table).shape[0].saturating_sub(*position_offset))
+        }
+        _ => None,
+    });
+    limits.min()
+}

@@ -1,0 +1,80 @@
+//! From a graph to a WebNN program: constants, operators and their order, as plain data.
+//!
+//! [`lower`] makes a [`Program`] for concrete shapes; a backend gives its constants ([`Constant::bytes`]) and the rest,
+//! as JSON, to an `MLGraphBuilder`. Nothing in here needs a browser: what one takes is told by [`Limits`].
+//!
+//! Every float value between operators is two-dimensional, `[rows, columns]`: WebNN's `gemm` takes no more, and what
+//! attention and pooling need is a reshape away. How weights are given to the graph is a [`Lowering`].
+
+mod attention;
+mod bucket;
+mod constants;
+mod embedding;
+mod error;
+mod formats;
+mod infer;
+mod limits;
+mod linear;
+mod normalize;
+mod pool;
+mod program;
+mod recorder;
+#[cfg(test)]
+mod tests;
+
+pub use bucket::{Bucket, bucket_of, copy_rows};
+pub use constants::{Bytes, Constant, Source};
+pub use error::WebNnError;
+pub use formats::{Candidate, Lowering, Request, candidates};
+pub use limits::Limits;
+pub use program::{Call, DataType, Operand, Operation, Port, Program};
+
+use std::collections::BTreeMap;
+
+use webnibble_common::graph::{Bindings, Graph, Op};
+use webnibble_common::package::LinearActivations;
+
+use crate::plan::Formats;
+use recorder::Recorder;
+
+/// Ranges of activations, by the name of the linear operator's weight.
+pub type Ranges = BTreeMap<String, LinearActivations>;
+
+/// What a program is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// What the context takes.
+    pub limits: &'a Limits,
+    /// How weights are given to the graph.
+    pub lowering: Lowering,
+    /// Ranges of activations, for [`Lowering::Int8`]; linear operators that are not in it are computed in floats.
+    pub ranges: &'a Ranges,
+}
+
+/// Lowers `graph`, whose matrices have `formats`, for the shapes in `bindings`.
+///
+/// # Errors
+/// When the graph does not fit the bindings, when a weight has no format, and when the context does not take an operator
+/// or a tensor of the size that is needed.
+pub fn lower(
+    graph: &Graph,
+    formats: &Formats,
+    bindings: &Bindings,
+    target: &Target<'_>,
+) -> Result<Program, WebNnError> {
+    let mut recorder = Recorder::new(graph, formats, bindings, target)?;
+    for node in &graph.nodes {
+        let output = match &node.op {
+            Op::Embedding { .. } => embedding::record(&mut recorder, &node.op)?,
+            Op::Linear { .. } => linear::record(&mut recorder, &node.op)?,
+            Op::LayerNorm { x, norm } => {
+                let x = recorder.value(*x)?;
+                normalize::record(&mut recorder, x, *norm)?
+            }
+            Op::Attention { .. } => attention::record(&mut recorder, &node.op)?,
+            Op::Pool { .. } => pool::record(&mut recorder, &node.op)?,
+        };
+        recorder.bind(node.output, output);
+    }
+    recorder.finish()
+}

@@ -1,0 +1,233 @@
+//! The program: what a backend builds a WebNN graph of.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use webnibble_common::tensor::DType;
+
+use super::Constant;
+
+/// `MLOperandDataType`, as far as programs use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataType {
+    /// IEEE single precision.
+    Float32,
+    /// IEEE half precision.
+    Float16,
+    /// Signed 32 bits.
+    Int32,
+    /// Unsigned 32 bits.
+    Uint32,
+    /// Signed 8 bits.
+    Int8,
+    /// Signed 4 bits, two a byte, the first in the low half.
+    Int4,
+}
+
+impl DataType {
+    /// Its name in WebNN.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DataType::Float32 => "float32",
+            DataType::Float16 => "float16",
+            DataType::Int32 => "int32",
+            DataType::Uint32 => "uint32",
+            DataType::Int8 => "int8",
+            DataType::Int4 => "int4",
+        }
+    }
+
+    /// Bytes of `count` elements.
+    pub const fn bytes(self, count: usize) -> u64 {
+        let bits = match self {
+            DataType::Float32 | DataType::Int32 | DataType::Uint32 => 32,
+            DataType::Float16 => 16,
+            DataType::Int8 => 8,
+            DataType::Int4 => 4,
+        };
+        (count as u64 * bits).div_ceil(8)
+    }
+}
+
+impl fmt::Display for DataType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Number of an operand: a constant, an input, or what an operation makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Operand(pub usize);
+
+/// A method of `MLGraphBuilder` and its arguments; each makes one operand. See <https://www.w3.org/TR/webnn/#api-mlgraphbuilder>.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "op", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[expect(missing_docs, reason = "the names are those of the specification")]
+pub enum Operation {
+    Add { a: Operand, b: Operand },
+    Sub { a: Operand, b: Operand },
+    Mul { a: Operand, b: Operand },
+    Div { a: Operand, b: Operand },
+    Matmul { a: Operand, b: Operand },
+    /// `a · b (transposed) + c`, alpha and beta 1.
+    Gemm { a: Operand, b: Operand, c: Option<Operand>, b_transpose: bool },
+    Gather { input: Operand, indices: Operand },
+    Cast { input: Operand, to: DataType },
+    Clamp { input: Operand, min: Option<f64>, max: Option<f64> },
+    Gelu { input: Operand },
+    Relu { input: Operand },
+    Sigmoid { input: Operand },
+    Tanh { input: Operand },
+    Reciprocal { input: Operand },
+    Softmax { input: Operand, axis: usize },
+    LayerNormalization { input: Operand, scale: Operand, bias: Operand, axes: Vec<usize>, epsilon: f64 },
+    ReduceMax { input: Operand, axes: Vec<usize> },
+    ReduceMean { input: Operand, axes: Vec<usize> },
+    ReduceSum { input: Operand, axes: Vec<usize> },
+    ReduceL2 { input: Operand, axes: Vec<usize> },
+    Reshape { input: Operand, shape: Vec<usize> },
+    Slice { input: Operand, starts: Vec<usize>, sizes: Vec<usize> },
+    Transpose { input: Operand, permutation: Vec<usize> },
+    QuantizeLinear { input: Operand, scale: Operand, zero_point: Operand },
+    DequantizeLinear { input: Operand, scale: Operand, zero_point: Operand },
+}
+
+impl Operation {
+    /// The method's name, which is also its key in `opSupportLimits()`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Operation::Add { .. } => "add",
+            Operation::Sub { .. } => "sub",
+            Operation::Mul { .. } => "mul",
+            Operation::Div { .. } => "div",
+            Operation::Matmul { .. } => "matmul",
+            Operation::Gemm { .. } => "gemm",
+            Operation::Gather { .. } => "gather",
+            Operation::Cast { .. } => "cast",
+            Operation::Clamp { .. } => "clamp",
+            Operation::Gelu { .. } => "gelu",
+            Operation::Relu { .. } => "relu",
+            Operation::Sigmoid { .. } => "sigmoid",
+            Operation::Tanh { .. } => "tanh",
+            Operation::Reciprocal { .. } => "reciprocal",
+            Operation::Softmax { .. } => "softmax",
+            Operation::LayerNormalization { .. } => "layerNormalization",
+            Operation::ReduceMax { .. } => "reduceMax",
+            Operation::ReduceMean { .. } => "reduceMean",
+            Operation::ReduceSum { .. } => "reduceSum",
+            Operation::ReduceL2 { .. } => "reduceL2",
+            Operation::Reshape { .. } => "reshape",
+            Operation::Slice { .. } => "slice",
+            Operation::Transpose { .. } => "transpose",
+            Operation::QuantizeLinear { .. } => "quantizeLinear",
+            Operation::DequantizeLinear { .. } => "dequantizeLinear",
+        }
+    }
+
+    /// What it reads, by the names in `opSupportLimits()`.
+    pub fn operands(&self) -> Vec<(&'static str, Operand)> {
+        match self {
+            Operation::Add { a, b }
+            | Operation::Sub { a, b }
+            | Operation::Mul { a, b }
+            | Operation::Div { a, b }
+            | Operation::Matmul { a, b } => vec![("a", *a), ("b", *b)],
+            Operation::Gemm { a, b, c, .. } => {
+                [Some(("a", *a)), Some(("b", *b)), c.map(|c| ("c", c))].into_iter().flatten().collect()
+            }
+            Operation::Gather { input, indices } => vec![("input", *input), ("indices", *indices)],
+            Operation::LayerNormalization { input, scale, bias, .. } => {
+                vec![("input", *input), ("scale", *scale), ("bias", *bias)]
+            }
+            Operation::QuantizeLinear { input, scale, zero_point }
+            | Operation::DequantizeLinear { input, scale, zero_point } => {
+                vec![("input", *input), ("scale", *scale), ("zeroPoint", *zero_point)]
+            }
+            Operation::Cast { input, .. }
+            | Operation::Clamp { input, .. }
+            | Operation::Gelu { input }
+            | Operation::Relu { input }
+            | Operation::Sigmoid { input }
+            | Operation::Tanh { input }
+            | Operation::Reciprocal { input }
+            | Operation::Softmax { input, .. }
+            | Operation::ReduceMax { input, .. }
+            | Operation::ReduceMean { input, .. }
+            | Operation::ReduceSum { input, .. }
+            | Operation::ReduceL2 { input, .. }
+            | Operation::Reshape { input, .. }
+            | Operation::Slice { input, .. }
+            | Operation::Transpose { input, .. } => vec![("input", *input)],
+        }
+    }
+}
+
+/// An operation and the operand that it makes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Call {
+    /// What it makes.
+    pub output: Operand,
+    /// What is called.
+    #[serde(flatten)]
+    pub operation: Operation,
+}
+
+/// An input or an output of the program.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Port {
+    /// Name of the graph's value.
+    pub name: String,
+    /// The operand.
+    pub operand: Operand,
+    /// Its element type in WebNN; always four bytes an element.
+    pub data_type: DataType,
+    /// Its shape in WebNN.
+    pub shape: Vec<usize>,
+    /// The value's element type in the graph.
+    #[serde(skip)]
+    pub dtype: DType,
+    /// The value's shape in the graph; as many elements as `shape`.
+    #[serde(skip)]
+    pub value_shape: Vec<usize>,
+}
+
+/// A graph, lowered for concrete shapes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Program {
+    /// Values known when the graph is built; their bytes are made one by one ([`Constant::bytes`]).
+    #[serde(skip)]
+    pub constants: Vec<Constant>,
+    /// What is given for each run.
+    pub inputs: Vec<Port>,
+    /// In order of execution.
+    pub calls: Vec<Call>,
+    /// What each run gives.
+    pub outputs: Vec<Port>,
+    /// How many linear operators get their weights in which way: `float32`, `float16`, `int8`, `int4`, `int8 chain`.
+    #[serde(skip)]
+    pub linears: BTreeMap<&'static str, usize>,
+}
+
+impl Program {
+    /// Bytes of all constants: what the built graph holds at least.
+    pub fn constant_bytes(&self) -> u64 {
+        self.constants.iter().map(Constant::size_bytes).sum()
+    }
+
+    /// How often each operator is in the program.
+    pub fn operators(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for call in &self.calls {
+            *counts.entry(call.operation.name().to_owned()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// All but the constants, as JSON, for the part of a backend that is written in JavaScript.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a program is numbers and names")
+    }
+}

@@ -1,0 +1,289 @@
+//! The program under construction: operands by number, values of the graph, and what the context takes.
+
+use std::collections::BTreeMap;
+
+use webnibble_common::graph::{Bindings, Graph, Role, ValueId, WeightId};
+use webnibble_common::quant::Layout;
+use webnibble_common::tensor::{DType, element_count};
+
+use super::infer::{Desc, infer};
+use super::{Call, Constant, DataType, Lowering, Operand, Operation, Port, Program, Source, Target, WebNnError};
+use crate::plan::Formats;
+
+/// A float value of the graph, `[rows, cols]`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value {
+    pub(super) operand: Operand,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+}
+
+/// What attention and pooling need of a mask, made once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MaskOperands {
+    /// 1 keeps, 0 drops, `[batch, keys]`.
+    pub(super) keep: Operand,
+    /// 0 keeps, [`Recorder::far_below`] drops, `[batch, keys]`.
+    pub(super) bias: Operand,
+    /// 1 where any is kept, `[batch, 1]`.
+    pub(super) any: Operand,
+}
+
+pub(super) struct Recorder<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) target: &'a Target<'a>,
+    bindings: &'a Bindings,
+    layouts: Vec<Option<Layout>>,
+    descs: Vec<Desc>,
+    constants: Vec<Constant>,
+    inputs: Vec<Port>,
+    calls: Vec<Call>,
+    /// By [`ValueId`].
+    values: Vec<Option<Operand>>,
+    masks: BTreeMap<ValueId, MaskOperands>,
+    /// Inputs cast to what the program computes in.
+    casts: BTreeMap<Operand, Operand>,
+    linears: BTreeMap<&'static str, usize>,
+}
+
+impl<'a> Recorder<'a> {
+    /// A program with the graph's inputs and nothing else.
+    pub(super) fn new(
+        graph: &'a Graph,
+        formats: &Formats,
+        bindings: &'a Bindings,
+        target: &'a Target<'a>,
+    ) -> Result<Self, WebNnError> {
+        let layout = |weight: &webnibble_common::graph::Weight| match weight.role {
+            Role::Vector => Ok(None),
+            _ => {
+                let format = formats.get(&weight.name);
+                let format = format.ok_or_else(|| WebNnError::MissingWeight(weight.name.clone()))?;
+                Ok(Some(Layout::new(*format, weight.shape[0], weight.shape[1])))
+            }
+        };
+        let layouts = graph.weights.iter().map(layout).collect::<Result<_, WebNnError>>()?;
+        let mut recorder = Self {
+            graph,
+            target,
+            bindings,
+            layouts,
+            descs: Vec::new(),
+            constants: Vec::new(),
+            inputs: Vec::new(),
+            calls: Vec::new(),
+            values: vec![None; graph.values.len()],
+            masks: BTreeMap::new(),
+            casts: BTreeMap::new(),
+            linears: BTreeMap::new(),
+        };
+        for id in &graph.inputs {
+            recorder.input(*id)?;
+        }
+        Ok(recorder)
+    }
+
+    fn input(&mut self, id: ValueId) -> Result<(), WebNnError> {
+        let value = self.graph.value_of(id);
+        let value_shape = self.shape(id)?;
+        let (data_type, shape) = match value.dtype {
+            DType::F32 => (DataType::Float32, rows_and_cols(&value_shape).to_vec()),
+            DType::U32 => (self.index_type(), value_shape.clone()),
+        };
+        let operand = self.operand(Desc { dtype: data_type, shape: shape.clone() }, || value.name.clone())?;
+        let name = value.name.clone();
+        self.inputs.push(Port { name, operand, data_type, shape, dtype: value.dtype, value_shape });
+        self.values[id.0] = Some(operand);
+        Ok(())
+    }
+
+    /// Type of ids and masks: their bytes are the same in both.
+    fn index_type(&self) -> DataType {
+        let limits = self.target.limits;
+        let unsigned = limits.takes_input(DataType::Uint32)
+            && limits.takes("gather", "indices", DataType::Uint32, 2)
+            && limits.takes("cast", "input", DataType::Uint32, 2);
+        if unsigned { DataType::Uint32 } else { DataType::Int32 }
+    }
+
+    /// The value's shape in the graph, checked to have elements.
+    pub(super) fn shape(&self, id: ValueId) -> Result<Vec<usize>, WebNnError> {
+        let shape = self.graph.shape(id, self.bindings)?;
+        if element_count(&shape) == 0 {
+            return Err(WebNnError::Empty(self.graph.value_of(id).name.clone()));
+        }
+        Ok(shape)
+    }
+
+    /// A float value as it is computed with.
+    pub(super) fn value(&mut self, id: ValueId) -> Result<Value, WebNnError> {
+        let [rows, cols] = rows_and_cols(&self.shape(id)?);
+        let operand = self.indices(id);
+        let operand = match self.casts.get(&operand) {
+            Some(cast) => *cast,
+            None => {
+                let cast = self.cast(operand, self.compute())?;
+                self.casts.insert(operand, cast);
+                cast
+            }
+        };
+        Ok(Value { operand, rows, cols })
+    }
+
+    /// An input of ids, or any value as it was made.
+    pub(super) fn indices(&self, id: ValueId) -> Operand {
+        self.values[id.0].expect("a valid graph makes values before it reads them")
+    }
+
+    /// What an operator made.
+    pub(super) fn bind(&mut self, id: ValueId, operand: Operand) {
+        self.values[id.0] = Some(operand);
+    }
+
+    /// Layout of a matrix.
+    pub(super) fn layout(&self, id: WeightId) -> Result<Layout, WebNnError> {
+        self.layouts[id.0].ok_or_else(|| WebNnError::MissingWeight(self.name(id)))
+    }
+
+    /// Name of a weight.
+    pub(super) fn name(&self, id: WeightId) -> String {
+        self.graph.weight_of(id).name.clone()
+    }
+
+    /// What the program computes in.
+    pub(super) fn compute(&self) -> DataType {
+        self.target.lowering.compute()
+    }
+
+    /// What is added to a score to make its weight 0: far below every score, yet far from overflow.
+    pub(super) fn far_below(&self) -> f64 {
+        if self.target.lowering == Lowering::HalfCompute { -3e4 } else { -1e30 }
+    }
+
+    /// Counts a linear operator whose weights come in that way.
+    pub(super) fn count_linear(&mut self, how: &'static str) {
+        *self.linears.entry(how).or_default() += 1;
+    }
+
+    /// Adds an operation; checks that the context takes it.
+    pub(super) fn call(&mut self, operation: Operation) -> Result<Operand, WebNnError> {
+        let describe = |operand: Operand| (self.descs[operand.0].dtype, self.descs[operand.0].shape.len());
+        if let Some((operand, dtype, rank)) = self.target.limits.refuses(&operation, describe) {
+            return Err(WebNnError::Operator { operator: operation.name(), operand, dtype, rank });
+        }
+        let desc = infer(&operation, |operand| &self.descs[operand.0]);
+        let output = self.operand(desc, || operation.name().to_owned())?;
+        self.calls.push(Call { output, operation });
+        Ok(output)
+    }
+
+    /// A constant, to be made when the graph is built.
+    pub(super) fn constant(
+        &mut self,
+        dtype: DataType,
+        shape: impl Into<Vec<usize>>,
+        source: Source,
+    ) -> Result<Operand, WebNnError> {
+        let shape = shape.into();
+        let mut constant = Constant { operand: Operand(0), dtype, shape: shape.clone(), source };
+        let operand = self.operand(Desc { dtype, shape }, || constant.name().to_owned())?;
+        constant.operand = operand;
+        self.constants.push(constant);
+        Ok(operand)
+    }
+
+    /// One number of the type that is computed in, of a rank that broadcasts with `rank` dimensions.
+    pub(super) fn number(&mut self, value: f64, rank: usize) -> Result<Operand, WebNnError> {
+        self.constant(self.compute(), vec![1; rank], Source::Numbers(vec![value]))
+    }
+
+    /// A vector of the package, `[len]`.
+    pub(super) fn vector(&mut self, id: WeightId) -> Result<Operand, WebNnError> {
+        let source = Source::Vector(self.name(id));
+        self.constant(self.compute(), self.graph.weight_of(id).shape.clone(), source)
+    }
+
+    pub(super) fn add(&mut self, a: Operand, b: Operand) -> Result<Operand, WebNnError> {
+        self.call(Operation::Add { a, b })
+    }
+
+    pub(super) fn mul(&mut self, a: Operand, b: Operand) -> Result<Operand, WebNnError> {
+        self.call(Operation::Mul { a, b })
+    }
+
+    /// The same operand where it has that type already.
+    pub(super) fn cast(&mut self, input: Operand, to: DataType) -> Result<Operand, WebNnError> {
+        if self.descs[input.0].dtype == to {
+            return Ok(input);
+        }
+        self.call(Operation::Cast { input, to })
+    }
+
+    /// The same operand where it has that shape already.
+    pub(super) fn reshape(&mut self, input: Operand, shape: impl Into<Vec<usize>>) -> Result<Operand, WebNnError> {
+        let shape = shape.into();
+        if self.descs[input.0].shape == shape {
+            return Ok(input);
+        }
+        self.call(Operation::Reshape { input, shape })
+    }
+
+    /// What a mask stands for.
+    pub(super) fn mask(&mut self, id: ValueId) -> Result<MaskOperands, WebNnError> {
+        if let Some(made) = self.masks.get(&id) {
+            return Ok(*made);
+        }
+        let floats = self.cast(self.indices(id), self.compute())?;
+        // Any value but 0 keeps.
+        let keep = self.call(Operation::Clamp { input: floats, min: None, max: Some(1.0) })?;
+        let one = self.number(1.0, 2)?;
+        let dropped = self.call(Operation::Sub { a: one, b: keep })?;
+        let far = self.number(self.far_below(), 2)?;
+        let bias = self.mul(dropped, far)?;
+        let any = self.call(Operation::ReduceMax { input: keep, axes: vec![1] })?;
+        let made = MaskOperands { keep, bias, any };
+        self.masks.insert(id, made);
+        Ok(made)
+    }
+
+    /// The program, with the graph's outputs in single precision.
+    pub(super) fn finish(mut self) -> Result<Program, WebNnError> {
+        let mut outputs = Vec::new();
+        for id in &self.graph.outputs {
+            let value = self.graph.value_of(*id);
+            let operand = match value.dtype {
+                DType::F32 => self.cast(self.indices(*id), DataType::Float32)?,
+                DType::U32 => self.indices(*id),
+            };
+            let Desc { dtype: data_type, shape } = self.descs[operand.0].clone();
+            let (name, value_shape) = (value.name.clone(), self.shape(*id)?);
+            outputs.push(Port { name, operand, data_type, shape, dtype: value.dtype, value_shape });
+        }
+        Ok(Program {
+            constants: self.constants,
+            inputs: self.inputs,
+            calls: self.calls,
+            outputs,
+            linears: self.linears,
+        })
+    }
+
+    fn operand(&mut self, desc: Desc, name: impl FnOnce() -> String) -> Result<Operand, WebNnError> {
+        let bytes = desc.dtype.bytes(element_count(&desc.shape));
+        match self.target.limits.max_tensor_bytes {
+            Some(limit) if bytes > limit => Err(WebNnError::TooLarge { name: name(), bytes, limit }),
+            _ => {
+                self.descs.push(desc);
+                Ok(Operand(self.descs.len() - 1))
+            }
+        }
+    }
+}
+
+/// A shape as a matrix: everything before the last dimension makes rows.
+fn rows_and_cols(shape: &[usize]) -> [usize; 2] {
+    match shape {
+        [] => [1, 1],
+        [outer @ .., cols] => [element_count(outer), *cols],
+    }
+}
