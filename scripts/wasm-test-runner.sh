@@ -5,6 +5,17 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
+# The browser with WebNN is a headless shell, for which drivers have another name, and older than the driver may be.
+browser_name=chrome
+driver_args=
+headless=--headless=new
+if [ "${WEBNIBBLE_TEST_BROWSER:-}" = webnn ]; then
+    CHROMIUM=$("$REPO/scripts/fetch-webnn-browser.sh")
+    browser_name=chrome-headless-shell
+    driver_args=--disable-build-check
+    headless=--headless
+fi
+
 CHROMIUM="${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}"
 CHROMEDRIVER="${CHROMEDRIVER:-$(command -v chromedriver || true)}"
 if [ -z "$CHROMIUM" ] || [ -z "$CHROMEDRIVER" ]; then die "chromium or chromedriver is missing; run 'make setup'"; fi
@@ -20,16 +31,18 @@ trap 'rm -rf "$work" || true' EXIT
 # --no-sandbox: Chromium's sandbox refuses root, which is who runs in a container. The runner adds headless by itself.
 cat >"$work/webdriver.json" <<JSON
 {
+  "browserName": "$browser_name",
   "goog:chromeOptions": {
     "binary": "$CHROMIUM",
     "args": [
-      "--headless=new",
+      "$headless",
       "--user-data-dir=$work/profile",
       "--no-sandbox",
       "--disable-dev-shm-usage",
       "--disable-background-networking",
       "--disable-quic",
       "--no-first-run",
+      "--enable-features=WebMachineLearningNeuralNetwork",
 $extra_args
       "--enable-unsafe-webgpu"
     ]
@@ -37,6 +50,11 @@ $extra_args
 }
 JSON
 
+if [ -n "$driver_args" ]; then
+    printf '#!/bin/sh\nexec "%s" %s "$@"\n' "$CHROMEDRIVER" "$driver_args" >"$work/chromedriver"
+    chmod 755 "$work/chromedriver"
+    CHROMEDRIVER="$work/chromedriver"
+fi
 export CHROMEDRIVER
 export WASM_BINDGEN_TEST_WEBDRIVER_JSON="$work/webdriver.json"
 # One figure for the whole binary; a software adapter on a busy machine needs its time.

@@ -11,9 +11,10 @@ use std::rc::Rc;
 use js_sys::Uint8Array;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph};
-use webnibble_common::options::Platform;
+use webnibble_common::options::{ExecutionProvider, Platform};
 use webnibble_common::package::{Header, Plane};
-use webnibble_common::result::ImplementationType;
+use webnibble_common::quant::Bits;
+use webnibble_common::result::{ImplementationType, WebNnInfo};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, KernelTime, LoadOptions, RemoteError};
 
@@ -22,6 +23,7 @@ use crate::stop::Stop;
 
 pub(crate) mod cpu;
 pub(crate) mod webgpu;
+pub(crate) mod webnn;
 
 /// What one run gave.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(crate) struct RunOutcome {
 #[derive(Default)]
 pub(crate) struct Devices {
     gpu: Option<Rc<webgpu::Gpu>>,
+    /// By the device asked for.
+    webnn: BTreeMap<Option<ExecutionProvider>, Rc<webnn::Context>>,
 }
 
 impl Devices {
@@ -48,12 +52,24 @@ impl Devices {
             None => Ok(Rc::clone(self.gpu.insert(Rc::new(webgpu::Gpu::open().await?)))),
         }
     }
+
+    /// The WebNN context on `device`; a new one after the last was lost.
+    pub(crate) async fn webnn(&mut self, device: Option<ExecutionProvider>) -> Result<Rc<webnn::Context>, RemoteError> {
+        if let Some(context) = self.webnn.get(&device).filter(|context| !context.is_lost()) {
+            return Ok(Rc::clone(context));
+        }
+        let context = Rc::new(webnn::Context::open(device).await?);
+        self.webnn.insert(device, Rc::clone(&context));
+        Ok(context)
+    }
 }
 
 /// A model in a backend.
 pub(crate) enum Model {
     /// WGSL kernels on a GPU, or on the browser's software adapter.
     WebGpu(webgpu::Model),
+    /// A graph of the browser's own neural network API.
+    WebNn(webnn::Model),
     /// The CPU executor.
     Cpu(cpu::Model),
 }
@@ -62,6 +78,7 @@ macro_rules! dispatch {
     ($self:ident, $model:ident => $call:expr) => {
         match $self {
             Model::WebGpu($model) => $call,
+            Model::WebNn($model) => $call,
             Model::Cpu($model) => $call,
         }
     };
@@ -81,10 +98,14 @@ impl Model {
                 webgpu::Model::new(&gpu, graph, header, options).map(Model::WebGpu)
             }
             Platform::Wasm => Ok(Model::Cpu(cpu::Model::new(graph, header))),
-            Platform::Webnn | Platform::Auto => Err(error(
+            Platform::Webnn => {
+                let context = devices.webnn(options.execution_provider).await?;
+                webnn::Model::new(&context, graph, header, options).map(Model::WebNn)
+            }
+            Platform::Auto => Err(error(
                 ErrorCode::Unsupported,
-                format!("platform should be webgpu or wasm, found {}", options.platform),
-                "ask for one of them; this version has no WebNN backend",
+                "platform should be webgpu, webnn or wasm, found auto",
+                "ask for one of them; which is best is found by asking for each",
             )),
         }
     }
@@ -119,6 +140,7 @@ impl Model {
     ) -> Result<RunOutcome, RemoteError> {
         match self {
             Model::WebGpu(model) => model.run(inputs, profile).await,
+            Model::WebNn(model) => model.run(inputs).await,
             Model::Cpu(model) => model.run(inputs, stop).await,
         }
     }
@@ -151,6 +173,22 @@ impl Model {
     /// The adapter, for WebGPU.
     pub(crate) fn adapter(&self) -> Option<Adapter> {
         dispatch!(self, model => model.adapter())
+    }
+
+    /// The context and the graph, for WebNN.
+    pub(crate) fn webnn(&self) -> Option<WebNnInfo> {
+        match self {
+            Model::WebNn(model) => model.webnn(),
+            Model::WebGpu(_) | Model::Cpu(_) => None,
+        }
+    }
+
+    /// Bits that activations have between operators: 8 where linear operators are computed in int8.
+    pub(crate) fn activation_bits(&self) -> Bits {
+        match self {
+            Model::WebNn(model) => model.activation_bits(),
+            Model::WebGpu(_) | Model::Cpu(_) => Bits::B32,
+        }
     }
 
     /// Frees what the model holds outside wasm memory.

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use webnibble_common::graph::Graph;
 use webnibble_common::package::{Header, TOKENIZER};
-use webnibble_common::quant::Bits;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, Stage};
 use webnibble_models::ModelConfig;
 use webnibble_models::text::{Limits, TextTokenizer};
@@ -71,8 +70,8 @@ impl LoadedModel {
         let report = LoadReport {
             implementation_type: model.backend.implementation_type(),
             adapter: model.backend.adapter(),
-            webnn: None,
-            activation_bits: Bits::B32,
+            webnn: model.backend.webnn(),
+            activation_bits: model.backend.activation_bits(),
             total_ms: sys::now_ms() - began,
             fetch_ms: fetched.fetch_ms,
             upload_ms: fetched.upload_ms,

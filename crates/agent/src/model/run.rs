@@ -67,7 +67,7 @@ impl LoadedModel {
             run_ms: measured.run_ms,
             gpu_ms: (options.profile && options.runs > 0 && every_run_has_gpu_ms).then_some(measured.gpu_ms),
             kernels: last.kernels,
-            webnn: None,
+            webnn: self.backend.webnn(),
             variants: self.backend.variants(),
             dispatches: self.backend.dispatches(),
             gpu_peak_bytes: self.backend.gpu_peak_bytes(),

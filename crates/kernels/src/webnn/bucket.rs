@@ -25,7 +25,7 @@ pub fn bucket_of(graph: &Graph, bindings: &Bindings) -> Bucket {
     let symbols = symbols(graph);
     let extents = symbols.into_iter().filter_map(|symbol| {
         let extent = bindings.extent(&Dim::Symbol(symbol))?;
-        let limit = if padded.contains(symbol) { positions(graph, symbol) } else { Some(extent) };
+        let limit = if padded.contains(symbol) { longest(graph, symbol) } else { Some(extent) };
         Some((symbol, bucket_length(extent).min(limit.unwrap_or(usize::MAX)).max(extent)))
     });
     Bucket { bindings: Bindings::new(extents), padded }
@@ -72,8 +72,8 @@ fn paddable(graph: &Graph) -> BTreeSet<&'static str> {
     paddable
 }
 
-/// Positions that the graph has for sequences of that length.
-fn positions(graph: &Graph, symbol: &'static str) -> Option<usize> {
+/// The longest that a symbol can be: positions that the graph has for it; `None` where nothing limits it.
+pub fn longest(graph: &Graph, symbol: &'static str) -> Option<usize> {
     let limits = graph.nodes.iter().filter_map(|node| match &node.op {
         Op::Embedding { ids, positions: Some(table), position_offset, .. } => {
             let of_symbol = graph.value_of(*ids).shape[1] == Dim::Symbol(symbol);

@@ -4,7 +4,7 @@ use webnibble_common::graph::{Op, WeightId};
 use webnibble_common::quant::{Bits, Layout};
 
 use super::recorder::{Recorder, Value};
-use super::{DataType, Operand, Operation, Source, WebNnError, normalize};
+use super::{CodePart, DataType, Operand, Operation, Sign, Source, WebNnError, normalize};
 
 /// Records an embedding; gives `[batch · seq, hidden]`.
 pub(super) fn record(recorder: &mut Recorder<'_>, op: &Op) -> Result<Operand, WebNnError> {
@@ -83,8 +83,9 @@ fn gather_codes(
     [batch, seq]: [usize; 2],
 ) -> Result<Operand, WebNnError> {
     let name = recorder.name(table);
+    let source = |part| Source::Codes { name: name.clone(), part, sign: Sign::Any };
     let compute = recorder.compute();
-    let input = recorder.constant(DataType::Int8, [layout.rows, layout.cols], Source::Codes(name.clone()))?;
+    let input = recorder.constant(DataType::Int8, [layout.rows, layout.cols], source(CodePart::Codes))?;
     let codes = recorder.call(Operation::Gather { input, indices })?;
     let mut values = recorder.cast(codes, compute)?;
     let groups = layout.groups_per_row;
@@ -103,8 +104,8 @@ fn gather_codes(
             if groups > 1 { recorder.reshape(rows, [batch, seq, groups, 1]) } else { Ok(rows) }
         }
     };
-    let scales = factors(Source::Scales(name.clone()), compute)?;
-    let zeros = layout.format.has_zeros().then(|| factors(Source::Zeros(name), DataType::Int8)).transpose()?;
+    let scales = factors(source(CodePart::Scales), compute)?;
+    let zeros = layout.format.has_zeros().then(|| factors(source(CodePart::Zeros), DataType::Int8)).transpose()?;
     if let Some(b) = zeros {
         values = recorder.call(Operation::Sub { a: values, b })?;
     }

@@ -1,11 +1,12 @@
 //! Why a graph cannot be lowered to WebNN.
 
 use webnibble_common::graph::GraphError;
+use webnibble_common::quant::QuantError;
 
 use super::DataType;
 
 /// Why a graph cannot be lowered.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebNnError {
     /// The graph does not fit its bindings.
@@ -56,6 +57,14 @@ pub enum WebNnError {
         format: String,
         /// Why not.
         reason: String,
+    },
+    /// A linear operator cannot be computed in int8 with the package's ranges.
+    #[error("`{name}`: {error}")]
+    Int8 {
+        /// The weight.
+        name: String,
+        /// Why not.
+        error: QuantError,
     },
     /// A lowering was asked for that does not exist, or not for this model.
     #[error("lowering should be {expected}, found `{found}`")]

@@ -174,10 +174,9 @@ pub(super) fn stored(format: Format, limits: &Limits) -> Option<DataType> {
     limits.dequantizes(dtype, DataType::Float32).then_some(dtype)
 }
 
-/// Whether weights of `format` can be those of a linear operator in int8: one scale a row or in all, and no zero
-/// points. Fewer bits than 8 are widened, which changes no value.
+/// Whether weights of `format` can be those of a linear operator in int8: one scale a row or in all, and no zero points.
 pub(super) fn chains(format: Format, limits: &Limits) -> bool {
-    format.bits.is_integer()
+    format.bits == Bits::B8
         && format.scheme == Scheme::Symmetric
         && !matches!(format.granularity, Granularity::Group(_))
         && limits.dequantizes(DataType::Int8, DataType::Float32)

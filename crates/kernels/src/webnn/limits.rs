@@ -86,7 +86,8 @@ impl Limits {
 impl OperandLimits {
     fn from_value(value: &Value) -> Option<Self> {
         let data_types = value.get("dataTypes")?.as_array()?;
-        let ranks = value.get("rankRange").and_then(|range| Some((range.get("min")?.as_u64()?, range.get("max")?.as_u64()?)));
+        let ranks =
+            value.get("rankRange").and_then(|range| Some((range.get("min")?.as_u64()?, range.get("max")?.as_u64()?)));
         Some(Self { data_types: data_types.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(), ranks })
     }
 

@@ -1,19 +1,18 @@
 //! `activation(x · weightᵀ + bias) + residual`: one `gemm`, with its weight as the lowering gives it.
 
 use webnibble_common::graph::{Activation, Op, WeightId};
-use webnibble_common::package::{ActivationScale, LinearActivations};
-use webnibble_common::quant::{Bits, Layout};
+use webnibble_common::quant::{ActivationScale, Bits, Layout, LinearActivations};
 
 use super::formats::{chains, stored};
 use super::recorder::{Recorder, Value};
-use super::{DataType, Lowering, Operand, Operation, Source, WebNnError};
+use super::{CodePart, DataType, Int8Part, Lowering, Operand, Operation, Sign, Source, WebNnError};
 
 /// Records a linear operator; gives `[rows, n]`.
 pub(super) fn record(recorder: &mut Recorder<'_>, op: &Op) -> Result<Operand, WebNnError> {
     let Op::Linear { x, weight, bias, activation, residual } = op else { unreachable!("called for a linear operator") };
     let x = recorder.value(*x)?;
     let product = match int8_ranges(recorder, *weight)? {
-        Some((input, output)) => int8_chain(recorder, x, *weight, *bias, input, output)?,
+        Some(ranges) => Int8 { recorder, weight: *weight, bias: *bias, ranges }.record(x)?,
         None => {
             let b = float_weight(recorder, *weight)?;
             let c = bias.map(|bias| recorder.vector(bias)).transpose()?;
@@ -34,7 +33,9 @@ pub(super) fn record(recorder: &mut Recorder<'_>, op: &Op) -> Result<Operand, We
 fn float_weight(recorder: &mut Recorder<'_>, weight: WeightId) -> Result<Operand, WebNnError> {
     let layout = recorder.layout(weight)?;
     let (lowering, compute) = (recorder.target.lowering, recorder.compute());
-    if lowering == Lowering::Dequantize && let Some(dtype) = codes_type(recorder, &layout) {
+    if lowering == Lowering::Dequantize
+        && let Some(dtype) = codes_type(recorder, &layout)
+    {
         recorder.count_linear(dtype.name());
         return dequantized(recorder, weight, &layout, dtype);
     }
@@ -65,74 +66,89 @@ fn dequantized(
         0 => [1, 1],
         groups => [layout.rows, groups],
     };
-    let input = recorder.constant(dtype, [layout.rows, layout.cols], Source::Codes(name.clone()))?;
-    let scale = recorder.constant(recorder.compute(), scales, Source::Scales(name.clone()))?;
-    let zero_point = recorder.constant(dtype, scales, Source::Zeros(name))?;
+    let source = |part| Source::Codes { name: name.clone(), part, sign: Sign::Positive };
+    let input = recorder.constant(dtype, [layout.rows, layout.cols], source(CodePart::Codes))?;
+    let scale = recorder.constant(recorder.compute(), scales, source(CodePart::Scales))?;
+    let zero_point = recorder.constant(dtype, scales, source(CodePart::Zeros))?;
     recorder.call(Operation::DequantizeLinear { input, scale, zero_point })
 }
 
 /// Ranges of input and output, where the operator is to be computed in int8 and can be.
-fn int8_ranges(
-    recorder: &Recorder<'_>,
-    weight: WeightId,
-) -> Result<Option<(ActivationScale, ActivationScale)>, WebNnError> {
+fn int8_ranges<'a>(recorder: &Recorder<'a>, weight: WeightId) -> Result<Option<&'a LinearActivations>, WebNnError> {
     if recorder.target.lowering != Lowering::Int8 {
         return Ok(None);
     }
     let layout = recorder.layout(weight)?;
     let ranges = recorder.target.ranges.get(&recorder.name(weight));
-    Ok(match ranges {
-        Some(LinearActivations { input, output: Some(output) }) if chains(layout.format, recorder.target.limits) => {
-            Some((*input, *output))
-        }
-        _ => None,
-    })
+    Ok(ranges.filter(|_| chains(layout.format, recorder.target.limits)))
 }
 
 /// The pattern that backends turn into one product of int8: input and output quantized and dequantized, int8 weights
 /// with a scale a row, an int32 bias in steps of the products.
-fn int8_chain(
-    recorder: &mut Recorder<'_>,
-    x: Value,
+struct Int8<'r, 'a> {
+    recorder: &'r mut Recorder<'a>,
     weight: WeightId,
     bias: Option<WeightId>,
-    input: ActivationScale,
-    output: ActivationScale,
-) -> Result<Operand, WebNnError> {
-    recorder.count_linear("int8 chain");
-    let layout = recorder.layout(weight)?;
-    let a = through_int8(recorder, x.operand, input)?;
-    let b = dequantized(recorder, weight, &layout, DataType::Int8)?;
-    let c = quantized_bias(recorder, weight, bias, layout.rows, input.scale)?;
-    let product = recorder.call(Operation::Gemm { a, b, c: Some(c), b_transpose: true })?;
-    through_int8(recorder, product, output)
+    ranges: &'a LinearActivations,
 }
 
-/// Rounded to int8 and back.
-fn through_int8(recorder: &mut Recorder<'_>, x: Operand, range: ActivationScale) -> Result<Operand, WebNnError> {
-    let scale = recorder.constant(DataType::Float32, [1, 1], Source::Numbers(vec![f64::from(range.scale)]))?;
-    let zero = Source::Numbers(vec![f64::from(range.zero_point)]);
-    let zero_point = recorder.constant(DataType::Int8, [1, 1], zero)?;
-    let input = recorder.call(Operation::QuantizeLinear { input: x, scale, zero_point })?;
-    recorder.call(Operation::DequantizeLinear { input, scale, zero_point })
-}
+impl Int8<'_, '_> {
+    fn record(&mut self, x: Value) -> Result<Operand, WebNnError> {
+        self.recorder.count_linear("int8 chain");
+        let Layout { rows, cols, .. } = self.recorder.layout(self.weight)?;
+        let ranges = self.ranges;
+        let x = self.shifted(x.operand, &ranges.input, Int8Part::InputFactors, cols)?;
+        let a = self.through_int8(x, &ranges.input)?;
+        let b = {
+            let input = self.constant(DataType::Int8, &[rows, cols], Int8Part::Codes)?;
+            let scale = self.constant(DataType::Float32, &[rows, 1], Int8Part::Scales)?;
+            let zeros = Source::Numbers(vec![0.0; rows]);
+            let zero_point = self.recorder.constant(DataType::Int8, [rows, 1], zeros)?;
+            self.recorder.call(Operation::DequantizeLinear { input, scale, zero_point })?
+        };
+        // Zeros where the operator has no bias: the pattern has one.
+        let c = {
+            let input = self.constant(DataType::Int32, &[rows], Int8Part::Bias)?;
+            let scale = self.constant(DataType::Float32, &[rows], Int8Part::ProductScales)?;
+            let zeros = Source::Numbers(vec![0.0; rows]);
+            let zero_point = self.recorder.constant(DataType::Int32, [rows], zeros)?;
+            self.recorder.call(Operation::DequantizeLinear { input, scale, zero_point })?
+        };
+        let product = self.recorder.call(Operation::Gemm { a, b, c: Some(c), b_transpose: true })?;
+        let y = self.through_int8(product, &ranges.output)?;
+        self.shifted(y, &ranges.output, Int8Part::OutputFactors, rows)
+    }
 
-/// The bias as int32, `[n]`; zeros where there is none, because the pattern has one.
-fn quantized_bias(
-    recorder: &mut Recorder<'_>,
-    weight: WeightId,
-    bias: Option<WeightId>,
-    rows: usize,
-    input_scale: f32,
-) -> Result<Operand, WebNnError> {
-    let weight = recorder.name(weight);
-    let bias = bias.map(|bias| recorder.name(bias));
-    let steps = Source::QuantizedBias { bias, weight: weight.clone(), input: input_scale };
-    let input = recorder.constant(DataType::Int32, [rows], steps)?;
-    let scales = Source::ProductScales { weight, input: input_scale };
-    let scale = recorder.constant(DataType::Float32, [rows], scales)?;
-    let zero_point = recorder.constant(DataType::Int32, [rows], Source::Numbers(vec![0.0; rows]))?;
-    recorder.call(Operation::DequantizeLinear { input, scale, zero_point })
+    /// Multiplied by a power of two a channel, where any channel has one.
+    fn shifted(
+        &mut self,
+        x: Operand,
+        range: &ActivationScale,
+        part: Int8Part,
+        channels: usize,
+    ) -> Result<Operand, WebNnError> {
+        if range.shifts.is_empty() {
+            return Ok(x);
+        }
+        let factors = self.constant(DataType::Float32, &[channels], part)?;
+        self.recorder.mul(x, factors)
+    }
+
+    /// Rounded to int8 and back.
+    fn through_int8(&mut self, x: Operand, range: &ActivationScale) -> Result<Operand, WebNnError> {
+        let scale = Source::Numbers(vec![f64::from(range.scale)]);
+        let scale = self.recorder.constant(DataType::Float32, [1, 1], scale)?;
+        let zero_point = Source::Numbers(vec![f64::from(range.zero_point)]);
+        let zero_point = self.recorder.constant(DataType::Int8, [1, 1], zero_point)?;
+        let input = self.recorder.call(Operation::QuantizeLinear { input: x, scale, zero_point })?;
+        self.recorder.call(Operation::DequantizeLinear { input, scale, zero_point })
+    }
+
+    fn constant(&mut self, dtype: DataType, shape: &[usize], part: Int8Part) -> Result<Operand, WebNnError> {
+        let weight = self.recorder.name(self.weight);
+        let bias = self.bias.map(|bias| self.recorder.name(bias));
+        self.recorder.constant(dtype, shape, Source::Int8 { weight, bias, part })
+    }
 }
 
 /// The function of that name; every formula as transformers' `ACT2FN` has it.

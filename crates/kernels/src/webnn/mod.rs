@@ -1,6 +1,6 @@
 //! From a graph to a WebNN program: constants, operators and their order, as plain data.
 //!
-//! [`lower`] makes a [`Program`] for concrete shapes; a backend gives its constants ([`Constant::bytes`]) and the rest,
+//! [`lower`] makes a [`Program`] for concrete shapes; a backend gives its constants ([`ConstantMaker::bytes`]) and the rest,
 //! as JSON, to an `MLGraphBuilder`. Nothing in here needs a browser: what one takes is told by [`Limits`].
 //!
 //! Every float value between operators is two-dimensional, `[rows, columns]`: WebNN's `gemm` takes no more, and what
@@ -22,8 +22,8 @@ mod recorder;
 #[cfg(test)]
 mod tests;
 
-pub use bucket::{Bucket, bucket_of, copy_rows};
-pub use constants::{Bytes, Constant, Source};
+pub use bucket::{Bucket, bucket_of, copy_rows, longest};
+pub use constants::{Bytes, CodePart, Constant, ConstantMaker, Int8Part, Sign, Source};
 pub use error::WebNnError;
 pub use formats::{Candidate, Lowering, Request, candidates};
 pub use limits::Limits;
@@ -32,7 +32,7 @@ pub use program::{Call, DataType, Operand, Operation, Port, Program};
 use std::collections::BTreeMap;
 
 use webnibble_common::graph::{Bindings, Graph, Op};
-use webnibble_common::package::LinearActivations;
+use webnibble_common::quant::LinearActivations;
 
 use crate::plan::Formats;
 use recorder::Recorder;

@@ -66,32 +66,111 @@ pub struct Operand(pub usize);
 #[serde(tag = "op", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[expect(missing_docs, reason = "the names are those of the specification")]
 pub enum Operation {
-    Add { a: Operand, b: Operand },
-    Sub { a: Operand, b: Operand },
-    Mul { a: Operand, b: Operand },
-    Div { a: Operand, b: Operand },
-    Matmul { a: Operand, b: Operand },
+    Add {
+        a: Operand,
+        b: Operand,
+    },
+    Sub {
+        a: Operand,
+        b: Operand,
+    },
+    Mul {
+        a: Operand,
+        b: Operand,
+    },
+    Div {
+        a: Operand,
+        b: Operand,
+    },
+    Matmul {
+        a: Operand,
+        b: Operand,
+    },
     /// `a · b (transposed) + c`, alpha and beta 1.
-    Gemm { a: Operand, b: Operand, c: Option<Operand>, b_transpose: bool },
-    Gather { input: Operand, indices: Operand },
-    Cast { input: Operand, to: DataType },
-    Clamp { input: Operand, min: Option<f64>, max: Option<f64> },
-    Gelu { input: Operand },
-    Relu { input: Operand },
-    Sigmoid { input: Operand },
-    Tanh { input: Operand },
-    Reciprocal { input: Operand },
-    Softmax { input: Operand, axis: usize },
-    LayerNormalization { input: Operand, scale: Operand, bias: Operand, axes: Vec<usize>, epsilon: f64 },
-    ReduceMax { input: Operand, axes: Vec<usize> },
-    ReduceMean { input: Operand, axes: Vec<usize> },
-    ReduceSum { input: Operand, axes: Vec<usize> },
-    ReduceL2 { input: Operand, axes: Vec<usize> },
-    Reshape { input: Operand, shape: Vec<usize> },
-    Slice { input: Operand, starts: Vec<usize>, sizes: Vec<usize> },
-    Transpose { input: Operand, permutation: Vec<usize> },
-    QuantizeLinear { input: Operand, scale: Operand, zero_point: Operand },
-    DequantizeLinear { input: Operand, scale: Operand, zero_point: Operand },
+    Gemm {
+        a: Operand,
+        b: Operand,
+        c: Option<Operand>,
+        b_transpose: bool,
+    },
+    Gather {
+        input: Operand,
+        indices: Operand,
+    },
+    Cast {
+        input: Operand,
+        to: DataType,
+    },
+    Clamp {
+        input: Operand,
+        min: Option<f64>,
+        max: Option<f64>,
+    },
+    Gelu {
+        input: Operand,
+    },
+    Relu {
+        input: Operand,
+    },
+    Sigmoid {
+        input: Operand,
+    },
+    Tanh {
+        input: Operand,
+    },
+    Reciprocal {
+        input: Operand,
+    },
+    Softmax {
+        input: Operand,
+        axis: usize,
+    },
+    LayerNormalization {
+        input: Operand,
+        scale: Operand,
+        bias: Operand,
+        axes: Vec<usize>,
+        epsilon: f64,
+    },
+    ReduceMax {
+        input: Operand,
+        axes: Vec<usize>,
+    },
+    ReduceMean {
+        input: Operand,
+        axes: Vec<usize>,
+    },
+    ReduceSum {
+        input: Operand,
+        axes: Vec<usize>,
+    },
+    ReduceL2 {
+        input: Operand,
+        axes: Vec<usize>,
+    },
+    Reshape {
+        input: Operand,
+        shape: Vec<usize>,
+    },
+    Slice {
+        input: Operand,
+        starts: Vec<usize>,
+        sizes: Vec<usize>,
+    },
+    Transpose {
+        input: Operand,
+        permutation: Vec<usize>,
+    },
+    QuantizeLinear {
+        input: Operand,
+        scale: Operand,
+        zero_point: Operand,
+    },
+    DequantizeLinear {
+        input: Operand,
+        scale: Operand,
+        zero_point: Operand,
+    },
 }
 
 impl Operation {
@@ -197,10 +276,10 @@ pub struct Port {
 /// A graph, lowered for concrete shapes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Program {
-    /// Values known when the graph is built; their bytes are made one by one ([`Constant::bytes`]).
+    /// Values known when the graph is built; their bytes are made one by one ([`super::ConstantMaker`]).
     #[serde(skip)]
     pub constants: Vec<Constant>,
-    /// What is given for each run.
+    /// What is given for each run: the graph's inputs that are read.
     pub inputs: Vec<Port>,
     /// In order of execution.
     pub calls: Vec<Call>,

@@ -1,6 +1,6 @@
 //! The program under construction: operands by number, values of the graph, and what the context takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use webnibble_common::graph::{Bindings, Graph, Role, ValueId, WeightId};
 use webnibble_common::quant::Layout;
@@ -259,6 +259,10 @@ impl<'a> Recorder<'a> {
             let (name, value_shape) = (value.name.clone(), self.shape(*id)?);
             outputs.push(Port { name, operand, data_type, shape, dtype: value.dtype, value_shape });
         }
+        // Pooling of the first token has no use for its mask, and a graph has no input that nothing reads.
+        let reads: BTreeSet<Operand> =
+            self.calls.iter().flat_map(|call| call.operation.operands()).map(|(_, operand)| operand).collect();
+        self.inputs.retain(|port| reads.contains(&port.operand));
         Ok(Program {
             constants: self.constants,
             inputs: self.inputs,

@@ -1,0 +1,149 @@
+//! Which lowering is the fastest here: measured once a page for each kind of model.
+
+use webnibble_common::graph::{Bindings, Dim};
+use webnibble_common::wire::RemoteError;
+use webnibble_kernels::webnn::{Candidate, bucket_of};
+
+use super::Model;
+use super::executable::Executable;
+use crate::sys::now_ms;
+
+/// The shape that lowerings are measured at: one usual text.
+const USUAL_BATCH: usize = 1;
+const USUAL_LENGTH: usize = 128;
+
+const WARMUP: usize = 2;
+const RUNS: usize = 5;
+
+/// A lowering that takes less memory may take this much longer.
+const SLOWER_FOR_MEMORY: f64 = 1.05;
+/// A lowering that loses digits must be this much faster than those that do not.
+const FASTER_FOR_DIGITS: f64 = 0.9;
+
+/// A candidate and what it was measured to take.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    candidate: Candidate,
+    ms: f64,
+    bytes: u64,
+}
+
+impl Model {
+    /// Leaves one candidate, and the graph of the usual shape built with it. A graph of other symbols than `batch` and
+    /// `seq` has no usual shape: its first candidate is taken, and nothing is built yet.
+    pub(super) async fn choose(&mut self) -> Result<(), RemoteError> {
+        let Some(bindings) = self.usual_shape() else {
+            self.candidates.truncate(1);
+            return Ok(());
+        };
+        let key = self.speed_key();
+        let known = self.context.fastest.borrow().get(&key).copied();
+        if let Some(known) = known {
+            self.candidates.retain(|candidate| candidate.lowering == known);
+        }
+        if self.candidates.len() > 1 {
+            let best = self.measure_all(&bindings).await?;
+            self.context.fastest.borrow_mut().insert(key, best.lowering);
+            self.candidates = vec![best];
+        }
+        self.prepare(&bindings).await?;
+        Ok(())
+    }
+
+    /// Builds and times each candidate, one after the other: two at once may be more than the memory holds.
+    async fn measure_all(&mut self, bindings: &Bindings) -> Result<Candidate, RemoteError> {
+        let bucket = bucket_of(&self.graph, bindings);
+        let mut best: Option<(Measured, Executable)> = None;
+        let mut failure = None;
+        for candidate in self.candidates.clone() {
+            let executable = match self.build(candidate.lowering, bucket.clone()).await {
+                Ok(executable) => executable,
+                Err(failed) => {
+                    failure.get_or_insert(failed);
+                    continue;
+                }
+            };
+            let measured = Measured { candidate, ms: time(&executable).await?, bytes: executable.constant_bytes };
+            if best.as_ref().is_none_or(|(best, _)| better(&measured, best)) {
+                best = Some((measured, executable));
+            }
+        }
+        match (best, failure) {
+            (Some((best, executable)), _) => {
+                self.keep(executable);
+                Ok(best.candidate)
+            }
+            (None, Some(failed)) => Err(failed),
+            (None, None) => Err(crate::error::internal("a model has no lowering")),
+        }
+    }
+
+    fn usual_shape(&self) -> Option<Bindings> {
+        let dims = self.graph.values.iter().flat_map(|value| &value.shape);
+        let symbols: Vec<&str> =
+            dims.filter_map(|dim| if let Dim::Symbol(name) = dim { Some(*name) } else { None }).collect();
+        let usual = symbols.iter().all(|name| ["batch", "seq"].contains(name));
+        let bindings = Bindings::new([("batch", USUAL_BATCH), ("seq", USUAL_LENGTH)]);
+        // A model may be too short for it: then its longest length is the usual one.
+        usual.then(|| self.shortened(bindings))
+    }
+
+    fn shortened(&self, bindings: Bindings) -> Bindings {
+        let limit = webnibble_kernels::webnn::longest(&self.graph, "seq").unwrap_or(USUAL_LENGTH);
+        if limit >= USUAL_LENGTH { bindings } else { Bindings::new([("batch", USUAL_BATCH), ("seq", limit)]) }
+    }
+
+    /// What the speed of lowerings depends on: shapes and formats.
+    fn speed_key(&self) -> String {
+        let weights = self.graph.weights.iter();
+        let format = |name: &String| self.formats.get(name).map(ToString::to_string).unwrap_or_default();
+        weights.map(|weight| format!("{:?} {};", weight.shape, format(&weight.name))).collect()
+    }
+}
+
+/// Least time of a few runs, in ms: what other load adds is not the lowering's.
+async fn time(executable: &Executable) -> Result<f64, RemoteError> {
+    for _ in 0..WARMUP {
+        executable.run_zeros().await?;
+    }
+    let mut least = f64::INFINITY;
+    for _ in 0..RUNS {
+        let start = now_ms();
+        executable.run_zeros().await?;
+        least = least.min(now_ms() - start);
+    }
+    Ok(least)
+}
+
+/// Whether `new` is to be taken instead of `old`.
+fn better(new: &Measured, old: &Measured) -> bool {
+    match (new.candidate.exact, old.candidate.exact) {
+        (false, true) => new.ms < old.ms * FASTER_FOR_DIGITS,
+        (true, false) => new.ms * FASTER_FOR_DIGITS <= old.ms,
+        _ if new.bytes < old.bytes => new.ms <= old.ms * SLOWER_FOR_MEMORY,
+        _ => new.ms * SLOWER_FOR_MEMORY < old.ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+    use webnibble_kernels::webnn::Lowering;
+
+    use super::*;
+
+    fn measured(lowering: Lowering, exact: bool, ms: f64, bytes: u64) -> Measured {
+        Measured { candidate: Candidate { lowering, exact }, ms, bytes }
+    }
+
+    #[wasm_bindgen_test]
+    fn memory_and_digits_count_beside_time() {
+        let floats = measured(Lowering::Float32, true, 10.0, 400);
+        let half = |ms| measured(Lowering::Float16, true, ms, 200);
+        assert!(better(&half(10.4), &floats) && !better(&half(10.6), &floats));
+        assert!(better(&floats, &half(10.6)) && !better(&floats, &half(10.4)));
+        let lossy = |ms| measured(Lowering::HalfCompute, false, ms, 200);
+        assert!(!better(&lossy(9.5), &floats) && better(&lossy(8.9), &floats));
+        assert!(better(&floats, &lossy(9.1)) && !better(&floats, &lossy(8.9)));
+    }
+}

@@ -1,0 +1,251 @@
+//! The WebNN backend: a program of `webnibble-kernels`, built on a context.
+//!
+//! Graphs cannot share constants, so each bucket of shapes holds all weights once more; the package's weights stay in
+//! wasm memory, in their own format, to build the next one of. Few graphs are kept.
+
+mod choose;
+mod context;
+mod executable;
+mod sys;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use js_sys::Uint8Array;
+use webnibble_common::capabilities::Adapter;
+use webnibble_common::graph::{Bindings, Graph};
+use webnibble_common::package::{Header, Part, Plane};
+use webnibble_common::quant::Bits;
+use webnibble_common::result::{ImplementationType, WebNnInfo};
+use webnibble_common::tensor::Tensor;
+use webnibble_common::weights::WeightMap;
+use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError};
+use webnibble_kernels::exec::check_inputs;
+use webnibble_kernels::plan::Formats;
+use webnibble_kernels::webnn::{
+    Bucket, Candidate, Lowering, Ranges, Request, Target, WebNnError, bucket_of, candidates, lower,
+};
+
+pub(crate) use context::Context;
+
+use self::executable::Executable;
+use super::RunOutcome;
+use crate::error::{error, internal};
+use crate::sys::now_ms;
+use crate::weights::buffer;
+
+/// Graphs that are kept beside the one in use: as many as stay under this together.
+const KEPT_CONSTANT_BYTES: u64 = 512 << 20;
+
+/// A model on a context.
+pub(crate) struct Model {
+    context: Rc<Context>,
+    graph: Graph,
+    formats: Formats,
+    ranges: Ranges,
+    /// To choose from; one is left once it is chosen.
+    candidates: Vec<Candidate>,
+    header: Option<Header>,
+    /// Planes that came, until [`Model::finish_load`] makes weights of them.
+    planes: BTreeMap<(String, u8), Vec<u8>>,
+    weights: WeightMap,
+    /// Least recently used first.
+    built: Vec<Executable>,
+}
+
+impl Model {
+    /// A model that waits for the planes that `header` lists.
+    ///
+    /// # Errors
+    /// `unsupported` for formats that WebNN does not take and lowerings that do not suit the model.
+    pub(crate) fn new(
+        context: &Rc<Context>,
+        graph: Graph,
+        header: &Header,
+        options: &LoadOptions,
+    ) -> Result<Self, RemoteError> {
+        let formats = header.meta.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.format)).collect();
+        let ranges = header.meta.activations.as_ref().map(|found| found.linears.clone()).unwrap_or_default();
+        let lowering = options.lowering.as_deref().map(str::parse).transpose().map_err(|e| from_webnn(&e))?;
+        let request = Request {
+            lowering,
+            experimental: options.experimental_precision,
+            int8_activations: options.activation_bits == Bits::B8,
+        };
+        let candidates = candidates(&graph, &formats, &ranges, &context.limits, request).map_err(|e| from_webnn(&e))?;
+        let mut model = Self::with_candidates(context, graph, formats, ranges, candidates);
+        model.header = Some(header.clone());
+        Ok(model)
+    }
+
+    /// A model whose lowering is one of `candidates`.
+    pub(crate) fn with_candidates(
+        context: &Rc<Context>,
+        graph: Graph,
+        formats: Formats,
+        ranges: Ranges,
+        candidates: Vec<Candidate>,
+    ) -> Self {
+        Self {
+            context: Rc::clone(context),
+            graph,
+            formats,
+            ranges,
+            candidates,
+            header: None,
+            planes: BTreeMap::new(),
+            weights: WeightMap::new(),
+            built: Vec::new(),
+        }
+    }
+
+    /// A JavaScript buffer of the plane's length.
+    pub(crate) fn begin_plane(&mut self, plane: &Plane) -> Result<Uint8Array, RemoteError> {
+        buffer(plane)
+    }
+
+    /// Copies the plane into wasm memory.
+    pub(crate) fn finish_plane(&mut self, plane: &Plane, view: &Uint8Array) -> Result<(), RemoteError> {
+        self.planes.insert((plane.tensor.clone(), plane.part as u8), view.to_vec());
+        Ok(())
+    }
+
+    /// Makes weights of the planes, chooses the lowering by measuring, and builds the graph of a usual shape.
+    pub(crate) async fn finish_load(&mut self) -> Result<(), RemoteError> {
+        if let Some(header) = self.header.take() {
+            for weight in &self.graph.weights {
+                let mut plane = |part| self.planes.remove(&(weight.name.clone(), part as u8)).unwrap_or_default();
+                let (packed, scale, zero) = (plane(Part::Packed), plane(Part::Scale), plane(Part::Zero));
+                let made = header.weight(&weight.name, packed, &scale, &zero);
+                let made = made.map_err(|e| error(ErrorCode::BadPackage, e.to_string(), "quantize the model again"))?;
+                self.weights.insert(weight.name.clone(), made);
+            }
+            self.planes.clear();
+        }
+        self.choose().await
+    }
+
+    /// Builds the graph of the bucket that a shape falls into; gives the time it took in ms, 0 when it is there already.
+    pub(crate) async fn prepare(&mut self, bindings: &Bindings) -> Result<f64, RemoteError> {
+        let bucket = bucket_of(&self.graph, bindings);
+        if let Some(index) = self.built.iter().position(|executable| executable.bucket == bucket) {
+            let used = self.built.remove(index);
+            self.built.push(used);
+            return Ok(0.0);
+        }
+        let start = now_ms();
+        let lowering = self.lowering()?;
+        let executable = match self.build(lowering, bucket.clone()).await {
+            // Graphs of other shapes may be what takes the memory.
+            Err(failed) if failed.code == ErrorCode::OutOfMemory && !self.built.is_empty() => {
+                self.built.clear();
+                self.build(lowering, bucket).await?
+            }
+            built => built?,
+        };
+        self.keep(executable);
+        Ok(now_ms() - start)
+    }
+
+    async fn build(&self, lowering: Lowering, bucket: Bucket) -> Result<Executable, RemoteError> {
+        let target = Target { limits: &self.context.limits, lowering, ranges: &self.ranges };
+        let program = lower(&self.graph, &self.formats, &bucket.bindings, &target).map_err(|e| from_webnn(&e))?;
+        Executable::build(&self.context, program, (lowering, bucket), (&self.weights, &self.ranges)).await
+    }
+
+    /// Makes `executable` the one used last, and lets go of those that are too much.
+    fn keep(&mut self, executable: Executable) {
+        self.built.push(executable);
+        while self.built.len() > 1 && self.weights_bytes() > KEPT_CONSTANT_BYTES {
+            self.built.remove(0);
+        }
+    }
+
+    fn lowering(&self) -> Result<Lowering, RemoteError> {
+        let first = self.candidates.first().ok_or_else(|| internal("a model has no lowering"))?;
+        Ok(first.lowering)
+    }
+
+    /// Runs the model once; the shape's bucket is built where it is not yet.
+    pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<RunOutcome, RemoteError> {
+        let bindings = check_inputs(&self.graph, inputs).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
+        self.prepare(&bindings).await?;
+        let executable = self.built.last().ok_or_else(|| internal("no graph is built"))?;
+        let graph = &self.graph;
+        let shape_of = |name: &str| {
+            let id = graph.outputs.iter().find(|id| graph.value_of(**id).name == name);
+            let id = id.ok_or_else(|| internal(format!("output `{name}` is not one of the graph's")))?;
+            graph.shape(*id, &bindings).map_err(|e| internal(e.to_string()))
+        };
+        let outputs = executable.run(inputs, shape_of).await?;
+        Ok(RunOutcome { outputs, gpu_ms: None, kernels: None })
+    }
+
+    /// A WebNN graph ran, wherever the browser put it ([`Model::webnn`]).
+    pub(crate) fn implementation_type(&self) -> ImplementationType {
+        ImplementationType::RealWebnn
+    }
+
+    /// Bytes of the constants of all graphs that are built.
+    pub(crate) fn weights_bytes(&self) -> u64 {
+        self.built.iter().map(|executable| executable.constant_bytes).sum()
+    }
+
+    /// WebNN tells nothing of its memory.
+    pub(crate) fn gpu_peak_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// A graph is dispatched as one.
+    pub(crate) fn dispatches(&self) -> Option<u32> {
+        None
+    }
+
+    /// How the linear operators of the graph that was used last get their weights.
+    pub(crate) fn variants(&self) -> BTreeMap<String, String> {
+        let counts = self.built.last().map(|executable| &executable.linears);
+        let counts: Vec<String> = counts.into_iter().flatten().map(|(how, count)| format!("{how}: {count}")).collect();
+        if counts.is_empty() { BTreeMap::new() } else { BTreeMap::from([("linear".to_owned(), counts.join("; "))]) }
+    }
+
+    /// There is no adapter.
+    pub(crate) fn adapter(&self) -> Option<Adapter> {
+        None
+    }
+
+    /// The graph that was used last.
+    pub(crate) fn webnn(&self) -> Option<WebNnInfo> {
+        self.built.last().map(|executable| executable.info(self.context.requested_name()))
+    }
+
+    /// 8 where linear operators are computed in int8.
+    pub(crate) fn activation_bits(&self) -> Bits {
+        match self.candidates.first().map(|candidate| candidate.lowering) {
+            Some(Lowering::Int8) => Bits::B8,
+            Some(Lowering::HalfCompute) => Bits::B16,
+            _ => Bits::B32,
+        }
+    }
+
+    /// Destroys the graphs.
+    pub(crate) fn dispose(&mut self) {
+        self.built.clear();
+        self.weights.clear();
+    }
+}
+
+fn from_webnn(problem: &WebNnError) -> RemoteError {
+    let (code, hint) = match problem {
+        WebNnError::MissingWeight(_) | WebNnError::Int8 { .. } => (ErrorCode::BadPackage, "quantize the model again"),
+        WebNnError::Format { .. } => (ErrorCode::Unsupported, "use 8 or 16 bits on WebNN, or another --platform"),
+        WebNnError::Operator { .. } => (ErrorCode::Unsupported, "try another --execution-provider or --platform"),
+        WebNnError::TooLarge { .. } => (ErrorCode::Unsupported, "use a smaller batch, shorter texts or fewer bits"),
+        WebNnError::Lowering { .. } => (ErrorCode::Unsupported, "leave the choice to measuring: give no lowering"),
+        WebNnError::Graph(_) | WebNnError::Empty(_) | WebNnError::Positions { .. } => (ErrorCode::BadInput, ""),
+        _ => (ErrorCode::Internal, ""),
+    };
+    error(code, problem.to_string(), hint)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Every op problem on the WebNN of this browser, against the reference; buckets; and what happens when things go wrong.
+//!
+//! In a browser without a WebNN backend each test says so and does nothing; `scripts/wasm-test.sh --webnn` runs them in
+//! one that has it.
+
+use std::rc::Rc;
+
+use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
+use webnibble_common::options::{ExecutionProvider, Platform};
+use webnibble_common::quant::Bits;
+use webnibble_common::tensor::Tensor;
+use webnibble_common::weights::WeightData;
+use webnibble_common::wire::{ErrorCode, LoadOptions};
+use webnibble_kernels::plan::Formats;
+use webnibble_kernels::problems::{Problem, problems};
+use webnibble_kernels::webnn::{Candidate, Lowering, Ranges};
+
+use super::{Context, Model};
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+/// Largest error, relative to the reference's largest value, of graphs in half precision.
+const HALF_TOLERANCE: f64 = 2e-2;
+
+/// A context, or why there is none.
+async fn context() -> Option<Rc<Context>> {
+    match Context::open(None).await {
+        Ok(context) => Some(Rc::new(context)),
+        Err(error) => {
+            console_log!("skipped: {}", error.message);
+            None
+        }
+    }
+}
+
+fn formats(problem: &Problem) -> Formats {
+    let matrices = problem.weights.iter().filter_map(|(name, weight)| match weight {
+        WeightData::Matrix(matrix) => Some((name.clone(), matrix.layout.format)),
+        WeightData::Vector(_) => None,
+    });
+    matrices.collect()
+}
+
+/// The problem's model with one lowering, whether or not a package would be run so.
+fn model(context: &Rc<Context>, problem: &Problem, lowering: Lowering) -> Model {
+    let candidates = vec![Candidate { lowering, exact: true }];
+    let mut model =
+        Model::with_candidates(context, problem.graph.clone(), formats(problem), Ranges::new(), candidates);
+    model.weights = problem.weights.clone();
+    model
+}
+
+async fn solve(context: &Rc<Context>, problem: &Problem, lowering: Lowering) -> Result<f64, String> {
+    let mut model = model(context, problem, lowering);
+    let found = model.run(&problem.inputs).await.map_err(|e| format!("{}: {}", problem.name, e.message))?;
+    problem.check(&found.outputs)
+}
+
+/// Solves all of them and panics with a list of those that are wrong.
+async fn solve_all(problems: &[Problem], lowering: Lowering) {
+    let Some(context) = context().await else { return };
+    let (mut failures, mut worst) = (Vec::new(), (0f64, ""));
+    for problem in problems {
+        match solve(&context, problem, lowering).await {
+            Ok(error) if error > worst.0 => worst = (error, &problem.name),
+            Ok(_) => {}
+            Err(message) => failures.push(message),
+        }
+    }
+    console_log!("{lowering}: {} op problems, largest error {:e} in {}", problems.len(), worst.0, worst.1);
+    assert!(failures.is_empty(), "{} of {} wrong:\n{}", failures.len(), problems.len(), failures.join("\n"));
+}
+
+fn encoder(name: &str) -> Problem {
+    problems().into_iter().find(|problem| problem.name.starts_with(name)).expect("there is such an encoder")
+}
+
+#[wasm_bindgen_test]
+async fn webnn_op_problems_dequantized_once() {
+    solve_all(&problems(), Lowering::Float32).await;
+}
+
+#[wasm_bindgen_test]
+async fn webnn_op_problems_in_the_memory_of_their_format() {
+    solve_all(&problems(), Lowering::Dequantize).await;
+}
+
+#[wasm_bindgen_test]
+async fn webnn_op_problems_with_half_precision_constants() {
+    solve_all(&problems(), Lowering::Float16).await;
+}
+
+/// Half precision is for whole models: single operators are given values far outside of its range.
+#[wasm_bindgen_test]
+async fn webnn_encoders_in_half_precision() {
+    let mut encoders: Vec<Problem> =
+        problems().into_iter().filter(|problem| problem.name.starts_with("encoder")).collect();
+    encoders.iter_mut().for_each(|problem| problem.tolerance = HALF_TOLERANCE);
+    solve_all(&encoders, Lowering::HalfCompute).await;
+}
+
+#[wasm_bindgen_test]
+async fn webnn_lengths_share_the_graph_of_their_bucket() {
+    let Some(context) = context().await else { return };
+    let problem = encoder("encoder f32");
+    let mut model = model(&context, &problem, Lowering::Float32);
+    let mut run = async |seq: usize, expected_graphs: usize| {
+        let ids = Tensor::u32([2, seq], (0..2 * seq as u32).map(|index| index * 7 % 101).collect()).unwrap();
+        let mask = Tensor::u32([2, seq], (0..2 * seq).map(|index| u32::from(index % 5 != 3)).collect()).unwrap();
+        let inputs = vec![("input_ids".to_owned(), ids), ("attention_mask".to_owned(), mask)];
+        let found = model.run(&inputs).await.unwrap().outputs;
+        assert_eq!(model.built.len(), expected_graphs, "{seq} tokens");
+        let given = Problem { inputs, ..problem.clone() };
+        given.check(&found).unwrap();
+        assert_eq!(found[0].1.shape()[..2], [2, seq]);
+    };
+    run(5, 1).await;
+    run(16, 1).await;
+    run(17, 2).await;
+    run(32, 2).await;
+    run(2, 2).await;
+    // As many positions as there are, and not the next bucket's.
+    run(129, 3).await;
+    let error = model.run(&[]).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::BadInput);
+    assert!(model.weights_bytes() > 0);
+    assert_eq!(model.built.last().unwrap().bucket.bindings.extent(&"seq".into()), Some(129));
+}
+
+#[wasm_bindgen_test]
+async fn webnn_bytes_are_those_of_the_formats() {
+    let Some(context) = context().await else { return };
+    let problem = encoder("encoder q8-sym-channel");
+    let mut bytes = Vec::new();
+    for lowering in [Lowering::Float32, Lowering::Dequantize] {
+        let mut model = model(&context, &problem, lowering);
+        model.run(&problem.inputs).await.unwrap();
+        bytes.push(model.weights_bytes());
+        let info = model.webnn().unwrap();
+        assert_eq!(info.lowering, lowering.name());
+        assert!(info.operators["gemm"] == 8 && info.operators["softmax"] == 2, "{:?}", info.operators);
+        let stored = if lowering == Lowering::Dequantize { "int8: 8" } else { "float32: 8" };
+        assert_eq!(model.variants()["linear"], stored);
+    }
+    assert!(bytes[1] * 2 < bytes[0], "{bytes:?}");
+}
+
+#[wasm_bindgen_test]
+async fn webnn_lowerings_are_chosen_by_measuring_once() {
+    let Some(context) = context().await else { return };
+    let problem = encoder("encoder q8-sym-channel");
+    let both = [Lowering::Float32, Lowering::Dequantize];
+    let candidates: Vec<_> = both.iter().map(|lowering| Candidate { lowering: *lowering, exact: true }).collect();
+    for known in [false, true] {
+        assert_eq!(!context.fastest.borrow().is_empty(), known);
+        let (graph, formats) = (problem.graph.clone(), formats(&problem));
+        let mut model = Model::with_candidates(&context, graph, formats, Ranges::new(), candidates.clone());
+        model.weights = problem.weights.clone();
+        model.finish_load().await.unwrap();
+        assert_eq!((model.candidates.len(), model.built.len()), (1, 1));
+        assert_eq!(context.fastest.borrow().values().collect::<Vec<_>>(), [&model.candidates[0].lowering]);
+        let found = model.run(&problem.inputs).await.unwrap();
+        problem.check(&found.outputs).unwrap();
+    }
+}
+
+#[wasm_bindgen_test]
+async fn webnn_a_lost_context_is_an_error_and_not_a_hang() {
+    let Some(context) = context().await else { return };
+    let problem = encoder("encoder f32");
+    let mut model = model(&context, &problem, Lowering::Float32);
+    model.run(&problem.inputs).await.unwrap();
+    context.lose();
+    let error = model.run(&problem.inputs).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::DeviceLost, "{error:?}");
+    assert!(context.is_lost());
+    let mut devices = crate::backend::Devices::default();
+    let first = devices.webnn(None).await.unwrap();
+    first.lose();
+    let mut model = self::model(&first, &problem, Lowering::Float32);
+    assert_eq!(model.run(&problem.inputs).await.unwrap_err().code, ErrorCode::DeviceLost);
+    let second = devices.webnn(None).await.unwrap();
+    assert!(!Rc::ptr_eq(&first, &second));
+    self::model(&second, &problem, Lowering::Float32).run(&problem.inputs).await.unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn webnn_another_device_than_the_one_asked_for_is_an_error() {
+    let Ok(context) = Context::open(Some(ExecutionProvider::Npu)).await else {
+        console_log!("skipped: this browser has no context for an npu, which is an error already");
+        return;
+    };
+    let reported = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    let code = |names: &[&str]| context.check_devices(reported(names).as_deref()).err().map(|error| error.code);
+    assert_eq!(code(&["cpu"]), Some(ErrorCode::Unsupported));
+    assert_eq!(code(&["npu", "cpu"]), None);
+    assert!(context.check_devices(None).is_ok(), "a browser that says nothing is believed");
+    let problem = encoder("encoder f32");
+    let mut model = model(&Rc::new(context), &problem, Lowering::Float32);
+    match model.run(&problem.inputs).await {
+        Ok(_) => assert!(model.webnn().unwrap().reported_devices.is_none_or(|names| names.contains(&"npu".to_owned()))),
+        Err(error) => {
+            assert_eq!(error.code, ErrorCode::Unsupported, "{error:?}");
+            assert!(error.message.contains("npu") && error.message.contains("cpu"), "{}", error.message);
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn webnn_an_operator_that_the_context_refuses_is_named() {
+    let Some(context) = context().await else { return };
+    let mut limits = context.js.limits().unwrap();
+    limits = limits.replace("\"gelu\"", "\"hidden\"");
+    let mut context = Rc::into_inner(context).unwrap();
+    context.limits = webnibble_kernels::webnn::Limits::from_json(&limits).unwrap();
+    let problem = encoder("encoder f32");
+    let error = model(&Rc::new(context), &problem, Lowering::Float32).run(&problem.inputs).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unsupported);
+    assert!(error.message.contains("gelu"), "{}", error.message);
+}
+
+#[wasm_bindgen_test]
+async fn webnn_a_browser_without_it_says_so() {
+    let options = LoadOptions { activation_bits: Bits::B32, ..LoadOptions::on(Platform::Webnn) };
+    match Context::open(options.execution_provider).await {
+        Ok(_) => console_log!("skipped: this browser has WebNN"),
+        Err(error) => {
+            assert_eq!(error.code, ErrorCode::WebnnUnavailable, "{error:?}");
+            assert!(error.hint.contains("WebMachineLearningNeuralNetwork"));
+        }
+    }
+}
