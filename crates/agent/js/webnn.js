@@ -120,7 +120,11 @@ export class Context {
 
   builder() {
     this.check();
-    return new Builder(this);
+    try {
+      return new Builder(this);
+    } catch (error) {
+      throw this.failure(error, "WebNN has no graph builder");
+    }
   }
 
   close() {

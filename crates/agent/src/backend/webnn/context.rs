@@ -74,7 +74,7 @@ impl Drop for Context {
 pub(super) fn from_js(thrown: &JsValue) -> RemoteError {
     let coded: &CodedError = thrown.unchecked_ref();
     let (code, message) = match thrown.is_object() {
-        true => (coded.code(), coded.message()),
+        true => (coded.code().as_string(), coded.message()),
         false => (None, None),
     };
     let message = message.unwrap_or_else(|| format!("{thrown:?}"));

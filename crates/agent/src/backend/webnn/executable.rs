@@ -109,7 +109,9 @@ impl Executable {
         }
         self.dispatch().await?;
         let outputs = self.outputs.iter().enumerate();
-        outputs.map(|(index, port)| Ok((port.name.clone(), self.output(index, port, &shape_of(&port.name)?)?))).collect()
+        outputs
+            .map(|(index, port)| Ok((port.name.clone(), self.output(index, port, &shape_of(&port.name)?)?)))
+            .collect()
     }
 
     fn write(&self, index: usize, tensor: &Tensor) -> Result<(), RemoteError> {

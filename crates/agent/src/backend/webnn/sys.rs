@@ -68,8 +68,9 @@ extern "C" {
     /// An error with a code of the wire.
     pub(super) type CodedError;
 
+    /// A text; the browser's own errors have numbers there.
     #[wasm_bindgen(method, getter)]
-    pub(super) fn code(this: &CodedError) -> Option<String>;
+    pub(super) fn code(this: &CodedError) -> JsValue;
 
     #[wasm_bindgen(method, getter)]
     pub(super) fn message(this: &CodedError) -> Option<String>;

@@ -44,8 +44,7 @@ fn formats(problem: &Problem) -> Formats {
 /// The problem's model with one lowering, whether or not a package would be run so.
 fn model(context: &Rc<Context>, problem: &Problem, lowering: Lowering) -> Model {
     let candidates = vec![Candidate { lowering, exact: true }];
-    let mut model =
-        Model::with_candidates(context, problem.graph.clone(), formats(problem), Ranges::new(), candidates);
+    let mut model = Model::with_candidates(context, problem.graph.clone(), formats(problem), Ranges::new(), candidates);
     model.weights = problem.weights.clone();
     model
 }
