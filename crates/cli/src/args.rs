@@ -30,6 +30,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Find browsers and drivers, start each, and report what it can do
     Doctor(DoctorArgs),
+    /// Does the real path work here, and in which browsers: a small built-in model on every platform
+    Verify(VerifyArgs),
     /// Run one model in one browser: one answer with its metrics
     Run(Box<RunArgs>),
     /// Quantize a model into a package, or one tensor to see what it costs
@@ -133,6 +135,30 @@ fn demo_platform(text: &str) -> Result<Platform, String> {
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) launch: LaunchArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// webgpu, webnn, wasm, or both for webgpu and webnn (default: all of them)
+    #[arg(long, value_name = "PLATFORM", value_parser = platforms)]
+    pub(crate) platform: Option<Platforms>,
+    /// Bits of the weights
+    #[arg(long, value_name = "N", default_value_t = Bits::B4)]
+    pub(crate) bits: Bits,
+    #[command(flatten)]
+    pub(crate) launch: LaunchArgs,
+}
+
+/// Platforms that one word names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Platforms(pub(crate) Vec<Platform>);
+
+fn platforms(text: &str) -> Result<Platforms, String> {
+    match text {
+        "both" => Ok(Platforms(vec![Platform::Webgpu, Platform::Webnn])),
+        "auto" => Err("platform should be webgpu, webnn, wasm or both, found `auto`".into()),
+        one => Ok(Platforms(vec![one.parse()?])),
+    }
 }
 
 #[derive(Debug, Args)]

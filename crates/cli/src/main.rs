@@ -44,6 +44,7 @@ async fn run(cli: Cli) -> ExitCode {
     let (json, verbose) = (cli.json, cli.verbose);
     match cli.command {
         Command::Doctor(args) => commands::doctor::run(args, json, verbose).await,
+        Command::Verify(args) => commands::verify::run(args, json, verbose).await,
         Command::Run(args) => commands::run::run(*args, json, verbose).await,
         Command::Quantize(args) => commands::quantize::run(args, json).await,
         Command::Inspect(args) => commands::inspect::run(args, json).await,

@@ -22,6 +22,7 @@ pub mod reference;
 pub mod run;
 pub mod server;
 pub mod session;
+pub mod verify;
 
 pub use error::HostError;
 pub use host::{Host, HostBuilder};

@@ -116,7 +116,7 @@ async fn measure_all(host: &Host, request: &RunRequest, model: &Arc<Model>) -> R
     for platform in CANDIDATES {
         let device = request.options.settings.execution_provider;
         let measured = match chain::missing(host.capabilities(), platform, device) {
-            Some(reason) => Err(reason),
+            Some(error) => Err(error.to_string()),
             None => match measure(host, request, model, platform).await {
                 Ok(ms) => Ok(ms),
                 Err(error) if host.session().is_connected() => Err(error.to_string()),

@@ -68,11 +68,11 @@ pub(super) async fn follow(
 ) -> Result<(), HostError> {
     record.browser = Some(host.info().clone());
     let platform = prepared.platform;
-    let missing = missing(host.capabilities(), platform, prepared.resolved.settings.execution_provider.value);
+    let device = prepared.resolved.settings.execution_provider.value;
     for (index, route) in routes.iter().enumerate() {
-        let outcome = match (&missing, route) {
+        let outcome = match (missing(host.capabilities(), platform, device), route) {
             // Whatever engine asks: the page has no such thing.
-            (Some(reason), Route::Native | Route::TransformersJs) => Err(unavailable(platform, reason.clone())),
+            (Some(error), Route::Native | Route::TransformersJs) => Err(error),
             _ => attempt(host, record, request, prepared, *route).await,
         };
         let error = match outcome {
@@ -152,16 +152,17 @@ fn goes_on(error: &HostError) -> bool {
 }
 
 /// Why the page cannot have the platform at all, by what it detected: said before weights are sent for nothing.
-pub(super) fn missing(
+pub(crate) fn missing(
     capabilities: &Capabilities,
     platform: Platform,
     device: Option<ExecutionProvider>,
-) -> Option<String> {
-    match platform {
+) -> Option<HostError> {
+    let reason = match platform {
         Platform::Webgpu => missing_webgpu(capabilities),
         Platform::Webnn => missing_webnn(capabilities, device),
         Platform::Wasm | Platform::Auto => None,
-    }
+    };
+    reason.map(|reason| unavailable(platform, reason))
 }
 
 fn missing_webgpu(capabilities: &Capabilities) -> Option<String> {
@@ -196,7 +197,7 @@ fn missing_webnn(capabilities: &Capabilities, device: Option<ExecutionProvider>)
     Some(format!("navigator.ml is there, but gave no context ({errors})"))
 }
 
-pub(super) fn unavailable(platform: Platform, reason: String) -> HostError {
+fn unavailable(platform: Platform, reason: String) -> HostError {
     let hint = match platform {
         Platform::Webgpu => {
             "`webnibble doctor` says more; --gpu software takes the browser's software adapter, --platform wasm needs none"

@@ -54,10 +54,17 @@ fn a_platform_that_turns_out_to_be_missing_is_unavailable() {
     assert_eq!(of_platform(hinted, Platform::Webnn).hint(), "do this");
 }
 
+fn reason(capabilities: &Capabilities, platform: Platform, device: Option<ExecutionProvider>) -> Option<String> {
+    match missing(capabilities, platform, device)? {
+        HostError::PlatformUnavailable { reason, .. } => Some(reason),
+        other => panic!("expected that the platform is missing, found {other}"),
+    }
+}
+
 #[test]
 fn what_the_page_detected_says_what_is_missing() {
     let mut capabilities = Capabilities::default();
-    let of = |capabilities: &Capabilities, platform| missing(capabilities, platform, None);
+    let of = |capabilities: &Capabilities, platform| reason(capabilities, platform, None);
     assert_eq!(of(&capabilities, Platform::Webgpu), Some("the page has no navigator.gpu".into()));
     assert_eq!(of(&capabilities, Platform::Webnn), Some("the page has no navigator.ml".into()));
     assert_eq!(of(&capabilities, Platform::Wasm), None);
@@ -74,14 +81,14 @@ fn navigator_ml_without_a_backend_is_no_webnn() {
     let devices = [("cpu".to_owned(), refused.clone()), ("gpu".to_owned(), created)];
     let capabilities =
         Capabilities { webnn: WebNn { present: true, devices: devices.into() }, ..Capabilities::default() };
-    assert_eq!(missing(&capabilities, Platform::Webnn, None), None);
-    assert_eq!(missing(&capabilities, Platform::Webnn, Some(ExecutionProvider::Gpu)), None);
-    let cpu = missing(&capabilities, Platform::Webnn, Some(ExecutionProvider::Cpu)).unwrap();
+    assert_eq!(reason(&capabilities, Platform::Webnn, None), None);
+    assert_eq!(reason(&capabilities, Platform::Webnn, Some(ExecutionProvider::Gpu)), None);
+    let cpu = reason(&capabilities, Platform::Webnn, Some(ExecutionProvider::Cpu)).unwrap();
     assert_eq!(cpu, "navigator.ml is there, but gave no context (cpu: NotSupportedError)");
     let alike = [("cpu".to_owned(), refused.clone()), ("npu".to_owned(), refused)];
     let capabilities =
         Capabilities { webnn: WebNn { present: true, devices: alike.into() }, ..Capabilities::default() };
-    let both = missing(&capabilities, Platform::Webnn, None).unwrap();
+    let both = reason(&capabilities, Platform::Webnn, None).unwrap();
     assert_eq!(both, "navigator.ml is there, but gave no context (cpu, npu: NotSupportedError)");
 }
 

@@ -30,6 +30,7 @@ mod chain;
 mod fill;
 mod simulate;
 
+pub(crate) use chain::missing;
 use fill::{model_info, quantization_info};
 
 /// How long loading a package may take, pipelines included.
