@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Run one model in one browser: one answer with its metrics
     Run(Box<RunArgs>),
+    /// Measure accuracy per bit width, against labels and against f32
+    Eval(Box<EvalArgs>),
     /// Quantize a model into a package, or one tensor to see what it costs
     Quantize(QuantizeArgs),
     /// List what is in a model file
@@ -81,6 +83,44 @@ impl RunArgs {
         let kinds =
             [(self.image.is_some(), "--image"), (self.audio.is_some(), "--audio"), (self.prompt.is_some(), "--prompt")];
         kinds.iter().find(|(typed, _)| *typed).map(|(_, kind)| *kind)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// A folder in Hugging Face layout, a package, or a name: a sentence-embedding model
+    #[arg(long, short, value_name = "MODEL", default_value = DEFAULT_MODEL)]
+    pub(crate) model: String,
+    /// Pairs of sentences with scores, separated by tabs: score, sentence, sentence; or as the STS benchmark has them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+    /// Bits of the weights, a row each (default: 16 8 4 2, or those of a package)
+    #[arg(long, value_name = "N", num_args = 1..)]
+    pub(crate) bits: Vec<Bits>,
+    /// The first rows of the data only
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(2..))]
+    pub(crate) limit: Option<usize>,
+    /// Compute in a browser: webgpu, webnn or wasm (default: on this machine's processor, without a browser)
+    #[arg(long, value_name = "PLATFORM", value_parser = eval_platform)]
+    pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) launch: LaunchArgs,
+}
+
+impl EvalArgs {
+    /// The options that were typed.
+    pub(crate) fn options(&self) -> Options {
+        let (settings, launch) = (self.format.settings(), self.launch.options());
+        Options { platform: self.platform, settings, launch, ..Options::default() }
+    }
+}
+
+fn eval_platform(text: &str) -> Result<Platform, String> {
+    match text.parse()? {
+        Platform::Auto => Err("accuracy is measured on a platform of its own: take webgpu, webnn or wasm".into()),
+        platform => Ok(platform),
     }
 }
 
@@ -307,6 +347,21 @@ pub(crate) struct QuantizationArgs {
     /// Bits of the weights: 2, 4, 8, 16, or 32 for the reference
     #[arg(long, value_name = "N")]
     bits: Option<Bits>,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+impl QuantizationArgs {
+    /// The options that were typed.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings { bits: self.bits, ..self.format.settings() }
+    }
+}
+
+/// How weights are quantized, besides their bits.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Quantization (each switch also as --no-…)")]
+pub(crate) struct FormatArgs {
     /// symmetric or asymmetric
     #[arg(long, value_name = "SCHEME", value_parser = scheme)]
     scheme: Option<Scheme>,
@@ -340,7 +395,7 @@ fn scheme(text: &str) -> Result<Scheme, String> {
     }
 }
 
-impl QuantizationArgs {
+impl FormatArgs {
     /// The options that were typed.
     pub(crate) fn settings(&self) -> Settings {
         let granularity = match (self.group_size, self.per_channel, self.per_tensor) {
@@ -350,7 +405,6 @@ impl QuantizationArgs {
             _ => None,
         };
         let mut settings = Settings {
-            bits: self.bits,
             scheme: self.scheme,
             granularity,
             attention_bits: self.attention_bits,

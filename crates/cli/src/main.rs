@@ -46,6 +46,7 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Doctor(args) => commands::doctor::run(args, json, verbose).await,
         Command::Verify(args) => commands::verify::run(args, json, verbose).await,
         Command::Run(args) => commands::run::run(*args, json, verbose).await,
+        Command::Eval(args) => commands::eval::run(*args, json, verbose).await,
         Command::Quantize(args) => commands::quantize::run(args, json).await,
         Command::Inspect(args) => commands::inspect::run(args, json).await,
         Command::Serve(args) => commands::serve::run(args, json).await,

@@ -6,6 +6,7 @@ use webnibble_common::profiles::OptionsError;
 use webnibble_common::result::ErrorInfo;
 use webnibble_common::wire::RemoteError;
 
+use crate::eval::DataError;
 use crate::loader::LoadError;
 use crate::quantizer::QuantizeError;
 use crate::reference::ReferenceError;
@@ -136,6 +137,9 @@ pub enum HostError {
     /// The same model in f32 cannot be run here.
     #[error(transparent)]
     Reference(Box<ReferenceError>),
+    /// What to evaluate on is not there, or not what it should be.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// Something that the words allow, but that is not built yet.
     #[error("{what} is not there yet")]
     NotYet {
@@ -179,6 +183,7 @@ impl HostError {
             Self::Quantize(_) => "quantize".into(),
             Self::PackageFixed { .. } => "package_fixed".into(),
             Self::Reference(_) => "reference".into(),
+            Self::Data(_) => "data".into(),
             Self::NotYet { .. } => "not_yet".into(),
             Self::Io { .. } => "io".into(),
         }
@@ -204,6 +209,11 @@ impl HostError {
             Self::NotYet { instead, .. } => instead.clone(),
             Self::PackageFixed { .. } => {
                 "leave the option out, or give the model's folder in place of the package".into()
+            }
+            Self::Data(_) => {
+                "rows are separated by tabs: score, sentence, sentence; or as the STS benchmark has them, with the score \
+                 in column 5 and the sentences in 6 and 7"
+                    .into()
             }
             Self::Options(_) | Self::Load(_) | Self::Quantize(_) | Self::Reference(_) | Self::Io { .. } => {
                 String::new()

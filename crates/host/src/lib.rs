@@ -11,6 +11,7 @@ pub mod calibrate;
 pub mod demo;
 pub mod doctor;
 pub mod error;
+pub mod eval;
 #[cfg(test)]
 mod fake_agent;
 mod host;

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod browsers;
+mod eval;
 mod fallback;
 mod faults;
 mod fidelity;

@@ -65,7 +65,8 @@ pub(crate) fn sink(bar: &Bar) -> RunProgressSink {
     let bar = bar.clone();
     Arc::new(move |at| match at {
         // Quantizing counts weights; everything else that is counted here is fetched.
-        RunProgress::Host { what, done, total } => bar.show(what, done, total, what != "quantize"),
+        // Files are counted in bytes as they are fetched; what is computed here, in pieces.
+        RunProgress::Host { what, done, total } => bar.show(what, done, total, what.contains('.')),
         RunProgress::Page { stage, done, total } => bar.stage(stage, done, total),
     })
 }
