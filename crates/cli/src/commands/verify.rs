@@ -34,9 +34,9 @@ pub(crate) async fn run(args: VerifyArgs, json: bool, verbose: bool) -> ExitCode
         }
     };
     if json {
-        print::json(&rows)
+        print::json(&rows);
     } else {
-        print_rows(&rows)
+        print_rows(&rows);
     }
     let wrong = rows.iter().any(|row| row.error.as_ref().is_some_and(|error| error.code == "wrong_answer"));
     if !wrong && rows.iter().any(|row| row.works) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
