@@ -9,6 +9,7 @@ use webnibble_common::options::{
 };
 use webnibble_common::quant::{Bits, Granularity, Scheme};
 use webnibble_host::loader::DEFAULT_MODEL;
+use webnibble_host::onnx::WeightForm;
 use webnibble_host::quantizer::TensorSource;
 use webnibble_host::server::DEFAULT_ADDRESS;
 
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Eval(Box<EvalArgs>),
     /// Quantize a model into a package, or one tensor to see what it costs
     Quantize(QuantizeArgs),
+    /// Write a model with its quantized weights as ONNX
+    Export(ExportArgs),
     /// List what is in a model file
     Inspect(InspectArgs),
     /// Serve the page and wait for browsers
@@ -138,6 +141,30 @@ pub(crate) struct QuantizeArgs {
     /// Texts to measure activations on, one a line, under --activation-bits 8; a built-in sample otherwise
     #[arg(long, value_name = "FILE", conflicts_with = "tensor")]
     pub(crate) calibrate: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) quantization: QuantizationArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The format (the only one, and so required: others may come)
+    #[arg(long, required = true)]
+    pub(crate) onnx: bool,
+    /// A package, a folder in Hugging Face layout, or a name
+    #[arg(value_name = "IN")]
+    pub(crate) input: String,
+    /// A folder that transformers.js loads, or one file where it ends in .onnx
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// How quantized weights are written: nbits, dequantize, integer
+    #[arg(long, value_name = "FORM", default_value = "nbits")]
+    pub(crate) form: WeightForm,
+    /// Compute in f16 instead of f32
+    #[arg(long)]
+    pub(crate) half: bool,
+    /// How exact MatMulNBits has to be: 0 leaves it to the engine, 4 allows activations of 8 bits
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=4))]
+    pub(crate) accuracy_level: u8,
     #[command(flatten)]
     pub(crate) quantization: QuantizationArgs,
 }

@@ -8,6 +8,7 @@ use webnibble_common::wire::RemoteError;
 
 use crate::eval::DataError;
 use crate::loader::LoadError;
+use crate::onnx::OnnxError;
 use crate::quantizer::QuantizeError;
 use crate::reference::ReferenceError;
 
@@ -134,6 +135,9 @@ pub enum HostError {
         /// What the package has.
         found: String,
     },
+    /// A model has no ONNX form, or cannot be given one.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
     /// The same model in f32 cannot be run here.
     #[error(transparent)]
     Reference(Box<ReferenceError>),
@@ -182,6 +186,7 @@ impl HostError {
             Self::Load(_) => "model".into(),
             Self::Quantize(_) => "quantize".into(),
             Self::PackageFixed { .. } => "package_fixed".into(),
+            Self::Onnx(_) => "onnx".into(),
             Self::Reference(_) => "reference".into(),
             Self::Data(_) => "data".into(),
             Self::NotYet { .. } => "not_yet".into(),
@@ -207,6 +212,7 @@ impl HostError {
             Self::Remote { error, .. } => error.hint.clone(),
             Self::PlatformUnavailable { hint, .. } => hint.clone(),
             Self::NotYet { instead, .. } => instead.clone(),
+            Self::Onnx(OnnxError::TooLarge { .. }) => "export with fewer bits".into(),
             Self::PackageFixed { .. } => {
                 "leave the option out, or give the model's folder in place of the package".into()
             }
@@ -215,9 +221,12 @@ impl HostError {
                  in column 5 and the sentences in 6 and 7"
                     .into()
             }
-            Self::Options(_) | Self::Load(_) | Self::Quantize(_) | Self::Reference(_) | Self::Io { .. } => {
-                String::new()
-            }
+            Self::Options(_)
+            | Self::Load(_)
+            | Self::Quantize(_)
+            | Self::Onnx(_)
+            | Self::Reference(_)
+            | Self::Io { .. } => String::new(),
         }
     }
 

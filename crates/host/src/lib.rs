@@ -17,6 +17,7 @@ mod fake_agent;
 mod host;
 pub mod loader;
 pub mod machine;
+pub mod onnx;
 pub mod prepare;
 pub mod quantizer;
 pub mod reference;

@@ -10,7 +10,7 @@ use super::proto::{
 };
 
 /// Version of ONNX's own operators: the first with scales by block in `DequantizeLinear`.
-pub(super) const OPSET: i64 = 21;
+pub const OPSET: i64 = 21;
 /// Version of the file format that brought 4-bit types.
 const IR_VERSION: i64 = 10;
 /// The domain of onnxruntime's own operators.
@@ -54,9 +54,17 @@ impl Builder {
         output
     }
 
-    /// Adds an operator of ONNX whose output has a name already.
-    pub(super) fn node_as(&mut self, output: &str, op: &str, inputs: &[&str], attributes: Vec<Attribute>) {
-        self.push("", op, inputs, vec![output.to_owned()], attributes);
+    /// Gives an output of the graph the name that callers know it by, as f32.
+    pub(super) fn name_output(&mut self, made: &str, name: &str) {
+        if self.float != ElementType::Float {
+            let to = vec![Attribute::int("to", ElementType::Float as i64)];
+            return self.push("", "Cast", &[made], vec![name.to_owned()], to);
+        }
+        for node in &mut self.graph.node {
+            for used in node.input.iter_mut().chain(&mut node.output).filter(|used| *used == made) {
+                name.clone_into(used);
+            }
+        }
     }
 
     /// Adds an operator with several outputs.

@@ -1,0 +1,242 @@
+//! ONNX files on disk: alone, in the folder that transformers.js loads, and cached beside the packages.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use webnibble_common::package::{PackageMeta, SentenceConfig, TOKENIZER};
+use webnibble_common::quant::Bits;
+
+use super::{OnnxOptions, model, suffix};
+use crate::error::HostError;
+use crate::loader::{LoadError, Model, ModelFolder, PackageFile, cache_dir};
+
+/// Raised when the same package gives another file than before.
+const EXPORT_REVISION: u32 = 1;
+/// Where transformers.js looks for ONNX files.
+const SUBFOLDER: &str = "onnx";
+/// What transformers.js wants to know of the tokenizer.
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+/// What our page wants to know of the folder.
+const DESCRIPTION: &str = "webnibble.json";
+
+/// An ONNX form of a model, ready to be served.
+#[derive(Clone, Debug)]
+pub struct OnnxFolder {
+    /// Names it among others: what is in it follows from this.
+    pub digest: String,
+    /// Files by their path in the folder.
+    pub files: BTreeMap<String, Content>,
+    /// The file with the weights, by its path in the folder.
+    pub model_file: String,
+    /// Bits of its weights, where the name says so.
+    pub bits: Option<Bits>,
+    /// Whether it has the very weights of the package, and not those that somebody else quantized.
+    pub exported: bool,
+}
+
+/// What is in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A file on disk.
+    File(PathBuf),
+    /// Bytes at hand.
+    Bytes(Vec<u8>),
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The ONNX file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Writes the ONNX form of a package to `out`: one file where that ends in `.onnx`, else a folder with `config.json`, the
+/// tokenizer's files and `onnx/model….onnx`, as transformers.js loads it.
+///
+/// # Errors
+/// When the package cannot be read, the model not be written.
+pub fn write(package: &PackageFile, options: OnnxOptions, out: &Path) -> Result<Written, HostError> {
+    let meta = &package.header.meta;
+    let bytes = model(&package.graph, &package.read_weights()?, meta, options)?;
+    let path = if out.extension().is_some_and(|end| end == "onnx") {
+        out.to_owned()
+    } else {
+        for (name, content) in small_files(package)? {
+            write_file(&out.join(name), &content)?;
+        }
+        out.join(file_name(meta, options))
+    };
+    write_file(&path, &bytes)?;
+    Ok(Written { path, bytes: bytes.len() as u64 })
+}
+
+/// The ONNX form of a model: the one in its own folder where that has the package's bits, else the package's own weights,
+/// exported once and kept in webnibble's cache. Reads and computes for long: not for a task of the runtime.
+///
+/// # Errors
+/// When there is neither, with the reason.
+pub fn prepare(model: &Model, package: &PackageFile, options: OnnxOptions) -> Result<OnnxFolder, HostError> {
+    if let Model::Folder(folder) = model
+        && let Some(found) = own_form(folder, package)?
+    {
+        return Ok(found);
+    }
+    exported(package, options)
+}
+
+/// The package's own weights as ONNX, from the cache or made now.
+///
+/// # Errors
+/// When the package cannot be read, the model not be written.
+pub fn exported(package: &PackageFile, options: OnnxOptions) -> Result<OnnxFolder, HostError> {
+    let meta = &package.header.meta;
+    let digest = key_of(package, options);
+    let cached = cache_dir().join("onnx").join(&digest);
+    let model_file = file_name(meta, options);
+    if !cached.join(&model_file).is_file() {
+        write(package, options, &cached)?;
+    }
+    let mut files: BTreeMap<_, _> =
+        small_files(package)?.into_iter().map(|(name, bytes)| (name, Content::Bytes(bytes))).collect();
+    files.insert(model_file.clone(), Content::File(cached.join(&model_file)));
+    let bits = Bits::try_from(meta.quantization.bits).ok();
+    files.insert(DESCRIPTION.into(), description(&model_file, meta.sentence.as_ref(), bits));
+    Ok(OnnxFolder { digest, files, model_file, bits, exported: true })
+}
+
+fn key_of(package: &PackageFile, options: OnnxOptions) -> String {
+    let mut key = Sha256::new();
+    key.update(&package.header.digest);
+    key.update(EXPORT_REVISION.to_le_bytes());
+    key.update(format!("{options:?}"));
+    hex(&key.finalize()[..16])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Path of the model in a folder, as transformers.js looks for it.
+fn file_name(meta: &PackageMeta, options: OnnxOptions) -> String {
+    format!("{SUBFOLDER}/model{}.onnx", suffix(meta, options))
+}
+
+/// Everything but the model.
+fn small_files(package: &PackageFile) -> Result<Vec<(String, Vec<u8>)>, HostError> {
+    let meta = &package.header.meta;
+    let mut files = vec![("config.json".to_owned(), pretty(&meta.config))];
+    if let Some(tokenizer) = package.read_extra(TOKENIZER)? {
+        files.push((TOKENIZER_CONFIG.to_owned(), pretty(&tokenizer_config(package, &tokenizer))));
+        files.push((TOKENIZER.to_owned(), tokenizer));
+    }
+    Ok(files)
+}
+
+/// The little that transformers.js takes from this file for an encoder. Packages keep `tokenizer.json` alone.
+fn tokenizer_config(package: &PackageFile, tokenizer: &[u8]) -> Value {
+    let tokenizer: Value = serde_json::from_slice(tokenizer).unwrap_or_default();
+    let has = |token: &str| {
+        let added = tokenizer["added_tokens"].as_array();
+        added.is_some_and(|tokens| tokens.iter().any(|entry| entry["content"] == token))
+    };
+    let mut config = json!({ "model_max_length": max_length(package), "tokenizer_class": "PreTrainedTokenizer" });
+    let special = [
+        ("unk_token", "[UNK]"),
+        ("sep_token", "[SEP]"),
+        ("pad_token", "[PAD]"),
+        ("cls_token", "[CLS]"),
+        ("mask_token", "[MASK]"),
+    ];
+    for (role, token) in special.into_iter().filter(|(_, token)| has(token)) {
+        config[role] = token.into();
+    }
+    if package.header.meta.family == "bert" {
+        config["tokenizer_class"] = "BertTokenizer".into();
+    }
+    config
+}
+
+fn max_length(package: &PackageFile) -> usize {
+    let positions = package.config.max_positions();
+    let sentence = package.header.meta.sentence.as_ref().and_then(|sentence| sentence.max_seq_length);
+    sentence.map_or(positions, |length| length.min(positions))
+}
+
+/// What the page has to know besides what transformers.js reads itself.
+fn description(model_file: &str, sentence: Option<&SentenceConfig>, bits: Option<Bits>) -> Content {
+    Content::Bytes(pretty(&json!({ "file": model_file, "sentence": sentence, "bits": bits })))
+}
+
+fn pretty(value: &Value) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("JSON values have string keys")
+}
+
+/// The ONNX form that lies in the model's own folder, if its weights have as many bits as the package.
+fn own_form(folder: &ModelFolder, package: &PackageFile) -> Result<Option<OnnxFolder>, HostError> {
+    let bits = Bits::try_from(package.header.meta.quantization.bits).unwrap_or(Bits::B32);
+    let Some((model_file, path)) = own_file(&folder.path, bits) else { return Ok(None) };
+    let mut files = BTreeMap::from([(model_file.clone(), Content::File(path.clone()))]);
+    for name in ["config.json", TOKENIZER, TOKENIZER_CONFIG] {
+        let path = folder.path.join(name);
+        if path.is_file() {
+            files.insert(name.to_owned(), Content::File(path));
+        }
+    }
+    if let (true, None, Some(tokenizer)) =
+        (files.contains_key(TOKENIZER), files.get(TOKENIZER_CONFIG), folder.tokenizer.as_deref())
+    {
+        let config = pretty(&tokenizer_config(package, tokenizer));
+        files.insert(TOKENIZER_CONFIG.to_owned(), Content::Bytes(config));
+    }
+    for (name, path) in external_data(&path, &model_file) {
+        files.insert(name, Content::File(path));
+    }
+    files.insert(DESCRIPTION.into(), description(&model_file, folder.sentence.as_ref(), Some(bits)));
+    let digest = digest_of(&path).map_err(|error| LoadError::io(&path, error))?;
+    Ok(Some(OnnxFolder { digest, files, model_file, bits: Some(bits), exported: false }))
+}
+
+/// The file of a folder that has weights of so many bits, by transformers.js's names.
+fn own_file(folder: &Path, bits: Bits) -> Option<(String, PathBuf)> {
+    let ends: &[&str] = match bits {
+        Bits::B32 => &[""],
+        Bits::B16 => &["_fp16"],
+        Bits::B8 => &["_quantized", "_int8", "_uint8"],
+        Bits::B4 => &["_q4", "_bnb4"],
+        Bits::B2 => &["_q2"],
+    };
+    let names = ends.iter().flat_map(|end| [format!("{SUBFOLDER}/model{end}.onnx"), format!("model{end}.onnx")]);
+    names.map(|name| (folder.join(&name), name)).find(|(path, _)| path.is_file()).map(|(path, name)| (name, path))
+}
+
+/// Files beside an ONNX file that hold its weights.
+fn external_data(path: &Path, model_file: &str) -> Vec<(String, PathBuf)> {
+    let candidates = std::iter::once("_data".to_owned()).chain((1..100).map(|index| format!("_data_{index}")));
+    candidates
+        .map(|end| (format!("{model_file}{end}"), PathBuf::from(format!("{}{end}", path.display()))))
+        .take_while(|(_, path)| path.is_file())
+        .collect()
+}
+
+fn digest_of(path: &Path) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
+    Ok(hex(&hash.finalize()[..16]))
+}
+
+/// Writes a file in one step: who reads it never sees half of one.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), HostError> {
+    let failed = || HostError::io(format!("writing {}", path.display()));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(failed())?;
+    let mut file = tempfile::Builder::new().prefix(".webnibble-").tempfile_in(folder).map_err(failed())?;
+    file.write_all(bytes).map_err(failed())?;
+    crate::quantizer::make_readable(file.as_file()).map_err(failed())?;
+    file.persist(path).map_err(|error| failed()(error.error))?;
+    Ok(())
+}
