@@ -119,22 +119,18 @@ fn dequantized_product(builder: &mut Builder, x: &str, name: &str, matrix: &QTen
     let signed = format.scheme == Scheme::Symmetric;
     let (element, packed) = transposed_codes(matrix, signed);
     let codes = builder.weight(name, &[cols, rows], element, packed);
-    // One scale a tensor is a scalar, one a row lies along the columns of the transposed matrix, groups are blocks of it.
-    let groups = cols.div_ceil(group_size);
-    let (dims, attributes) = match format.granularity {
-        Granularity::Tensor => (vec![], vec![]),
-        Granularity::Channel => (vec![rows], vec![Attribute::int("axis", 1)]),
-        Granularity::Group(size) => {
-            (vec![groups, rows], vec![Attribute::int("axis", 0), Attribute::int("block_size", size as i64)])
-        }
+    // Scales lie by block for one a row or a tensor too: Chromium's WebNN builds no graph of one scale a column.
+    let block = match format.granularity {
+        Granularity::Group(_) => group_size,
+        Granularity::Channel | Granularity::Tensor => BLOCK_OF_A_ROW.min(cols.next_power_of_two() / 2).max(1),
     };
-    let by_row = dims.last().map_or(1, |_| rows);
-    let by_group = if dims.len() == 2 { groups } else { 1 };
-    let scales: Vec<f32> = each_block(by_group, by_row, |group, row| matrix.scale(row, group * group_size)).collect();
+    let dims = [cols.div_ceil(block), rows];
+    let attributes = vec![Attribute::int("axis", 0), Attribute::int("block_size", block as i64)];
+    let scales: Vec<f32> = each_block(dims[0], rows, |index, row| matrix.scale(row, index * block)).collect();
     let scale = builder.floats(&format!("{name}.scale"), &dims, &scales);
     let mut inputs = vec![codes, scale];
     if !signed {
-        let zeros: Vec<u8> = each_block(by_group, by_row, |group, row| matrix.zero(row, group * group_size)).collect();
+        let zeros: Vec<u8> = each_block(dims[0], rows, |index, row| matrix.zero(row, index * block)).collect();
         inputs.push(builder.weight(&format!("{name}.zero"), &dims, element, pack(element, &zeros)));
     }
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
@@ -217,9 +213,10 @@ impl Table<'_> {
         if !format.bits.is_integer() {
             let stored = if format.bits == Bits::B16 { ElementType::Float16 } else { builder.float };
             let bytes = float_bytes(stored, &self.matrix.dequantize());
+            // Cast first: onnxruntime folds that into the session, and adapters without f16 need never see one.
             let table = builder.weight(self.name, &[rows, cols], stored, bytes);
-            let found = select(builder, &table);
-            return if stored == builder.float { found } else { builder.cast(&found, builder.float) };
+            let table = if stored == builder.float { table } else { builder.cast(&table, builder.float) };
+            return select(builder, &table);
         }
         self.quantized_rows(builder, select)
     }
