@@ -19,6 +19,7 @@ mod sys;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod transformers_js;
 mod weights;
 mod worker;
 

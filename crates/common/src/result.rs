@@ -320,8 +320,8 @@ pub struct InitializationTime {
     pub total: f64,
     /// From the request for the package to its last byte.
     pub fetch: f64,
-    /// Part of `fetch` spent handing bytes to buffers.
-    pub upload: f64,
+    /// Part of `fetch` spent handing bytes to buffers; `None` where the engine does not tell.
+    pub upload: Option<f64>,
     /// Building pipelines, where it was done while loading.
     pub compile: Option<f64>,
 }

@@ -72,7 +72,7 @@ fn full() -> RunRecord {
             initialization_time_ms: Some(InitializationTime {
                 total: 4.0,
                 fetch: 3.0,
-                upload: 2.0,
+                upload: Some(2.0),
                 compile: Some(1.0),
             }),
             first_inference_time_ms: Some(5.0),

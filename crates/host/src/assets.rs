@@ -12,6 +12,14 @@ use crate::error::HostError;
 /// Folders above the executable that are looked at: `target/release/webnibble` lies two below the repository.
 const FOLDERS_ABOVE_EXECUTABLE: usize = 4;
 
+/// Files of npm packages under `www/node_modules`, and the URLs at which a page that asks for transformers.js finds them.
+const VENDOR: &[(&str, &str)] = &[
+    ("transformers.min.js", "@huggingface/transformers/dist"),
+    ("ort.webgpu.bundle.min.mjs", "onnxruntime-web/dist"),
+    ("ort-wasm-simd-threaded.asyncify.mjs", "onnxruntime-web/dist"),
+    ("ort-wasm-simd-threaded.asyncify.wasm", "onnxruntime-web/dist"),
+];
+
 /// A file that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asset {
@@ -49,6 +57,7 @@ impl Assets {
         let mut files = BTreeMap::new();
         list(&root.join("www"), "/", &mut files);
         list(&root.join("pkg"), "/pkg/", &mut files);
+        vendor(&root.join("www/node_modules"), &mut files);
         let missing = |missing: &str| HostError::Assets { missing: missing.into(), looked: vec![root.into()] };
         let index = files.get("/index.html").cloned().ok_or_else(|| missing("www/index.html"))?;
         if !files.keys().any(|url| url.starts_with("/pkg/") && url.ends_with(".wasm")) {
@@ -89,6 +98,16 @@ fn list(folder: &Path, url: &str, files: &mut BTreeMap<String, Asset>) {
             list(&path, &format!("{url}{name}/"), files);
         } else if let Some(media_type) = media_type(&name) {
             files.insert(format!("{url}{name}"), Asset { path, media_type });
+        }
+    }
+}
+
+/// Adds what `npm ci` brought, where it did: only the engines of others need it.
+fn vendor(modules: &Path, files: &mut BTreeMap<String, Asset>) {
+    for (name, folder) in VENDOR {
+        let path = modules.join(folder).join(name);
+        if let (true, Some(media_type)) = (path.is_file(), media_type(name)) {
+            files.insert(format!("/vendor/{name}"), Asset { path, media_type });
         }
     }
 }
@@ -134,6 +153,12 @@ mod tests {
         assert_eq!(urls, [&["/", "/index.html", "/js/page.js"][..], &pkg].concat());
         assert_eq!(assets.get("/pkg/agent_bg.wasm").unwrap().media_type, "application/wasm");
         assert_eq!(assets.get("/../Cargo.toml"), None);
+        let vendored = "www/node_modules/@huggingface/transformers/dist/transformers.min.js";
+        write(root.path(), vendored);
+        write(root.path(), "www/node_modules/@huggingface/transformers/dist/transformers.node.mjs");
+        let assets = Assets::under(root.path()).unwrap();
+        assert_eq!(assets.get("/vendor/transformers.min.js").unwrap().path, root.path().join(vendored));
+        assert_eq!(assets.files.len(), urls.len() + 1, "only files that a page needs");
     }
 
     #[test]

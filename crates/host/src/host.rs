@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use webnibble_common::capabilities::Capabilities;
-use webnibble_common::options::LaunchOptions;
+use webnibble_common::options::{Engine, LaunchOptions};
 use webnibble_common::result::BrowserInfo;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunInput, RunOptions};
 
 use crate::assets::Assets;
 use crate::browser::{Browser, BrowserConfig};
 use crate::error::HostError;
+use crate::onnx::OnnxFolder;
 use crate::server::{DEFAULT_ADDRESS, Server};
 use crate::session::{ProgressSink, RunOutcome, Session, SessionConfig};
 
@@ -187,6 +188,24 @@ impl Host {
     ) -> Result<LoadReport, HostError> {
         let url = self.server.publish(digest, path);
         let loaded = self.session.load(model, &url, digest, options, limit).wait().await;
+        self.explain(loaded).await
+    }
+
+    /// Publishes the ONNX form of a model, and has transformers.js load it under the name `model`.
+    ///
+    /// # Errors
+    /// What the page says, or that it is gone or late.
+    pub async fn load_onnx(
+        &self,
+        model: &str,
+        folder: OnnxFolder,
+        options: LoadOptions,
+        limit: Duration,
+    ) -> Result<LoadReport, HostError> {
+        let digest = folder.digest.clone();
+        let url = self.server.publish_folder(folder);
+        let options = LoadOptions { engine: Engine::TransformersJs, ..options };
+        let loaded = self.session.load(model, &url, &digest, options, limit).wait().await;
         self.explain(loaded).await
     }
 

@@ -117,7 +117,7 @@ fn info(name: &str, tensor: &Tensor) -> TensorInfo {
 }
 
 /// NaN and infinity are never a result.
-fn check_finite(outputs: &[(String, Tensor)]) -> Result<(), RemoteError> {
+pub(crate) fn check_finite(outputs: &[(String, Tensor)]) -> Result<(), RemoteError> {
     for (name, tensor) in outputs {
         let values = tensor.as_f32().unwrap_or_default();
         let wrong = values.iter().filter(|value| !value.is_finite()).count();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use webnibble_common::options::Engine;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{AgentMessage, ErrorCode, LoadOptions, RemoteError, RunOptions};
 
@@ -12,6 +13,7 @@ use crate::capabilities;
 use crate::error::error;
 use crate::model::{Input, LoadRequest, LoadedModel, Ran};
 use crate::stop::Stop;
+use crate::transformers_js;
 
 /// A piece of work.
 pub(super) enum Job {
@@ -33,11 +35,17 @@ pub(super) struct Answer {
     pub(super) message: AgentMessage,
 }
 
+/// A model and who computes it.
+enum Loaded {
+    Native(Box<LoadedModel>),
+    TransformersJs(transformers_js::Model),
+}
+
 /// Devices and loaded models. The job at hand owns them; between jobs they are the session's.
 #[derive(Default)]
 pub(super) struct Workshop {
     devices: Devices,
-    models: BTreeMap<String, LoadedModel>,
+    models: BTreeMap<String, Loaded>,
 }
 
 impl Workshop {
@@ -71,7 +79,18 @@ impl Workshop {
         // A model of the same name gives its memory back before the new one takes any.
         self.models.remove(&model);
         let progress = progress_of(id, stop);
-        let (loaded, report) = LoadedModel::load(request, &mut self.devices, stop, Rc::new(progress)).await?;
+        let (devices, progress) = (&mut self.devices, Rc::new(progress));
+        let (loaded, report) = match request.options.engine {
+            Engine::Native => {
+                let (loaded, report) = LoadedModel::load(request, devices, stop, progress).await?;
+                (Loaded::Native(Box::new(loaded)), report)
+            }
+            Engine::TransformersJs => {
+                let LoadRequest { url, options, .. } = request;
+                let (loaded, report) = transformers_js::Model::load(url, options, devices, stop, progress).await?;
+                (Loaded::TransformersJs(loaded), report)
+            }
+        };
         // Nobody would unload a model whose request was answered with an error.
         stop.check()?;
         self.models.insert(model, loaded);
@@ -90,7 +109,10 @@ impl Workshop {
         // A record has at least one measured run.
         let options = RunOptions { runs: options.runs.max(1), ..options.clone() };
         let Some(loaded) = self.models.get_mut(model) else { return Err(self.unknown_model(model)) };
-        let Ran { outputs, report } = loaded.run(input, &options, stop, progress).await?;
+        let Ran { outputs, report } = match loaded {
+            Loaded::Native(model) => model.run(input, &options, stop, progress).await?,
+            Loaded::TransformersJs(model) => model.run(input, &options, stop, progress).await?,
+        };
         Ok(Answer { tensors: outputs, message: AgentMessage::Ran { report: Box::new(report) } })
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use webnibble_common::package::{PackageMeta, SentenceConfig, TOKENIZER};
+use webnibble_common::package::{PackageMeta, TOKENIZER};
 use webnibble_common::quant::Bits;
 
 use super::{OnnxOptions, model, suffix};
@@ -105,7 +105,7 @@ pub fn exported(package: &PackageFile, options: OnnxOptions) -> Result<OnnxFolde
         small_files(package)?.into_iter().map(|(name, bytes)| (name, Content::Bytes(bytes))).collect();
     files.insert(model_file.clone(), Content::File(cached.join(&model_file)));
     let bits = Bits::try_from(meta.quantization.bits).ok();
-    files.insert(DESCRIPTION.into(), description(&model_file, meta.sentence.as_ref(), bits));
+    files.insert(DESCRIPTION.into(), description(package, &model_file, &files));
     Ok(OnnxFolder { digest, files, model_file, bits, exported: true })
 }
 
@@ -168,8 +168,10 @@ fn max_length(package: &PackageFile) -> usize {
 }
 
 /// What the page has to know besides what transformers.js reads itself.
-fn description(model_file: &str, sentence: Option<&SentenceConfig>, bits: Option<Bits>) -> Content {
-    Content::Bytes(pretty(&json!({ "file": model_file, "sentence": sentence, "bits": bits })))
+fn description(package: &PackageFile, model_file: &str, files: &BTreeMap<String, Content>) -> Content {
+    let has_tokenizer = files.contains_key(TOKENIZER) && files.contains_key(TOKENIZER_CONFIG);
+    Content::Bytes(pretty(&json!({ "file": model_file, "sentence": package.header.meta.sentence,
+        "max_length": max_length(package), "tokenizer": has_tokenizer })))
 }
 
 fn pretty(value: &Value) -> Vec<u8> {
@@ -196,7 +198,7 @@ fn own_form(folder: &ModelFolder, package: &PackageFile) -> Result<Option<OnnxFo
     for (name, path) in external_data(&path, &model_file) {
         files.insert(name, Content::File(path));
     }
-    files.insert(DESCRIPTION.into(), description(&model_file, folder.sentence.as_ref(), Some(bits)));
+    files.insert(DESCRIPTION.into(), description(package, &model_file, &files));
     let digest = digest_of(&path).map_err(|error| LoadError::io(&path, error))?;
     Ok(Some(OnnxFolder { digest, files, model_file, bits: Some(bits), exported: false }))
 }

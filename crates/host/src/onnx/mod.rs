@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 use webnibble_common::graph::Graph;
+use webnibble_common::options::Platform;
 use webnibble_common::package::PackageMeta;
 use webnibble_common::quant::Bits;
 use webnibble_common::weights::WeightMap;
@@ -67,6 +68,12 @@ impl std::str::FromStr for WeightForm {
 }
 
 impl OnnxOptions {
+    /// The form that onnxruntime-web runs on a platform: its WebNN takes `MatMulNBits` for 4 bits alone.
+    pub fn of(platform: Platform) -> Self {
+        let form = if platform == Platform::Webnn { WeightForm::DequantizeLinear } else { WeightForm::NBits };
+        Self { form, ..Self::default() }
+    }
+
     fn float(self) -> ElementType {
         if self.half { ElementType::Float16 } else { ElementType::Float }
     }

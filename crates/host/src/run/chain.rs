@@ -3,12 +3,14 @@
 use webnibble_common::capabilities::{Capabilities, WebNnDevice};
 use webnibble_common::options::{Engine, ExecutionProvider, Platform};
 use webnibble_common::result::{ErrorInfo, Fallback, RunRecord};
-use webnibble_common::wire::{ErrorCode, LoadOptions, RunOptions};
+use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RunOptions};
 
-use super::fill::{fill_loaded, fill_ran, output_of};
-use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, compare, load_options, tell};
+use super::fill::{fill_loaded, fill_ran, fill_transformers_js, output_of};
+use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, blocking, compare, load_options, tell};
 use crate::error::HostError;
 use crate::host::Host;
+use crate::loader::PackageFile;
+use crate::onnx::{self, OnnxOptions};
 
 /// A way to an answer on the platform that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,16 +103,17 @@ async fn attempt(
     let (package, resolved) = (&prepared.package, &prepared.resolved);
     let name = package.header.meta.name.as_str();
     let options = load_options(prepared.platform, resolved);
-    let options = match route {
-        Route::Native => options,
-        Route::Simulation => LoadOptions { simulate: true, ..options },
-        Route::TransformersJs => {
-            let (what, instead) = ("engine `transformers-js`".into(), "leave --engine out".into());
-            return Err(HostError::NotYet { what, instead });
+    let loaded = match route {
+        Route::TransformersJs => load_onnx(host, record, request, prepared, options).await?,
+        Route::Native | Route::Simulation => {
+            let options = LoadOptions { simulate: route == Route::Simulation, ..options };
+            host.load(name, &package.path, &package.header.digest, options, LOAD_LIMIT).await?
         }
     };
-    let loaded = host.load(name, &package.path, &package.header.digest, options, LOAD_LIMIT).await?;
     fill_loaded(record, &loaded, &package.header.meta);
+    if route == Route::TransformersJs {
+        fill_transformers_js(record);
+    }
 
     let options = RunOptions {
         warmup: resolved.warmup.value,
@@ -130,6 +133,29 @@ async fn attempt(
     tell(request, "comparing with f32", 0, 0);
     record.performance_metrics.quantization_error = compare(&prepared.model, &request.input, outputs).await;
     Ok(())
+}
+
+/// Has transformers.js load the model's ONNX form.
+async fn load_onnx(
+    host: &Host,
+    record: &mut RunRecord,
+    request: &RunRequest,
+    prepared: &Prepared,
+    options: LoadOptions,
+) -> Result<LoadReport, HostError> {
+    tell(request, "writing ONNX", 0, 0);
+    let (model, path, platform) = (prepared.model.clone(), prepared.package.path.clone(), prepared.platform);
+    let folder = blocking(move || {
+        let package = PackageFile::open(&path)?;
+        onnx::prepare(&model, &package, OnnxOptions::of(platform))
+    })
+    .await?;
+    if !folder.exported {
+        // Somebody else's file: what its weights are is known by its name alone.
+        record.quantization = None;
+    }
+    let name = prepared.package.header.meta.name.as_str();
+    host.load_onnx(name, folder, options, LOAD_LIMIT).await
 }
 
 /// Failures of a platform or of an engine, after which another route may still give the answer. An input that does not

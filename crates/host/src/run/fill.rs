@@ -58,12 +58,26 @@ pub(super) fn fill_loaded(record: &mut RunRecord, loaded: &LoadReport, meta: &Pa
     metrics.initialization_time_ms = Some(InitializationTime {
         total: loaded.total_ms,
         fetch: loaded.fetch_ms,
-        upload: loaded.upload_ms,
+        upload: Some(loaded.upload_ms),
         compile: loaded.compile_ms,
     });
     metrics.memory.weights_bytes = Some(loaded.weights_bytes);
     metrics.memory.wasm_heap_bytes = Some(loaded.wasm_heap_bytes);
     metrics.memory_reduction_percent = Some(memory_reduction(meta, loaded.weights_bytes));
+}
+
+/// What transformers.js does not tell is not known: its memory is its own.
+pub(super) fn fill_transformers_js(record: &mut RunRecord) {
+    record.using_transformers_js = Some(true);
+    let metrics = &mut record.performance_metrics;
+    if let Some(time) = &mut metrics.initialization_time_ms {
+        time.upload = None;
+    }
+    metrics.memory.weights_bytes = None;
+    metrics.memory.wasm_heap_bytes = None;
+    if let Some(reduction) = &mut metrics.memory_reduction_percent {
+        reduction.measured = None;
+    }
 }
 
 /// Memory against the same model in f16, of two bytes a weight.
@@ -90,7 +104,9 @@ pub(super) fn fill_ran(record: &mut RunRecord, report: &RunReport, input: &Input
     metrics.throughput_items_per_sec =
         (total_ms > 0.0).then(|| (info.batch * report.run_ms.len()) as f64 / total_ms * 1e3);
     metrics.memory.gpu_peak_bytes = report.gpu_peak_bytes;
-    metrics.memory.wasm_heap_bytes = Some(report.wasm_heap_bytes);
+    if record.using_transformers_js != Some(true) {
+        metrics.memory.wasm_heap_bytes = Some(report.wasm_heap_bytes);
+    }
     record.input = Some(info);
     if report.webnn.is_some() {
         record.webnn.clone_from(&report.webnn);

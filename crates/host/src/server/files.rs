@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::{Shared, lock};
+use crate::onnx::Content;
 
 /// Bytes of one piece of a package: large enough that the system calls do not count, small enough to start at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -25,13 +26,22 @@ const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-p
 const EMBEDDER_POLICY: HeaderName = HeaderName::from_static("cross-origin-embedder-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
+/// Scripts that the page may run.
+pub(super) const PAGE_SCRIPTS: &str = "'self' 'wasm-unsafe-eval'";
+
+/// Scripts that the Worker may run: onnxruntime's WebNN makes functions from text. The Worker has no document.
+pub(super) const WORKER_SCRIPTS: &str = "'self' 'wasm-unsafe-eval' 'unsafe-eval'";
+
+/// The Worker's script: a Worker's policy is that of its own response.
+const WORKER: &str = "/worker.js";
+
 /// What the page may do: run its own scripts and WebAssembly, and talk to this server under any of its names.
-pub(super) fn content_security_policy(hosts: &[String]) -> String {
+pub(super) fn content_security_policy(hosts: &[String], scripts: &str) -> String {
     // A source has no form for an IPv6 address; the page's own host is `'self'` in any case.
     let named = hosts.iter().filter(|host| !host.starts_with('['));
     let sockets: Vec<_> = named.map(|host| format!("ws://{host}")).collect();
     format!(
-        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
+        "default-src 'none'; script-src {scripts}; worker-src 'self'; style-src 'self'; \
          img-src 'self' data:; connect-src 'self' {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         sockets.join(" ")
     )
@@ -39,6 +49,7 @@ pub(super) fn content_security_policy(hosts: &[String]) -> String {
 
 /// Headers of every response. Isolation gives the page shared memory and exact timers.
 pub(super) async fn add_headers(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let is_worker = request.uri().path() == WORKER;
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
@@ -46,7 +57,8 @@ pub(super) async fn add_headers(State(shared): State<Arc<Shared>>, request: Requ
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    let policy = HeaderValue::from_str(&shared.content_security_policy).expect("host names are plain text");
+    let policy = if is_worker { &shared.worker_policy } else { &shared.content_security_policy };
+    let policy = HeaderValue::from_str(policy).expect("host names are plain text");
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     // Files change under the same name while developing, and packages have a cache of their own in the page.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -106,6 +118,34 @@ pub(super) async fn package(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     response
+}
+
+/// A file of a published ONNX form.
+pub(super) async fn onnx(State(shared): State<Arc<Shared>>, Path((digest, file)): Path<(String, String)>) -> Response {
+    let folder = lock(&shared.folders).get(&digest).cloned();
+    let content = folder.as_ref().and_then(|folder| folder.files.get(&file));
+    let path = match content {
+        None => return (StatusCode::NOT_FOUND, "there is no such file\n").into_response(),
+        Some(Content::Bytes(bytes)) => {
+            return ([(header::CONTENT_TYPE, "application/json")], bytes.clone()).into_response();
+        }
+        Some(Content::File(path)) => path.clone(),
+    };
+    let opened = {
+        let path = path.clone();
+        tokio::task::spawn_blocking(move || File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)))).await
+    };
+    match opened {
+        Ok(Ok((total, file))) => {
+            let mut response = Response::new(stream(path, file, 0, total));
+            let fields = response.headers_mut();
+            fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            fields.insert(header::CONTENT_LENGTH, HeaderValue::from(total));
+            response
+        }
+        Ok(Err(error)) => unreadable(&path, &error),
+        Err(error) => unreadable(&path, &std::io::Error::other(error)),
+    }
 }
 
 fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Response {

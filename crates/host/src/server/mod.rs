@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::assets::Assets;
 use crate::error::HostError;
+use crate::onnx::OnnxFolder;
 use crate::session::Event;
 
 mod files;
@@ -43,10 +44,14 @@ pub struct Server {
 pub(crate) struct Shared {
     assets: Assets,
     packages: Mutex<BTreeMap<String, PathBuf>>,
+    /// ONNX forms of models, by their digests.
+    folders: Mutex<BTreeMap<String, Arc<OnnxFolder>>>,
     registry: Mutex<registry::Registry>,
     /// Origins of pages that may open a socket.
     origins: Vec<String>,
     content_security_policy: String,
+    /// Of the Worker's script, which may run what is laxer.
+    worker_policy: String,
 }
 
 impl Server {
@@ -63,9 +68,11 @@ impl Server {
         let shared = Arc::new(Shared {
             assets,
             packages: Mutex::default(),
+            folders: Mutex::default(),
             registry: Mutex::default(),
             origins: hosts.iter().map(|host| format!("http://{host}")).collect(),
-            content_security_policy: files::content_security_policy(&hosts),
+            content_security_policy: files::content_security_policy(&hosts, files::PAGE_SCRIPTS),
+            worker_policy: files::content_security_policy(&hosts, files::WORKER_SCRIPTS),
         });
         let router = router(Arc::clone(&shared));
         let task = tokio::spawn(async move {
@@ -91,6 +98,13 @@ impl Server {
     pub fn publish(&self, digest: &str, path: impl Into<PathBuf>) -> String {
         lock(&self.shared.packages).insert(digest.to_owned(), path.into());
         format!("/packages/{digest}.safetensors")
+    }
+
+    /// Offers the ONNX form of a model, and returns its URL relative to the page.
+    pub fn publish_folder(&self, folder: OnnxFolder) -> String {
+        let url = format!("/onnx/{}/", folder.digest);
+        lock(&self.shared.folders).insert(folder.digest.clone(), Arc::new(folder));
+        url
     }
 
     /// The URL of a page that may connect with `token`, for a browser on this machine.
@@ -131,6 +145,7 @@ fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/agent", get(socket::upgrade))
         .route("/packages/{file}", get(files::package))
+        .route("/onnx/{digest}/{*file}", get(files::onnx))
         .fallback(get(files::asset))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), files::add_headers))
         .with_state(shared)

@@ -1,0 +1,325 @@
+// transformers.js in this Worker: an engine of somebody else's, run on the same terms as ours. It is fetched from the
+// host that served this page, never from anywhere else. What to load and how it is measured is decided in Rust.
+
+const VENDOR = "vendor/";
+
+/** onnxruntime's name for what runs a platform. On wasm that is its own processor code, which cannot fall back further. */
+const PROVIDERS = { webgpu: "WebGpuExecutionProvider", webnn: "WebNNExecutionProvider", wasm: "CPUExecutionProvider" };
+
+/** Operators that hold nearly all of the work. Shapes and lookups may run beside the device, these may not. */
+const PRODUCTS = /^(Fused)?(MatMul|Gemm|Conv|Attention|MultiHeadAttention|GroupQueryAttention|QAttention)/;
+
+/** An error with a code of the wire. */
+function failure(code, message, hint = "") {
+  return Object.assign(new Error(message), { code, hint });
+}
+
+let library = null;
+let threadsOfLibrary = null;
+
+/** Lines of onnxruntime's log, while they are wanted. */
+let lines = null;
+
+/** onnxruntime writes its log to the console, and keeps the function that it finds there when it starts. */
+function listenToLog() {
+  for (const method of ["log", "error"]) {
+    const original = console[method].bind(console);
+    console[method] = (...words) => {
+      const text = words.join(" ");
+      if (lines === null || !text.includes("onnxruntime:")) return original(...words);
+      lines.push(text);
+      // Warnings and errors stay where a person looks for them; the rest is only there because we asked.
+      if (!/\[[VI]:onnxruntime:/.test(text)) original(...words);
+      return undefined;
+    };
+  }
+}
+
+async function importLibrary(threads) {
+  if (library !== null) {
+    if (threads !== null && threads !== threadsOfLibrary) {
+      const message = `transformers.js runs on ${threadsOfLibrary ?? "its default of"} threads since its first model, ${threads} were asked for`;
+      throw failure("unsupported", message, "reload the page: its threads are fixed when it starts");
+    }
+    return library;
+  }
+  const at = (file) => new URL(VENDOR + file, location.href).href;
+  listenToLog();
+  let found;
+  try {
+    found = await import(at("transformers.min.js"));
+  } catch (error) {
+    const hint = "the host serves it where `npm ci` put it: run `make setup`";
+    throw failure("engine_failed", `transformers.js could not be fetched from this page's host: ${error.message}`, hint);
+  }
+  const { env } = found;
+  env.allowRemoteModels = false;
+  env.allowLocalModels = true;
+  // The host's answer is never stale, and a copy of every model is nobody's wish.
+  env.useBrowserCache = false;
+  env.useWasmCache = false;
+  const { wasm } = env.backends.onnx;
+  wasm.wasmPaths = { mjs: at("ort-wasm-simd-threaded.asyncify.mjs"), wasm: at("ort-wasm-simd-threaded.asyncify.wasm") };
+  if (threads !== null) wasm.numThreads = threads;
+  threadsOfLibrary = threads;
+  library = found;
+  return found;
+}
+
+/** `work`, or the reason of a promise that onnxruntime leaves to fail alone: its caller would wait for ever. */
+async function guarded(work) {
+  let caught;
+  const stray = new Promise((_, reject) => {
+    caught = (event) => {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      reject(event.reason);
+    };
+  });
+  addEventListener("unhandledrejection", caught, { capture: true });
+  try {
+    return await Promise.race([work(), stray]);
+  } finally {
+    removeEventListener("unhandledrejection", caught, { capture: true });
+  }
+}
+
+/** Where onnxruntime put the operators, as its log tells: `{provider: {nodes, operators: {name: count}}}`. */
+export function readPlacement(log) {
+  const placement = {};
+  let current = null;
+  for (const line of log) {
+    const provider = /placed on \[(\w+)\]\. Number of nodes: (\d+)/.exec(line);
+    if (provider) {
+      current = placement[provider[1]] = { nodes: Number(provider[2]), operators: {} };
+      continue;
+    }
+    const node = /VerifyEachNodeIsAssignedToAnEp\]\s+(\w+) \(/.exec(line);
+    if (node && current) current.operators[node[1]] = (current.operators[node[1]] ?? 0) + 1;
+  }
+  return placement;
+}
+
+/** Fails unless the platform's provider has the work. */
+export function checkPlacement(placement, platform) {
+  const provider = PROVIDERS[platform];
+  const told = Object.entries(placement).map(([name, { nodes }]) => `${nodes} on ${name}`).join(", ");
+  const found = told || "its log does not say";
+  if (!placement[provider]?.nodes) {
+    throw failure("engine_failed", `expected operators on ${provider}, found ${found}`);
+  }
+  for (const [name, { operators }] of Object.entries(placement)) {
+    const strays = Object.keys(operators).filter((operator) => PRODUCTS.test(operator));
+    if (name !== provider && strays.length > 0) {
+      const message = `expected all products on ${provider}, found ${strays.join(", ")} on ${name} (${found})`;
+      throw failure("engine_failed", message, "the device does not take these weights: try other bits");
+    }
+  }
+}
+
+/** A model that transformers.js runs. */
+export class TransformersModel {
+  #folder;
+  #platform;
+  #device;
+  #threads;
+  #description = null;
+  #tokenizer = null;
+  #model = null;
+  #shape = null; // of the session, where it is made for one
+  #placement = null;
+
+  /** `folder` is the path of the files on this page's host, `device` WebNN's or null. */
+  constructor(folder, platform, device, threads) {
+    this.#folder = new URL(folder, location.href).pathname.replace(/\/$/, "");
+    this.#platform = platform;
+    this.#device = platform === "webnn" ? `webnn-${device ?? "cpu"}` : platform;
+    this.#threads = threads ?? null;
+  }
+
+  /** Fetches and makes ready; gives times and sizes as JSON. */
+  async open(onProgress) {
+    const found = await importLibrary(this.#threads);
+    const response = await fetch(`${this.#folder}/webnibble.json`);
+    if (!response.ok) throw failure("fetch", `HTTP status ${response.status} for the model's description`);
+    this.#description = await response.json();
+    this.#tokenizer = this.#description.tokenizer ? await this.#openTokenizer(found) : null;
+    // WebNN has no dynamic shapes: a first session tells whether it runs, one for the shape comes with that.
+    const report = await this.#session(this.#platform === "webnn" ? [1, 128] : null, onProgress);
+    return JSON.stringify({ ...report, placement: this.#placement, adapter: this.#adapter() });
+  }
+
+  async #openTokenizer({ AutoTokenizer, env }) {
+    try {
+      env.localModelPath = this.#parent();
+      return await AutoTokenizer.from_pretrained(this.#name());
+    } catch (error) {
+      throw failure("bad_package", `transformers.js cannot read the tokenizer: ${error.message}`);
+    }
+  }
+
+  #parent() {
+    return this.#folder.slice(0, this.#folder.lastIndexOf("/") + 1);
+  }
+
+  #name() {
+    return this.#folder.slice(this.#folder.lastIndexOf("/") + 1);
+  }
+
+  /** Makes the session; first one that only tells where operators go, since its log would slow every run. */
+  async #session(shape, onProgress) {
+    await this.#release();
+    if (this.#placement === null && this.#platform !== "wasm") {
+      lines = [];
+      try {
+        await this.#load(shape, 0, () => {});
+        this.#placement = readPlacement(lines);
+      } finally {
+        lines = null;
+      }
+      await this.#release();
+      checkPlacement(this.#placement, this.#platform);
+    }
+    const report = await this.#load(shape, 3, onProgress);
+    this.#shape = shape;
+    return report;
+  }
+
+  async #load(shape, logSeverityLevel, onProgress) {
+    const { AutoModel, env } = library;
+    env.localModelPath = this.#parent();
+    const { file } = this.#description;
+    const [subfolder, name] = file.includes("/") ? file.split("/") : ["", file];
+    const session = { logSeverityLevel };
+    if (shape) session.freeDimensionOverrides = { batch_size: shape[0], sequence_length: shape[1] };
+    const began = performance.now();
+    const fetched = { begin: null, end: null, bytes: 0 };
+    const options = {
+      device: this.#device,
+      subfolder,
+      // The file is named whole: what its weights are is in it.
+      model_file_name: name.replace(/\.onnx$/, ""),
+      dtype: "fp32",
+      session_options: session,
+      progress_callback: (step) => this.#follow(step, file, fetched, onProgress),
+    };
+    try {
+      this.#model = await guarded(() => AutoModel.from_pretrained(this.#name(), options));
+    } catch (error) {
+      if (error?.code) throw error;
+      const hint = "an ONNX file that `webnibble export --onnx` writes has only operators that it takes";
+      throw failure("engine_failed", `transformers.js cannot load ${file}: ${error?.message ?? error}`, hint);
+    }
+    const total = performance.now() - began;
+    const fetch = fetched.begin === null ? 0 : (fetched.end ?? performance.now()) - fetched.begin;
+    return { total_ms: total, fetch_ms: fetch, bytes: fetched.bytes };
+  }
+
+  #follow(step, file, fetched, onProgress) {
+    if (step.file !== file) return;
+    if (step.status === "progress") {
+      fetched.begin ??= performance.now();
+      fetched.bytes = step.loaded;
+      onProgress(step.loaded, step.total);
+    } else if (step.status === "initiate" || step.status === "download") {
+      fetched.begin ??= performance.now();
+    } else if (step.status === "done") {
+      fetched.end ??= performance.now();
+    }
+  }
+
+  /** The WebGPU device that onnxruntime opened, as JSON of an adapter, or null. */
+  #adapter() {
+    if (this.#platform !== "webgpu") return null;
+    const { device } = library.env.backends.onnx.webgpu;
+    const info = device?.adapterInfo;
+    if (!info) return null;
+    const { vendor, architecture, device: name, description, isFallbackAdapter } = info;
+    return { vendor, architecture, device: name, description, isFallbackAdapter: Boolean(isFallbackAdapter) };
+  }
+
+  /** Token ids of texts, padded to the longest: `{batch, seq, ids, mask, types, counts, truncated}`. */
+  encode(texts, truncate) {
+    if (this.#tokenizer === null) {
+      const hint = "give token ids, or put a tokenizer.json beside the model";
+      throw failure("bad_input", "the model has no tokenizer, so it takes no texts", hint);
+    }
+    const empty = texts.findIndex((text) => text.trim() === "");
+    if (empty >= 0) throw failure("bad_input", `text ${empty} is empty: expected at least one token`);
+    const limit = this.#description.max_length;
+    const whole = this.#tokenizer(texts, { padding: true, return_tensor: true });
+    const [, longest] = whole.input_ids.dims;
+    if (longest > limit && !truncate) {
+      const message = `a text has ${longest} tokens, the model takes ${limit}: shorten it, or ask for truncation`;
+      throw failure("bad_input", message, "shorten the text, or ask for it to be truncated");
+    }
+    const cut = longest > limit;
+    const given = cut ? this.#tokenizer(texts, { padding: true, truncation: true, max_length: limit }) : whole;
+    const [batch, seq] = given.input_ids.dims;
+    const numbers = (tensor) => (tensor ? Uint32Array.from(tensor.data, Number) : new Uint32Array(batch * seq));
+    const mask = numbers(given.attention_mask);
+    const counts = Array.from({ length: batch }, (_, row) =>
+      mask.subarray(row * seq, (row + 1) * seq).reduce((sum, bit) => sum + bit, 0),
+    );
+    return {
+      batch,
+      seq,
+      ids: numbers(given.input_ids),
+      mask,
+      types: numbers(given.token_type_ids),
+      counts: Uint32Array.from(counts),
+      truncated: cut,
+    };
+  }
+
+  /** Makes ready for a shape: only WebNN needs it. */
+  async prepare(batch, seq) {
+    if (this.#platform !== "webnn" || (this.#shape?.[0] === batch && this.#shape?.[1] === seq)) return;
+    await this.#session([batch, seq], () => {});
+  }
+
+  /** Runs once, from numbers to numbers: `{name, dims, data}`. */
+  async run(batch, seq, ids, mask, types) {
+    const { Tensor } = library;
+    const tensor = (numbers) => new Tensor("int64", BigInt64Array.from(numbers, BigInt), [batch, seq]);
+    const feed = { input_ids: tensor(ids), attention_mask: tensor(mask), token_type_ids: tensor(types) };
+    let outputs;
+    try {
+      outputs = await guarded(() => this.#model(feed));
+    } catch (error) {
+      throw failure("engine_failed", `transformers.js cannot run the model: ${error?.message ?? error}`);
+    }
+    const { name, tensor: output } = this.#answer(outputs, feed.attention_mask);
+    if (output === undefined) {
+      const found = Object.keys(outputs).join(", ");
+      throw failure("engine_failed", `expected an output sentence_embedding or last_hidden_state, found ${found}`);
+    }
+    return { name, dims: Uint32Array.from(output.dims), data: Float32Array.from(output.data) };
+  }
+
+  /** The answer that our own engine gives too: a sentence's embedding where the model has one. */
+  #answer(outputs, mask) {
+    const { mean_pooling: meanPooling } = library;
+    const { sentence } = this.#description;
+    const hidden = outputs.last_hidden_state ?? outputs.token_embeddings;
+    if (!sentence) return { name: "last_hidden_state", tensor: hidden };
+    if (outputs.sentence_embedding) return { name: "sentence_embedding", tensor: outputs.sentence_embedding };
+    if (hidden === undefined) return { name: "sentence_embedding", tensor: undefined };
+    let pooled;
+    if (sentence.pooling === "mean") pooled = meanPooling(hidden, mask);
+    else if (sentence.pooling === "cls") pooled = hidden.slice(null, 0);
+    else throw failure("unsupported", `the model's ONNX form does not pool, and pooling ${sentence.pooling} is not one of transformers.js's`);
+    return { name: "sentence_embedding", tensor: sentence.normalize ? pooled.normalize(2, -1) : pooled };
+  }
+
+  async #release() {
+    const model = this.#model;
+    this.#model = null;
+    await model?.dispose();
+  }
+
+  /** Frees the session. */
+  dispose() {
+    this.#release().catch(() => {});
+  }
+}

@@ -1,0 +1,247 @@
+//! transformers.js as an engine: the same requests and reports as of our own, so that both are measured alike.
+//!
+//! What it runs is the ONNX form of a model, a folder on this page's host. Which provider of onnxruntime has the work is
+//! read from its own log when the session is made: one that quietly fell back to the processor is an error.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use js_sys::{Array, JsString, Uint32Array};
+use serde::Deserialize;
+use wasm_bindgen::prelude::*;
+use webnibble_common::capabilities::Adapter;
+use webnibble_common::options::Platform;
+use webnibble_common::quant::Bits;
+use webnibble_common::result::{ImplementationType, WebNnInfo};
+use webnibble_common::tensor::Tensor;
+use webnibble_common::wire::{
+    ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions, RunReport, Stage, TensorInfo,
+};
+
+use crate::backend::Devices;
+use crate::error::{describe, error, internal};
+use crate::model::{Input, Progress, Ran};
+use crate::stop::Stop;
+use crate::sys::{now_ms, wasm_heap_bytes};
+use crate::tasks::Pacer;
+
+mod input;
+mod sys;
+
+use input::Batch;
+use sys::{CodedError, JsModel};
+
+/// A model that transformers.js runs. What it holds is freed when it is dropped.
+pub(crate) struct Model {
+    js: JsModel,
+    implementation_type: ImplementationType,
+    webnn: Option<WebNnInfo>,
+    /// Operators by the provider that has them, for the record.
+    placement: BTreeMap<String, String>,
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        self.js.dispose();
+    }
+}
+
+/// What `js/transformers.js` tells of a session.
+#[derive(Deserialize)]
+struct Opened {
+    total_ms: f64,
+    fetch_ms: f64,
+    bytes: u64,
+    placement: Option<BTreeMap<String, Placed>>,
+    adapter: Option<AdapterInfo>,
+}
+
+/// Operators that one provider has.
+#[derive(Deserialize)]
+struct Placed {
+    nodes: usize,
+    operators: BTreeMap<String, usize>,
+}
+
+/// `GPUAdapterInfo` of the device that onnxruntime opened.
+#[derive(Deserialize)]
+struct AdapterInfo {
+    vendor: String,
+    architecture: String,
+    device: String,
+    description: String,
+    #[serde(rename = "isFallbackAdapter")]
+    is_fallback: bool,
+}
+
+impl Model {
+    /// Loads the folder at `url`.
+    pub(crate) async fn load(
+        url: &str,
+        options: &LoadOptions,
+        devices: &mut Devices,
+        stop: &Stop,
+        progress: Rc<dyn Fn(Stage, u64, u64)>,
+    ) -> Result<(Self, LoadReport), RemoteError> {
+        let began = now_ms();
+        let implementation_type = implementation_type(options.platform)?;
+        let device = options.execution_provider.map(|device| device.to_string());
+        let js = JsModel::new(url, options.platform.name(), device.as_deref(), options.threads);
+        // From here on, leaving early drops the model, which frees what it holds.
+        let mut model = Self { js, implementation_type, webnn: None, placement: BTreeMap::new() };
+        let on_progress = Closure::<dyn Fn(f64, f64)>::new(move |done: f64, total: f64| {
+            progress(Stage::Fetch, done as u64, total as u64);
+        });
+        let opened = model.js.open(on_progress.as_ref().unchecked_ref()).await.map_err(|e| from_js(&e))?;
+        stop.check()?;
+        let opened: Opened = serde_json::from_str(&String::from(opened))
+            .map_err(|e| internal(format!("the report of transformers.js is not as expected: {e}")))?;
+        model.describe(&opened, device.as_deref());
+        let adapter = match opened.adapter {
+            Some(info) => Some(adapter(devices, info).await),
+            None => None,
+        };
+        let report = LoadReport {
+            implementation_type,
+            adapter,
+            webnn: model.webnn.clone(),
+            activation_bits: Bits::B32,
+            total_ms: now_ms() - began,
+            fetch_ms: opened.fetch_ms,
+            upload_ms: 0.0,
+            compile_ms: Some(opened.total_ms - opened.fetch_ms),
+            package_bytes: opened.bytes,
+            weights_bytes: 0,
+            wasm_heap_bytes: wasm_heap_bytes(),
+        };
+        Ok((model, report))
+    }
+
+    fn describe(&mut self, opened: &Opened, device: Option<&str>) {
+        let mut operators = BTreeMap::new();
+        for (provider, placed) in opened.placement.iter().flatten() {
+            let counted = placed.operators.iter().map(|(name, count)| format!("{name} {count}"));
+            let listed = counted.collect::<Vec<_>>().join(", ");
+            let text = if listed.is_empty() { format!("{} nodes", placed.nodes) } else { listed };
+            self.placement.insert(provider.clone(), text);
+            operators.insert(provider.clone(), placed.nodes);
+        }
+        if self.implementation_type == ImplementationType::RealWebnn {
+            self.webnn = Some(WebNnInfo {
+                requested: device.unwrap_or("cpu").to_owned(),
+                reported_devices: None,
+                lowering: "onnxruntime-web".into(),
+                operators,
+            });
+        }
+    }
+
+    /// Runs as often as `options` say, and measures as our own engine does: from numbers to numbers, tokenizing left out.
+    pub(crate) async fn run(
+        &mut self,
+        input: Input,
+        options: &RunOptions,
+        stop: &Stop,
+        progress: impl Fn(Stage, u64, u64),
+    ) -> Result<Ran, RemoteError> {
+        let mut progress = Progress::new(progress);
+        let batch = self.batch(input)?;
+        stop.check()?;
+        progress.report(Stage::Compile, 0, 0);
+        let began = now_ms();
+        self.js.prepare(batch.rows, batch.seq).await.map_err(|e| from_js(&e))?;
+        let prepare_ms = now_ms() - began;
+        let mut last = self.run_once(&batch, stop).await?;
+        let first_ms = now_ms() - began;
+        let mut pacer = Pacer::new();
+        for done in 0..options.warmup {
+            progress.report(Stage::Warmup, done.into(), options.warmup.into());
+            pacer.pause().await;
+            self.run_once(&batch, stop).await?;
+        }
+        let mut run_ms = Vec::new();
+        for done in 0..options.runs {
+            progress.report(Stage::Run, done.into(), options.runs.into());
+            pacer.pause().await;
+            let began = now_ms();
+            last = self.run_once(&batch, stop).await?;
+            run_ms.push(now_ms() - began);
+        }
+        let report = RunReport {
+            implementation_type: self.implementation_type,
+            outputs: last.iter().map(|(name, tensor)| info(name, tensor)).collect(),
+            token_counts: batch.token_counts,
+            truncated: batch.truncated,
+            prepare_ms,
+            first_ms,
+            run_ms,
+            gpu_ms: None,
+            kernels: None,
+            webnn: self.webnn.clone(),
+            variants: self.placement.clone(),
+            dispatches: None,
+            gpu_peak_bytes: None,
+            wasm_heap_bytes: wasm_heap_bytes(),
+        };
+        Ok(Ran { outputs: last, report })
+    }
+
+    async fn run_once(&self, batch: &Batch, stop: &Stop) -> Result<Vec<(String, Tensor)>, RemoteError> {
+        stop.check()?;
+        let Batch { rows, seq, ids, mask, types, .. } = batch;
+        let output = self.js.run(*rows, *seq, ids, mask, types).await.map_err(|e| from_js(&e))?;
+        stop.check()?;
+        let shape: Vec<usize> = output.dims().to_vec().into_iter().map(|extent| extent as usize).collect();
+        let tensor = Tensor::f32(shape, output.data().to_vec())
+            .map_err(|e| error(ErrorCode::EngineFailed, e.to_string(), ""))?;
+        let outputs = vec![(output.name(), tensor)];
+        crate::model::check_finite(&outputs)?;
+        Ok(outputs)
+    }
+}
+
+/// The adapter of onnxruntime's device: as we described it, where it is the same one.
+async fn adapter(devices: &mut Devices, info: AdapterInfo) -> Adapter {
+    let ours = devices.gpu().await.ok().map(|gpu| gpu.adapter.clone());
+    let same = |ours: &Adapter| ours.vendor == info.vendor && ours.architecture == info.architecture;
+    ours.filter(same).unwrap_or(Adapter {
+        hardware: !info.is_fallback,
+        vendor: info.vendor,
+        architecture: info.architecture,
+        device: info.device,
+        description: info.description,
+        ..Adapter::default()
+    })
+}
+
+fn implementation_type(platform: Platform) -> Result<ImplementationType, RemoteError> {
+    match platform {
+        Platform::Webgpu => Ok(ImplementationType::RealWebgpu),
+        Platform::Webnn => Ok(ImplementationType::RealWebnn),
+        Platform::Wasm => Ok(ImplementationType::RealWasm),
+        Platform::Auto => {
+            let message = "platform should be webgpu, webnn or wasm, found auto";
+            Err(error(ErrorCode::Unsupported, message, "ask for one of them"))
+        }
+    }
+}
+
+/// An error thrown by `js/transformers.js`.
+fn from_js(thrown: &JsValue) -> RemoteError {
+    let coded: &CodedError = thrown.unchecked_ref();
+    let (code, hint) = if thrown.is_object() { (coded.code(), coded.hint()) } else { (None, None) };
+    let code = code.and_then(|code| serde_json::from_value(serde_json::Value::String(code)).ok());
+    error(code.unwrap_or(ErrorCode::EngineFailed), describe(thrown), hint.unwrap_or_default())
+}
+
+fn info(name: &str, tensor: &Tensor) -> TensorInfo {
+    TensorInfo { name: name.to_owned(), dtype: tensor.dtype(), shape: tensor.shape().to_vec() }
+}
+
+fn strings(texts: &[String]) -> Array {
+    texts.iter().map(|text| JsString::from(text.as_str())).collect()
+}
+
+fn numbers(values: &[u32]) -> Uint32Array {
+    Uint32Array::from(values)
+}
