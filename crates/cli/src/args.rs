@@ -275,9 +275,12 @@ pub(crate) struct LaunchArgs {
     /// Where WebGPU runs: software, system, nvidia-headless
     #[arg(long, value_name = "PROFILE")]
     gpu: Option<GpuProfile>,
-    /// A WebDriver server that runs already (not there yet)
+    /// A WebDriver server or Selenium Grid that runs already: http://127.0.0.1:4444
     #[arg(long, value_name = "URL")]
     webdriver: Option<String>,
+    /// Host name by which a browser on another machine reaches this one
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
 }
 
 impl LaunchArgs {
@@ -298,7 +301,7 @@ impl LaunchArgs {
             driver: self.driver.clone(),
             browser_args: (!self.browser_arg.is_empty()).then(|| self.browser_arg.clone()),
             webdriver: self.webdriver.clone(),
-            advertise: None,
+            advertise: self.advertise.clone(),
         }
     }
 }

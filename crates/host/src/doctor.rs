@@ -79,11 +79,15 @@ pub async fn examine(kind: BrowserKind, launch: &LaunchOptions, verbose: bool) -
 }
 
 async fn fill(examination: &mut Examination, launch: &LaunchOptions, verbose: bool) -> Result<(), HostError> {
-    let found = browser::find(examination.browser, launch).await?;
-    examination.binary = Some(found.binary.path.display().to_string());
-    examination.version = Some(found.binary.version).filter(|version| !version.is_empty());
-    examination.driver = Some(found.driver.path.display().to_string());
-    examination.driver_version = Some(found.driver.version).filter(|version| !version.is_empty());
+    if let Some(url) = &launch.webdriver {
+        examination.driver = Some(url.clone());
+    } else {
+        let found = browser::find(examination.browser, launch).await?;
+        examination.binary = Some(found.binary.path.display().to_string());
+        examination.version = Some(found.binary.version).filter(|version| !version.is_empty());
+        examination.driver = Some(found.driver.path.display().to_string());
+        examination.driver_version = Some(found.driver.version).filter(|version| !version.is_empty());
+    }
     let launch = LaunchOptions { browser: Some(examination.browser), ..launch.clone() };
     let host = Host::builder().launch(launch).verbose(verbose).start().await?;
     let mut round_trips_ms = Vec::with_capacity(PINGS);

@@ -1,6 +1,6 @@
 //! A browser that runs models: server, browser and session in one.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,10 +108,16 @@ impl HostBuilder {
             None => Assets::find()?,
         };
         let config = BrowserConfig { verbose: self.verbose, ..BrowserConfig::new(self.launch) };
-        let server = Server::start(self.address, assets, None).await?;
+        let advertise = config.launch.advertise.as_deref();
+        // A name is for other machines, which loopback would keep out.
+        let address = match advertise {
+            Some(_) if self.address.ip().is_loopback() => (Ipv4Addr::UNSPECIFIED, self.address.port()).into(),
+            _ => self.address,
+        };
+        let server = Server::start(address, assets, advertise).await?;
         let session = Session::open(&server, self.session);
-        let browser = Browser::start(&config).await?;
-        let mut tasks = Tasks(vec![browser.watch(session.browser_gone())]);
+        let browser = Browser::start(&config, &server.origin()).await?;
+        let mut tasks = Tasks(browser.watch(session.browser_gone()).into_iter().collect());
         if self.verbose {
             tasks.0.push(browser.follow_console());
         }

@@ -9,8 +9,8 @@ use webnibble_common::options::GpuProfile;
 use super::BrowserConfig;
 use super::driver::TEMPORARY;
 use super::find::{Found, Programs};
-use super::vendor::{Port, Vendor};
-use super::{gpu, process};
+use super::gpu;
+use super::vendor::{Ask, Port, Vendor};
 
 /// Chrome or Chromium.
 pub(super) const CHROME: Vendor = Vendor {
@@ -83,30 +83,23 @@ fn driver_args(config: &BrowserConfig, found: &Found) -> Vec<&'static str> {
     logs.into_iter().chain(found.mismatched.then_some("--disable-build-check")).collect()
 }
 
-fn chrome_capabilities(config: &BrowserConfig, found: &Found, folder: &Path) -> Value {
-    let name = if is_headless_shell(&found.binary.path) { "chrome-headless-shell" } else { "chrome" };
-    capabilities_of(name, ["goog", "chromeOptions"], config, found, folder)
+fn chrome_capabilities(ask: &Ask<'_>) -> Value {
+    let name = if ask.binary.is_some_and(is_headless_shell) { "chrome-headless-shell" } else { "chrome" };
+    capabilities_of(name, ["goog", "chromeOptions"], ask)
 }
 
-fn edge_capabilities(config: &BrowserConfig, found: &Found, folder: &Path) -> Value {
-    capabilities_of("MicrosoftEdge", ["ms", "edgeOptions"], config, found, folder)
+fn edge_capabilities(ask: &Ask<'_>) -> Value {
+    capabilities_of("MicrosoftEdge", ["ms", "edgeOptions"], ask)
 }
 
-fn capabilities_of(
-    name: &str,
-    [prefix, options]: [&str; 2],
-    config: &BrowserConfig,
-    found: &Found,
-    folder: &Path,
-) -> Value {
-    let mut more = config.launch.browser_args.clone().unwrap_or_default();
-    if config.verbose {
-        more.push("--enable-logging=stderr".into());
+fn capabilities_of(name: &str, [prefix, options]: [&str; 2], ask: &Ask<'_>) -> Value {
+    let mut asked = json!({ "args": arguments(ask) });
+    if let Some(binary) = ask.binary {
+        asked["binary"] = json!(binary);
     }
-    let args = arguments(config.gpu, config.headless, process::is_root(), folder, &more);
     json!({
         "browserName": name,
-        format!("{prefix}:{options}"): { "binary": found.binary.path, "args": args },
+        format!("{prefix}:{options}"): asked,
         format!("{prefix}:loggingPrefs"): { "browser": "ALL" },
     })
 }
@@ -179,23 +172,28 @@ const GPU: &[GpuFlags] = &[
     },
 ];
 
-/// The arguments of Chromium, whose files go into `folder`; `more` (the caller's own) last.
-fn arguments(gpu: GpuProfile, headless: bool, as_root: bool, folder: &Path, more: &[String]) -> Vec<String> {
-    let row = row_of(gpu);
+/// The arguments of Chromium, the caller's own last.
+fn arguments(ask: &Ask<'_>) -> Vec<String> {
+    let mut more = ask.config.launch.browser_args.clone().unwrap_or_default();
+    if ask.config.verbose {
+        more.push("--enable-logging=stderr".into());
+    }
+    let row = row_of(ask.config.gpu);
     let mut args: Vec<String> = COMMON.iter().chain(row.args).map(|&arg| arg.to_owned()).collect();
     if cfg!(target_os = "linux") {
         args.extend(LINUX.iter().map(|&arg| arg.to_owned()));
     }
-    if headless {
+    if ask.config.headless {
         args.push("--headless=new".into());
     }
-    if as_root {
+    if ask.as_root {
         // Chromium's sandbox refuses to work for root.
         args.push("--no-sandbox".into());
     }
-    args.push(format!("--user-data-dir={}", folder.join("profile").display()));
+    args.extend(ask.folder.map(|folder| format!("--user-data-dir={}", folder.join("profile").display())));
+    args.extend(ask.trusted_origin.map(|origin| format!("--unsafely-treat-insecure-origin-as-secure={origin}")));
     let mut features: Vec<&str> = FEATURES.iter().chain(row.features).copied().collect();
-    for arg in more {
+    for arg in &more {
         match arg.strip_prefix("--enable-features=") {
             Some(theirs) => features.extend(theirs.split(',')),
             None => args.push(arg.clone()),
@@ -225,12 +223,22 @@ fn row_of(gpu: GpuProfile) -> &'static GpuFlags {
 
 #[cfg(test)]
 mod tests {
+    use webnibble_common::options::LaunchOptions;
+
     use super::*;
-    use crate::browser::Program;
+
+    fn config(gpu: GpuProfile, more: &[&str]) -> BrowserConfig {
+        let browser_args = Some(more.iter().map(|&arg| arg.to_owned()).collect());
+        BrowserConfig::new(LaunchOptions { gpu: Some(gpu), browser_args, ..LaunchOptions::default() })
+    }
+
+    fn ask(config: &BrowserConfig) -> Ask<'_> {
+        let (binary, folder) = (Some(Path::new("/e/browser")), Some(Path::new("/p")));
+        Ask { config, binary, folder, as_root: true, trusted_origin: None }
+    }
 
     fn of(gpu: GpuProfile, more: &[&str]) -> Vec<String> {
-        let more: Vec<_> = more.iter().map(|&arg| arg.to_owned()).collect();
-        arguments(gpu, true, true, Path::new("/p"), &more)
+        arguments(&ask(&config(gpu, more)))
     }
 
     #[test]
@@ -254,7 +262,8 @@ mod tests {
 
     #[test]
     fn a_window_and_a_sandbox_are_kept_where_they_can_be() {
-        let args = arguments(GpuProfile::System, false, false, Path::new("/p"), &[]);
+        let config = BrowserConfig { headless: false, ..config(GpuProfile::System, &[]) };
+        let args = arguments(&Ask { as_root: false, ..ask(&config) });
         assert!(!args.iter().any(|arg| arg.starts_with("--headless") || arg == "--no-sandbox"));
     }
 
@@ -269,15 +278,32 @@ mod tests {
 
     #[test]
     fn edge_is_asked_for_in_its_own_words() {
-        let config = BrowserConfig::new(Default::default());
-        let program = |path: &str| Program { path: path.into(), version: "150.0".into() };
-        let found = Found { binary: program("/e/msedge"), driver: program("/e/msedgedriver"), mismatched: false };
-        let asked = edge_capabilities(&config, &found, Path::new("/p"));
-        assert_eq!(asked["browserName"], "MicrosoftEdge");
-        assert_eq!(asked["ms:edgeOptions"]["binary"], "/e/msedge");
-        assert_eq!(asked["ms:loggingPrefs"]["browser"], "ALL");
-        let chrome = chrome_capabilities(&config, &found, Path::new("/p"));
+        let config = config(GpuProfile::System, &[]);
+        let edge = edge_capabilities(&ask(&config));
+        assert_eq!(
+            (&edge["browserName"], &edge["ms:edgeOptions"]["binary"]),
+            (&json!("MicrosoftEdge"), &json!("/e/browser"))
+        );
+        assert_eq!(edge["ms:loggingPrefs"]["browser"], "ALL");
+        let chrome = chrome_capabilities(&ask(&config));
         assert!(chrome["goog:chromeOptions"]["args"].is_array() && chrome["goog:loggingPrefs"].is_object());
+    }
+
+    #[test]
+    fn a_remote_browser_has_its_own_place_and_trusts_our_origin() {
+        let config = config(GpuProfile::Software, &[]);
+        let remote = Ask {
+            binary: None,
+            folder: None,
+            as_root: false,
+            trusted_origin: Some("http://host.example:8000"),
+            ..ask(&config)
+        };
+        let options = &chrome_capabilities(&remote)["goog:chromeOptions"];
+        assert!(options["binary"].is_null());
+        let args: Vec<_> = options["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
+        assert!(args.contains(&"--unsafely-treat-insecure-origin-as-secure=http://host.example:8000"), "{args:?}");
+        assert!(!args.iter().any(|arg| arg.starts_with("--user-data-dir") || *arg == "--no-sandbox"), "{args:?}");
     }
 
     #[test]

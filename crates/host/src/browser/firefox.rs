@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use webnibble_common::options::GpuProfile;
 
 use super::driver::TEMPORARY;
-use super::find::{Found, Programs};
-use super::vendor::{Port, Vendor};
+use super::find::Programs;
+use super::vendor::{Ask, Port, Vendor};
 use super::{BrowserConfig, gpu};
 
 /// Firefox.
@@ -91,32 +91,39 @@ fn environment(config: &BrowserConfig, folder: &Path) -> Vec<(&'static str, OsSt
     variables
 }
 
-fn capabilities(config: &BrowserConfig, found: &Found, _folder: &Path) -> Value {
-    let mut args = config.launch.browser_args.clone().unwrap_or_default();
-    if config.headless {
+fn capabilities(ask: &Ask<'_>) -> Value {
+    let mut args = ask.config.launch.browser_args.clone().unwrap_or_default();
+    if ask.config.headless {
         args.push("-headless".into());
     }
-    json!({
-        "browserName": "firefox",
-        "moz:firefoxOptions": { "binary": found.binary.path, "args": args, "prefs": preferences() },
-    })
+    let mut preferences = preferences();
+    if let Some(origin) = ask.trusted_origin {
+        let host = origin.trim_start_matches("http://").split(':').next().unwrap_or_default();
+        preferences.insert("dom.securecontext.allowlist".into(), json!(host));
+    }
+    let mut asked = json!({ "args": args, "prefs": preferences });
+    if let Some(binary) = ask.binary {
+        asked["binary"] = json!(binary);
+    }
+    json!({ "browserName": "firefox", "moz:firefoxOptions": asked })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::browser::Program;
 
     #[test]
     fn webgpu_is_on_in_pages_and_workers() {
         let config = BrowserConfig::new(Default::default());
-        let program = |path: &str| Program { path: path.into(), version: "153.0".into() };
-        let found = Found { binary: program("/f/firefox"), driver: program("/f/geckodriver"), mismatched: false };
-        let options = &capabilities(&config, &found, Path::new("/p"))["moz:firefoxOptions"];
-        assert_eq!(options["binary"], "/f/firefox");
-        assert_eq!(options["args"], json!(["-headless"]));
+        let binary = Some(Path::new("/f/firefox"));
+        let ask = Ask { config: &config, binary, folder: None, as_root: false, trusted_origin: None };
+        let options = &capabilities(&ask)["moz:firefoxOptions"];
+        assert_eq!((&options["binary"], &options["args"]), (&json!("/f/firefox"), &json!(["-headless"])));
         for name in ["dom.webgpu.enabled", "dom.webgpu.workers.enabled", "gfx.webgpu.ignore-blocklist"] {
             assert_eq!(options["prefs"][name], true, "{name}");
         }
+        let trusting = Ask { trusted_origin: Some("http://host.example:8000"), ..ask };
+        let options = &capabilities(&trusting)["moz:firefoxOptions"];
+        assert_eq!(options["prefs"]["dom.securecontext.allowlist"], "host.example");
     }
 }

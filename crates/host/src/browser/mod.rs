@@ -3,7 +3,6 @@
 //! A [`Browser`] owns its driver's process group and its files. Dropping it (on success, error or panic alike) kills the
 //! group and removes the files; should this process be killed, a watch in the group does it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -25,7 +24,7 @@ pub use find::{Found, Program};
 pub use gpu::default_gpu_profile;
 
 use driver::{Driver, DriverStart, Log};
-use vendor::{Vendor, vendor};
+use vendor::{Ask, Vendor, vendor};
 
 /// How long a browser may take to start.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -83,14 +82,11 @@ pub struct Browser {
     // Before the driver: a WebDriver that is dropped without being let go would talk to it.
     webdriver: Option<WebDriver>,
     console: Log,
-    driver: Driver,
-    process: u32,
+    place: Place,
     /// Name by its driver: `chrome`.
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Path of its binary.
-    pub binary: PathBuf,
 }
 
 /// Finds the browser that is asked for, and the driver that fits it.
@@ -98,19 +94,38 @@ pub struct Browser {
 /// # Errors
 /// Names what is missing or does not fit.
 pub async fn find(kind: BrowserKind, launch: &LaunchOptions) -> Result<Found, HostError> {
-    if launch.webdriver.is_some() {
-        let what = "a remote WebDriver (--webdriver)".into();
-        return Err(HostError::NotYet { what, instead: "leave it out: the browser of this machine is started".into() });
-    }
     find::find(vendor(kind), launch).await
 }
 
+/// Where a browser runs.
+#[derive(Debug)]
+enum Place {
+    /// On this machine, below a driver of ours. Both end when this is dropped.
+    Here {
+        driver: Box<Driver>,
+        /// Process id of the browser.
+        process: u32,
+    },
+    /// Behind a WebDriver server that runs already, which ends it when its session is deleted.
+    Remote {
+        /// Address of the server.
+        url: String,
+    },
+}
+
 impl Browser {
-    /// Starts a browser with an empty page.
+    /// Starts a browser with an empty page. `origin` is that of the pages that it will be sent to.
     ///
     /// # Errors
     /// Names what is missing, or what was seen when it did not start.
-    pub async fn start(config: &BrowserConfig) -> Result<Self, HostError> {
+    pub async fn start(config: &BrowserConfig, origin: &str) -> Result<Self, HostError> {
+        match &config.launch.webdriver {
+            Some(url) => Self::start_remote(config, url, origin).await,
+            None => Self::start_here(config).await,
+        }
+    }
+
+    async fn start_here(config: &BrowserConfig) -> Result<Self, HostError> {
         let found = find(config.kind, &config.launch).await?;
         tracing::debug!("{} {}, driver {}", found.binary.path.display(), found.binary.version, found.driver.version);
         if found.mismatched {
@@ -125,40 +140,53 @@ impl Browser {
             display: needs_display(vendor)?,
         };
         let driver = Driver::start(start, |folder| (vendor.environment)(config, folder)).await?;
-        let Value::Object(capabilities) = (vendor.capabilities)(config, &found, driver.folder()) else {
-            unreachable!("every browser's capabilities are written as an object");
-        };
-        let builder = WebDriver::builder(driver.url(), thirtyfour::Capabilities::from(capabilities));
-        // Our own limit comes first: its words say more than those of an HTTP client.
-        let started = tokio::time::timeout(START_LIMIT, builder.request_timeout(START_LIMIT * 2).connect()).await;
+        let asked = (vendor.capabilities)(&Ask {
+            config,
+            binary: Some(&found.binary.path),
+            folder: Some(driver.folder()),
+            as_root: process::is_root(),
+            trusted_origin: None,
+        });
         let failed = |reason: String| HostError::BrowserStart {
             browser: found.binary.path.display().to_string(),
             reason,
             log: driver.log().lines(),
         };
-        let webdriver = match started {
-            Ok(Ok(webdriver)) => webdriver,
-            Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(_) => return Err(failed(format!("no answer from the driver within {} s", START_LIMIT.as_secs()))),
-        };
-        let told = webdriver.handle().capabilities();
-        let text = |name: &str| told.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (name, version) = (text("browserName"), text("browserVersion"));
-        let told = vendor.process_id.and_then(|name| told.get(name)).and_then(Value::as_u64);
-        let process = told
+        let webdriver = connect(&driver.url(), asked).await.map_err(failed)?;
+        let process = vendor
+            .process_id
+            .and_then(|name| webdriver.handle().capabilities().get(name)?.as_u64())
             .and_then(|id| u32::try_from(id).ok())
             .or_else(|| process::child_running(driver.id(), &found.binary.path))
             // Then the driver is watched in its place: it ends soon after its browser.
             .unwrap_or(driver.id());
-        Ok(Self {
-            webdriver: Some(webdriver),
-            console: Log::default(),
-            driver,
-            process,
-            name,
-            version,
-            binary: found.binary.path,
-        })
+        Ok(Self::new(webdriver, Place::Here { driver: Box::new(driver), process }))
+    }
+
+    async fn start_remote(config: &BrowserConfig, url: &str, origin: &str) -> Result<Self, HostError> {
+        let on_loopback = is_loopback(origin);
+        let asked = (vendor(config.kind).capabilities)(&Ask {
+            config,
+            binary: config.launch.browser_binary.as_deref().map(std::path::Path::new),
+            folder: None,
+            // A page that is reached by loopback is shown by a browser of this machine, and of this user for all we know.
+            as_root: on_loopback && process::is_root(),
+            trusted_origin: (!on_loopback).then_some(origin),
+        });
+        let failed = |reason: String| HostError::BrowserStart {
+            browser: format!("{} at {url}", vendor(config.kind).name),
+            reason,
+            log: Vec::new(),
+        };
+        let webdriver = connect(url, asked).await.map_err(failed)?;
+        Ok(Self::new(webdriver, Place::Remote { url: url.to_owned() }))
+    }
+
+    fn new(webdriver: WebDriver, place: Place) -> Self {
+        let told = webdriver.handle().capabilities();
+        let text = |name: &str| told.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (name, version) = (text("browserName"), text("browserVersion"));
+        Self { webdriver: Some(webdriver), console: Log::default(), place, name, version }
     }
 
     /// Opens a page.
@@ -169,7 +197,7 @@ impl Browser {
         let failed = |reason: String| HostError::BrowserStart {
             browser: self.name.clone(),
             reason: format!("the page did not open: {reason}"),
-            log: self.driver.log().lines(),
+            log: self.place.log(),
         };
         match tokio::time::timeout(COMMAND_LIMIT, self.webdriver().goto(url)).await {
             Ok(Ok(())) => Ok(()),
@@ -182,7 +210,7 @@ impl Browser {
     pub async fn last_words(&self) -> Vec<String> {
         read_console(self.webdriver(), &self.console).await;
         let console = self.console.lines();
-        let lines = if console.is_empty() { self.driver.log().lines() } else { console };
+        let lines = if console.is_empty() { self.place.log() } else { console };
         lines[lines.len().saturating_sub(CONSOLE_LINES)..].to_vec()
     }
 
@@ -200,24 +228,24 @@ impl Browser {
     /// Resident memory of the browser's processes in bytes, where the system tells. Pages that they share are counted in
     /// each of them.
     pub fn resident_bytes(&self) -> Option<u64> {
-        process::resident_bytes(self.process)
+        match &self.place {
+            Place::Here { process, .. } => process::resident_bytes(*process),
+            Place::Remote { .. } => None,
+        }
     }
 
-    /// Process id of the browser.
-    pub fn process_id(&self) -> u32 {
-        self.process
-    }
-
-    /// Calls `gone` once when the browser dies. The watch ends with the returned task, or with the runtime.
-    pub(crate) fn watch(&self, gone: impl FnOnce(String) + Send + 'static) -> tokio::task::JoinHandle<()> {
-        let (id, name, log) = (self.process, self.name.clone(), self.driver.log().clone());
-        tokio::spawn(async move {
+    /// Calls `gone` once when the browser dies; of a remote one only its page tells. The watch ends with the returned
+    /// task, or with the runtime.
+    pub(crate) fn watch(&self, gone: impl FnOnce(String) + Send + 'static) -> Option<tokio::task::JoinHandle<()>> {
+        let Place::Here { driver, process } = &self.place else { return None };
+        let (id, name, log) = (*process, self.name.clone(), driver.log().clone());
+        Some(tokio::spawn(async move {
             while process::is_alive(id) {
                 tokio::time::sleep(WATCH_INTERVAL).await;
             }
             let last = log.lines().pop().map(|line| format!("; its last line: {line}")).unwrap_or_default();
             gone(format!("{name} (process {id}) ended unexpectedly{last}"));
-        })
+        }))
     }
 
     /// Quits the browser in the orderly way, as far as it will.
@@ -225,7 +253,7 @@ impl Browser {
         if let Some(webdriver) = self.webdriver.take() {
             let keep = webdriver.clone();
             if tokio::time::timeout(QUIT_LIMIT, webdriver.quit()).await.is_err() {
-                tracing::debug!("{} did not quit within {} s, and is killed", self.name, QUIT_LIMIT.as_secs());
+                tracing::debug!("{} did not quit within {} s", self.name, QUIT_LIMIT.as_secs());
                 let _ = keep.leak();
             }
         }
@@ -238,11 +266,47 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if let Some(webdriver) = self.webdriver.take() {
+        let Some(webdriver) = self.webdriver.take() else { return };
+        match &self.place {
             // It would quit by a blocking request otherwise; the driver's end does the same at once.
-            let _ = webdriver.leak();
+            Place::Here { .. } => drop(webdriver.leak()),
+            // Nobody else ends it. This blocks until the server answers.
+            Place::Remote { url } => {
+                tracing::debug!("ending the session at {url}");
+                drop(webdriver);
+            }
         }
     }
+}
+
+impl Place {
+    /// Last lines of driver and browser.
+    fn log(&self) -> Vec<String> {
+        match self {
+            Place::Here { driver, .. } => driver.log().lines(),
+            Place::Remote { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Opens a WebDriver session.
+async fn connect(url: &str, capabilities: Value) -> Result<WebDriver, String> {
+    let Value::Object(capabilities) = capabilities else {
+        unreachable!("every browser's capabilities are written as an object");
+    };
+    let builder = WebDriver::builder(url, thirtyfour::Capabilities::from(capabilities));
+    // Our own limit comes first: its words say more than those of an HTTP client.
+    match tokio::time::timeout(START_LIMIT, builder.request_timeout(START_LIMIT * 2).connect()).await {
+        Ok(Ok(webdriver)) => Ok(webdriver),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer from the driver within {} s", START_LIMIT.as_secs())),
+    }
+}
+
+/// Whether an origin is one of this machine, which browsers take for secure.
+fn is_loopback(origin: &str) -> bool {
+    let host = origin.trim_start_matches("http://");
+    ["127.0.0.1:", "localhost:", "[::1]:"].iter().any(|loopback| host.starts_with(loopback))
 }
 
 /// Adds what the console got since the last call to `log`; nothing where the browser does not answer.

@@ -32,7 +32,21 @@ pub(super) struct Vendor {
     /// Variables of the environment, for a browser whose files go into a folder.
     pub(super) environment: fn(&BrowserConfig, &Path) -> Vec<(&'static str, OsString)>,
     /// What the driver is asked for.
-    pub(super) capabilities: fn(&BrowserConfig, &Found, &Path) -> Value,
+    pub(super) capabilities: fn(&Ask<'_>) -> Value,
+}
+
+/// What a driver is asked for depends on this.
+pub(super) struct Ask<'a> {
+    /// What the caller wants.
+    pub(super) config: &'a BrowserConfig,
+    /// The browser; a remote driver finds its own.
+    pub(super) binary: Option<&'a Path>,
+    /// Where its files go; a remote one has its own place.
+    pub(super) folder: Option<&'a Path>,
+    /// Whether the browser runs with all rights.
+    pub(super) as_root: bool,
+    /// Origin that is to count as secure though it is not: WebGPU and WebNN are for secure contexts alone.
+    pub(super) trusted_origin: Option<&'a str>,
 }
 
 /// How a driver comes to its port.

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::driver::TEMPORARY;
-use super::find::{Found, Programs};
-use super::vendor::{Port, Vendor};
+use super::find::Programs;
+use super::vendor::{Ask, Port, Vendor};
 use super::{BrowserConfig, process};
 
 /// Safari, on macOS. It has no headless mode.
@@ -36,7 +36,7 @@ pub(super) const SAFARI: Vendor = Vendor {
     process_id: None,
     driver_args: |_, _| Vec::new(),
     environment: |_, _| Vec::new(),
-    capabilities: |_, _, _| json!({ "browserName": "safari" }),
+    capabilities: |_| json!({ "browserName": "safari" }),
 };
 
 /// WebKitGTK's MiniBrowser.
@@ -86,28 +86,27 @@ fn environment(_config: &BrowserConfig, folder: &Path) -> Vec<(&'static str, OsS
     variables
 }
 
-fn capabilities(config: &BrowserConfig, found: &Found, _folder: &Path) -> Value {
-    let args = config.launch.browser_args.clone().unwrap_or_default();
+fn capabilities(ask: &Ask<'_>) -> Value {
+    let args = ask.config.launch.browser_args.clone().unwrap_or_default();
     let args: Vec<String> = std::iter::once("--automation".to_owned()).chain(args).collect();
-    json!({
-        "browserName": "MiniBrowser",
-        "webkitgtk:browserOptions": { "binary": found.binary.path, "args": args },
-    })
+    let mut asked = json!({ "args": args });
+    if let Some(binary) = ask.binary {
+        asked["binary"] = json!(binary);
+    }
+    json!({ "browserName": "MiniBrowser", "webkitgtk:browserOptions": asked })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::browser::Program;
 
     #[test]
     fn safari_and_webkit_are_asked_for_in_their_words() {
         let config = BrowserConfig::new(Default::default());
-        let program = |path: &str| Program { path: path.into(), version: String::new() };
-        let found = Found { binary: program("/w/MiniBrowser"), driver: program("/w/driver"), mismatched: false };
-        let webkit = (WEBKIT_GTK.capabilities)(&config, &found, Path::new("/p"));
+        let binary = Some(Path::new("/w/MiniBrowser"));
+        let ask = Ask { config: &config, binary, folder: None, as_root: false, trusted_origin: None };
+        let webkit = (WEBKIT_GTK.capabilities)(&ask);
         assert_eq!(webkit["webkitgtk:browserOptions"], json!({ "binary": "/w/MiniBrowser", "args": ["--automation"] }));
-        let safari = (SAFARI.capabilities)(&config, &found, Path::new("/p"));
-        assert_eq!(safari, json!({ "browserName": "safari" }));
+        assert_eq!((SAFARI.capabilities)(&ask), json!({ "browserName": "safari" }));
     }
 }

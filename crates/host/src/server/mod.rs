@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     registry: Mutex<registry::Registry>,
     /// Origins of pages that may open a socket.
     origins: Vec<String>,
+    /// Name and port by which browsers on other machines reach this one.
+    advertised: Option<String>,
     content_security_policy: String,
     /// Of the Worker's script, which may run what is laxer.
     worker_policy: String,
@@ -70,6 +72,7 @@ impl Server {
             packages: Mutex::default(),
             folders: Mutex::default(),
             registry: Mutex::default(),
+            advertised: advertise.map(|name| format!("{name}:{}", address.port())),
             origins: hosts.iter().map(|host| format!("http://{host}")).collect(),
             content_security_policy: files::content_security_policy(&hosts, files::PAGE_SCRIPTS),
             worker_policy: files::content_security_policy(&hosts, files::WORKER_SCRIPTS),
@@ -107,14 +110,19 @@ impl Server {
         url
     }
 
-    /// The URL of a page that may connect with `token`, for a browser on this machine.
+    /// Origin of the pages: by the name that is advertised, else for a browser on this machine.
+    pub fn origin(&self) -> String {
+        let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.address.port());
+        match &self.shared.advertised {
+            Some(host) => format!("http://{host}"),
+            None if self.address.ip().is_unspecified() => format!("http://{loopback}"),
+            None => format!("http://{}", self.address),
+        }
+    }
+
+    /// The URL of a page that may connect with `token`.
     pub(crate) fn page_url(&self, token: &str) -> String {
-        let host = if self.address.ip().is_unspecified() {
-            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.address.port())
-        } else {
-            self.address
-        };
-        format!("http://{host}/?token={token}")
+        format!("{}/?token={token}", self.origin())
     }
 
     /// Lets one page in, whose events go to `events`. It stays welcome until the invitation is dropped.
