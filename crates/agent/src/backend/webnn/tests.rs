@@ -12,7 +12,7 @@ use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightData;
 use webnibble_common::wire::{ErrorCode, LoadOptions};
 use webnibble_kernels::plan::Formats;
-use webnibble_kernels::problems::{Problem, problems};
+use webnibble_kernels::problems::{Problem, int8_problems, problems};
 use webnibble_kernels::webnn::{Candidate, Lowering, Ranges};
 
 use super::{Context, Model};
@@ -87,6 +87,25 @@ async fn webnn_op_problems_in_the_memory_of_their_format() {
 #[wasm_bindgen_test]
 async fn webnn_op_problems_with_half_precision_constants() {
     solve_all(&problems(), Lowering::Float16).await;
+}
+
+#[wasm_bindgen_test]
+async fn webnn_linear_operators_in_int8() {
+    let Some(context) = context().await else { return };
+    let (mut failures, mut worst) = (Vec::new(), 0f64);
+    for case in int8_problems() {
+        let mut model = model(&context, &case.problem, Lowering::Int8);
+        model.ranges = case.activations.linears.clone();
+        let found = model.run(&case.problem.inputs).await.unwrap();
+        assert_eq!(model.variants()["linear"], "int8 chain: 1");
+        assert_eq!(model.activation_bits(), Bits::B8);
+        match case.check(&found.outputs) {
+            Ok(error) => worst = worst.max(error),
+            Err(message) => failures.push(message),
+        }
+    }
+    console_log!("int8: largest error {worst:e}");
+    assert!(failures.is_empty(), "wrong:\n{}", failures.join("\n"));
 }
 
 /// Half precision is for whole models: single operators are given values far outside of its range.
