@@ -62,6 +62,9 @@ if wanted wasm; then
     for crate in $(wasm_crates); do
         part "wasm-$crate" scripts/wasm-test.sh "$crate" --no-fail-fast --lib --tests
     done
+    if [ -n "$WEBNIBBLE_WEBNN_BROWSER" ]; then
+        part wasm-webnn scripts/wasm-test.sh --webnn webnibble-agent --lib webnn
+    fi
 fi
 if wanted e2e; then
     part e2e cargo nextest run -p webnibble-tests --no-tests=pass

@@ -180,6 +180,12 @@ async fn webnn_lowerings_are_chosen_by_measuring_once() {
         let found = model.run(&problem.inputs).await.unwrap();
         problem.check(&found.outputs).unwrap();
     }
+    // What is known does not stand against what is asked for.
+    let asked = vec![Candidate { lowering: Lowering::HalfCompute, exact: false }];
+    let mut model = Model::with_candidates(&context, problem.graph.clone(), formats(&problem), Ranges::new(), asked);
+    model.weights = problem.weights.clone();
+    model.finish_load().await.unwrap();
+    assert_eq!(model.webnn().unwrap().lowering, "float16-compute");
 }
 
 #[wasm_bindgen_test]
