@@ -14,6 +14,7 @@ pub mod error;
 pub mod eval;
 #[cfg(test)]
 mod fake_agent;
+pub mod history;
 mod host;
 pub mod loader;
 pub mod machine;
@@ -21,6 +22,7 @@ pub mod onnx;
 pub mod prepare;
 pub mod quantizer;
 pub mod reference;
+pub mod report;
 pub mod run;
 pub mod server;
 pub mod session;

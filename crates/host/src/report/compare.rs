@@ -1,0 +1,105 @@
+//! What moved between two reports, beyond its noise.
+
+use serde::Serialize;
+use webnibble_common::result::RunRecord;
+
+use super::{Row, ms};
+
+/// Smaller changes than this are never called changes, however quiet the runs were: two starts of one browser differ by
+/// that much.
+const LEAST_CHANGE: f64 = 0.05;
+
+/// One row in both reports.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// What was measured.
+    pub key: String,
+    /// Median before.
+    pub before_ms: Option<f64>,
+    /// Median after.
+    pub after_ms: Option<f64>,
+    /// After by before.
+    pub ratio: Option<f64>,
+    /// How far the ratio may be from one by the spread of both alone.
+    pub noise: Option<f64>,
+    /// `faster`, `slower`, `same`, `new`, `gone`, `now runs` or `no longer runs`.
+    pub verdict: &'static str,
+}
+
+/// Every row of both reports, paired by what they measured.
+pub fn compare(before: &[RunRecord], after: &[RunRecord]) -> Vec<Change> {
+    let (before, after): (Vec<Row>, Vec<Row>) =
+        (before.iter().map(Row::of).collect(), after.iter().map(Row::of).collect());
+    let pairs = after.iter().map(|row| (before.iter().find(|one| one.key() == row.key()), Some(row)));
+    let gone = before.iter().filter(|row| !after.iter().any(|one| one.key() == row.key()));
+    pairs.chain(gone.map(|row| (Some(row), None))).map(|(before, after)| change(before, after)).collect()
+}
+
+fn change(before: Option<&Row>, after: Option<&Row>) -> Change {
+    let (before_ms, after_ms) = (before.and_then(|row| row.p50_ms), after.and_then(|row| row.p50_ms));
+    let ratio = before_ms.zip(after_ms).filter(|(before, _)| *before > 0.0).map(|(before, after)| after / before);
+    let noise =
+        before.zip(after).and_then(|(before, after)| Some(spread(before)?.max(spread(after)?).max(LEAST_CHANGE)));
+    let verdict = match (before, after, ratio, noise) {
+        (None, ..) => "new",
+        (_, None, ..) => "gone",
+        (_, _, Some(ratio), Some(noise)) if ratio > 1.0 + noise => "slower",
+        (_, _, Some(ratio), Some(noise)) if ratio < 1.0 / (1.0 + noise) => "faster",
+        (_, _, Some(_), _) => "same",
+        _ if before_ms.is_none() && after_ms.is_some() => "now runs",
+        _ if before_ms.is_some() => "no longer runs",
+        _ => "same",
+    };
+    let key = after.or(before).map(Row::key).unwrap_or_default();
+    Change { key, before_ms, after_ms, ratio, noise, verdict }
+}
+
+/// How far the runs of a row were apart, relative to their median: from the smallest to the 90th percentile.
+fn spread(row: &Row) -> Option<f64> {
+    let (median, smallest, late) = (row.p50_ms?, row.min_ms?, row.p90_ms?);
+    (median > 0.0).then(|| (late - smallest) / median / 2.0)
+}
+
+/// The changes as Markdown, what moved first.
+pub fn comparison_table(changes: &[Change]) -> String {
+    let mut changes: Vec<&Change> = changes.iter().collect();
+    changes.sort_by_key(|change| change.verdict == "same");
+    let rows = changes.iter().map(|change| {
+        let ratio = change.ratio.map_or("–".into(), |ratio| format!("{ratio:.2}"));
+        let noise = change.noise.map_or("–".into(), |noise| format!("±{:.0} %", noise * 100.0));
+        let (before, after) = (ms(change.before_ms), ms(change.after_ms));
+        format!("| {} | {before} | {after} | {ratio} | {noise} | {} |", change.key, change.verdict)
+    });
+    let head = ["| what | before ms | after ms | ratio | noise | verdict |", "| --- | --: | --: | --: | --: | --- |"];
+    head.into_iter().map(str::to_owned).chain(rows).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::{failed, ran};
+
+    #[test]
+    fn only_what_is_beyond_the_noise_moved() {
+        let before = [ran("chrome", 4, 10.0), ran("chrome", 8, 10.0), ran("firefox", 4, 10.0), ran("edge", 4, 1.0)];
+        let after = [
+            ran("chrome", 4, 10.2),
+            ran("chrome", 8, 12.0),
+            ran("firefox", 4, 8.0),
+            failed("edge", 4),
+            ran("webkit", 4, 1.0),
+        ];
+        let verdicts: Vec<_> = compare(&before, &after).iter().map(|change| change.verdict).collect();
+        assert_eq!(verdicts, ["same", "slower", "faster", "no longer runs", "new"]);
+        assert_eq!(compare(&before[..1], &[])[0].verdict, "gone");
+        let table = comparison_table(&compare(&before, &after));
+        assert!(table.lines().nth(2).unwrap().contains("slower"), "what moved comes first: {table}");
+    }
+
+    #[test]
+    fn a_noisy_row_must_move_more() {
+        let mut noisy = ran("chrome", 4, 10.0);
+        noisy.performance_metrics.inference_time_ms.as_mut().unwrap().p90 = 20.0;
+        assert_eq!(compare(&[noisy], &[ran("chrome", 4, 13.0)])[0].verdict, "same");
+    }
+}
