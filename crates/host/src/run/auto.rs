@@ -11,7 +11,7 @@ use webnibble_common::result::{BrowserInfo, Candidate, Choice, RunRecord, Times}
 use webnibble_common::wire::RunOptions;
 
 use super::chain;
-use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, load_options, start_host, tell};
+use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, load_options, tell};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::{Model, cache_dir};
@@ -58,15 +58,7 @@ impl Memory {
 }
 
 /// Chooses the platform, and fills the record with a run on it. Never simulates.
-pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, model: Arc<Model>) -> Result<(), HostError> {
-    tell(request, "starting the browser", 0, 0);
-    let host = start_host(request).await?;
-    let outcome = choose_and_run(&host, record, request, &model).await;
-    host.shutdown().await;
-    outcome
-}
-
-async fn choose_and_run(
+pub(super) async fn fill(
     host: &Host,
     record: &mut RunRecord,
     request: &RunRequest,

@@ -5,7 +5,7 @@ use webnibble_common::options::{Engine, ExecutionProvider, Platform};
 use webnibble_common::result::{ErrorInfo, Fallback, RunRecord};
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RunOptions};
 
-use super::fill::{fill_loaded, fill_ran, fill_transformers_js, output_of};
+use super::fill::{fill_loaded, fill_ran, fill_transformers_js, output_of, quantization_info};
 use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, blocking, compare, load_options, tell};
 use crate::error::HostError;
 use crate::host::Host;
@@ -102,6 +102,8 @@ async fn attempt(
 ) -> Result<(), HostError> {
     let (package, resolved) = (&prepared.package, &prepared.resolved);
     let name = package.header.meta.name.as_str();
+    // A route before this one may have had other weights.
+    record.quantization = Some(quantization_info(&package.header.meta, &resolved.settings));
     let options = load_options(prepared.platform, resolved);
     let loaded = match route {
         Route::TransformersJs => load_onnx(host, record, request, prepared, options).await?,

@@ -36,6 +36,9 @@ use fill::{model_info, quantization_info};
 /// How long loading a package may take, pipelines included.
 const LOAD_LIMIT: Duration = Duration::from_secs(300);
 
+/// How long freeing a model may take.
+const UNLOAD_LIMIT: Duration = Duration::from_secs(20);
+
 /// How long all runs of one request may take.
 const RUN_LIMIT: Duration = Duration::from_secs(600);
 
@@ -93,7 +96,31 @@ pub enum RunProgress<'a> {
 
 /// Runs a model once and writes down everything about it. A failure is a record too, with its `error` filled.
 pub async fn run(request: RunRequest) -> RunRecord {
-    let mut record = RunRecord {
+    let mut record = empty(&request);
+    let outcome = answer(&mut record, &request).await;
+    finish(record, outcome)
+}
+
+/// The same in a browser that runs already. It runs on, and the model is freed.
+pub async fn run_on(host: &Host, request: RunRequest) -> RunRecord {
+    let mut record = empty(&request);
+    let outcome = answer_on(host, &mut record, &request).await;
+    if let Some(model) = &record.model
+        && let Err(error) = host.unload(&model.name, UNLOAD_LIMIT).await
+    {
+        tracing::debug!("{} was not loaded: {error}", model.name);
+    }
+    finish(record, outcome)
+}
+
+/// The record of a run for which no browser could be started.
+pub fn not_started(request: &RunRequest, error: HostError) -> RunRecord {
+    finish(empty(request), Err(error))
+}
+
+/// The record before anything is known.
+fn empty(request: &RunRequest) -> RunRecord {
+    RunRecord {
         schema_version: SCHEMA_VERSION,
         status: Status::Ok,
         error: None,
@@ -121,43 +148,78 @@ pub async fn run(request: RunRequest) -> RunRecord {
         performance_metrics: PerformanceMetrics::default(),
         profile: None,
         output: None,
-    };
-    if let Err(error) = answer(&mut record, &request).await {
+    }
+}
+
+fn finish(mut record: RunRecord, outcome: Result<(), HostError>) -> RunRecord {
+    if let Err(error) = outcome {
         record.status = Status::Error;
         record.error = Some(error.info());
     }
     record
 }
 
+/// Starts the browser that is asked for, and answers in it; without one, simulates where that is allowed.
 async fn answer(record: &mut RunRecord, request: &RunRequest) -> Result<(), HostError> {
     tell(request, "looking for the model", 0, 0);
     let model = load_model(request).await?;
-    match record.platform {
-        Platform::Auto => auto::fill(record, request, model).await,
-        platform => {
-            let prepared = Prepared::new(request, model, platform).await?;
-            prepared.describe(record, request);
-            answer_on(record, request, &prepared).await
-        }
-    }
-}
-
-/// Runs on the platform that was asked for, or on what the chain says comes after it.
-async fn answer_on(record: &mut RunRecord, request: &RunRequest, prepared: &Prepared) -> Result<(), HostError> {
-    let routes = chain::routes(prepared.platform, record.engine, prepared.resolved.fallback.value);
+    // What can fail without a browser fails before one is started.
+    let prepared = prepare_for(record, request, &model).await?;
     tell(request, "starting the browser", 0, 0);
-    match start_host(request).await {
-        Ok(host) => {
-            let outcome = chain::follow(&host, record, request, prepared, &routes).await;
+    match (start_host(request).await, &prepared) {
+        (Ok(host), _) => {
+            let outcome = follow(&host, record, request, &model, prepared.as_ref()).await;
             host.shutdown().await;
             outcome
         }
-        Err(error) if chain::needs_no_browser(&error, &routes) => {
+        (Err(error), Some(prepared)) => {
+            let routes = chain::routes(prepared.platform, record.engine, prepared.resolved.fallback.value);
+            if !chain::needs_no_browser(&error, &routes) {
+                return Err(error);
+            }
             let steps = routes.windows(2).map(|pair| chain::step(prepared.platform, pair[0], pair[1], &error.info()));
             record.fallbacks.extend(steps);
             simulate::fill(record, request, prepared).await
         }
-        Err(error) => Err(error),
+        (Err(error), None) => Err(error),
+    }
+}
+
+/// Answers in a browser that runs.
+async fn answer_on(host: &Host, record: &mut RunRecord, request: &RunRequest) -> Result<(), HostError> {
+    let model = load_model(request).await?;
+    let prepared = prepare_for(record, request, &model).await?;
+    follow(host, record, request, &model, prepared.as_ref()).await
+}
+
+/// The model made ready for the platform that is asked for; nothing for `auto`, which finds it first.
+async fn prepare_for(
+    record: &mut RunRecord,
+    request: &RunRequest,
+    model: &Arc<Model>,
+) -> Result<Option<Prepared>, HostError> {
+    if record.platform == Platform::Auto {
+        return Ok(None);
+    }
+    let prepared = Prepared::new(request, Arc::clone(model), record.platform).await?;
+    prepared.describe(record, request);
+    Ok(Some(prepared))
+}
+
+/// On the platform that was asked for, or on what the chain says comes after it; `auto` where nothing is prepared.
+async fn follow(
+    host: &Host,
+    record: &mut RunRecord,
+    request: &RunRequest,
+    model: &Arc<Model>,
+    prepared: Option<&Prepared>,
+) -> Result<(), HostError> {
+    match prepared {
+        None => auto::fill(host, record, request, model).await,
+        Some(prepared) => {
+            let routes = chain::routes(prepared.platform, record.engine, prepared.resolved.fallback.value);
+            chain::follow(host, record, request, prepared, &routes).await
+        }
     }
 }
 
