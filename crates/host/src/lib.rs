@@ -6,6 +6,7 @@
 //! Both meet in [`run`], whose answer is a record; [`doctor`] looks at browsers alone.
 
 pub mod assets;
+pub mod bench;
 pub mod browser;
 pub mod calibrate;
 pub mod demo;

@@ -70,7 +70,12 @@ struct Candidates {
 async fn candidates(named: Option<&str>, programs: &Programs) -> Candidates {
     let Programs { names, places, tells_version, .. } = *programs;
     let (paths, looked): (Vec<PathBuf>, Vec<String>) = match named {
-        Some(path) => (vec![PathBuf::from(path)], vec![path.to_owned()]),
+        // A bare name is one on PATH.
+        Some(named) => {
+            let path = PathBuf::from(named);
+            let found = if path.components().count() == 1 { on_path(named).unwrap_or(path) } else { path };
+            (vec![found], vec![named.to_owned()])
+        }
         None => {
             let on_path = names.iter().filter_map(|name| on_path(name));
             let paths = on_path.chain(places.iter().map(PathBuf::from)).collect();

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use webnibble_common::options::{BrowserKind, Engine, Options, Platform};
-use webnibble_common::profiles::{self, Context, Resolved, ResolvedSettings};
+use webnibble_common::profiles::{self, Context, Resolved, ResolvedSettings, Source};
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{PerformanceMetrics, QuantizationError, RunInfo, RunRecord, SCHEMA_VERSION, Status};
+use webnibble_common::result::{
+    OptionValue, PerformanceMetrics, QuantizationError, RunInfo, RunRecord, SCHEMA_VERSION, Status,
+};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError, RunInput, Stage};
 
@@ -114,8 +116,15 @@ pub async fn run_on(host: &Host, request: RunRequest) -> RunRecord {
 }
 
 /// The record of a run for which no browser could be started.
-pub fn not_started(request: &RunRequest, error: HostError) -> RunRecord {
-    finish(empty(request), Err(error))
+pub fn not_started(request: &RunRequest, error: &HostError) -> RunRecord {
+    let mut record = empty(request);
+    record.performance_metrics.quantization_bits = request.options.settings.bits;
+    record.status = Status::Error;
+    record.error = Some(error.info());
+    let asked = request.options.launch.browser.unwrap_or(BrowserKind::Chrome);
+    let value = serde_json::Value::from(asked.name());
+    record.options.insert("browser".into(), OptionValue { value, source: Source::Explicit });
+    record
 }
 
 /// The record before anything is known.
