@@ -3,7 +3,7 @@
 use super::math::{exp, sum_by};
 #[cfg(not(target_arch = "wasm32"))]
 use super::product::product;
-use super::tasks;
+use super::threads::Threads;
 #[cfg(target_arch = "wasm32")]
 use super::tiles::product;
 use super::view::View;
@@ -13,7 +13,7 @@ use crate::exec::Attention;
 const BLOCK: usize = 128;
 
 /// `softmax(q · kᵀ · scale, masked) · v` of each head, `[batch · queries, heads · head_dim]`.
-pub(super) fn attention(op: &Attention<'_>) -> Vec<f32> {
+pub(super) fn attention(op: &Attention<'_>, threads: &Threads) -> Vec<f32> {
     let blocks = op.queries.div_ceil(BLOCK);
     let width = op.heads * op.head_dim;
     let mut y = vec![0.0; op.batch * op.queries * width];
@@ -22,7 +22,7 @@ pub(super) fn attention(op: &Attention<'_>) -> Vec<f32> {
         let first = block * BLOCK;
         Piece { batch: rest / op.heads, head: rest % op.heads, first, count: BLOCK.min(op.queries - first) }
     };
-    tasks::for_each(
+    threads.each_into(
         op.batch * op.heads * blocks,
         |index| attend(op, &piece(index)),
         |index, part| {
@@ -56,30 +56,34 @@ fn attend(op: &Attention<'_>, piece: &Piece) -> Vec<f32> {
     let mut scores = vec![0.0; piece.count * keys];
     product(&mut scores, [piece.count, keys, head_dim], op.scale, queries, keys_of_head.transposed());
     let mask = op.mask.map(|mask| &mask[first_key..][..keys]);
-    scores.chunks_exact_mut(keys).for_each(|row| softmax(row, mask));
+    let shares: Vec<f32> = scores.chunks_exact_mut(keys).map(|row| softmax(row, mask)).collect();
 
     let mut out = vec![0.0; piece.count * head_dim];
     product(&mut out, [piece.count, head_dim, keys], 1.0, View::rows(&scores, 0, keys), values);
+    for (row, share) in out.chunks_exact_mut(head_dim).zip(shares) {
+        row.iter_mut().for_each(|value| *value *= share);
+    }
     out
 }
 
-/// Exponentials of the kept scores around the largest of them, over their sum; zeros where none is kept.
-fn softmax(scores: &mut [f32], mask: Option<&[u32]>) {
+/// Exponentials of the kept scores around the largest of them, zeros for the others; gives what makes shares of them, one
+/// over their sum. Outputs are fewer than scores, so that the caller multiplies those.
+fn softmax(scores: &mut [f32], mask: Option<&[u32]>) -> f32 {
     if let Some(mask) = mask {
         let masked = scores.iter_mut().zip(mask).filter(|(_, keep)| **keep == 0);
         masked.for_each(|(score, _)| *score = f32::NEG_INFINITY);
     }
     let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if top == f32::NEG_INFINITY {
-        return scores.fill(0.0);
+        scores.fill(0.0);
+        return 0.0;
     }
     for score in scores.iter_mut() {
         // `exp` never gives 0, and masked scores must.
         let weight = exp(*score - top);
         *score = if *score == f32::NEG_INFINITY { 0.0 } else { weight };
     }
-    let rescale = 1.0 / sum_by(scores, |weight| weight);
-    scores.iter_mut().for_each(|weight| *weight *= rescale);
+    1.0 / sum_by(scores, |weight| weight)
 }
 
 #[cfg(test)]
@@ -89,14 +93,13 @@ mod tests {
     #[test]
     fn softmax_keeps_what_the_mask_keeps() {
         let mut scores = [1.0, 2.0, 1e4, 3.0];
-        softmax(&mut scores, Some(&[1, 0, 1, 1]));
+        let share = softmax(&mut scores, Some(&[1, 0, 1, 1]));
         assert_eq!(scores[1], 0.0);
-        assert!((scores[2] - 1.0).abs() < 1e-6);
+        assert!((scores[2] * share - 1.0).abs() < 1e-6);
         let mut scores = [5.0, -3e4];
-        softmax(&mut scores, Some(&[0, 0]));
+        assert_eq!(softmax(&mut scores, Some(&[0, 0])), 0.0);
         assert_eq!(scores, [0.0, 0.0]);
         let mut scores = [0.0; 4];
-        softmax(&mut scores, None);
-        assert_eq!(scores, [0.25; 4]);
+        assert_eq!((softmax(&mut scores, None), scores), (0.25, [1.0; 4]));
     }
 }

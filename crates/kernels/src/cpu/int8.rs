@@ -8,19 +8,19 @@ use std::ops::Range;
 use webnibble_common::quant::Int8Linear;
 
 use super::activation::activate;
-use super::tasks;
+use super::threads::Threads;
 use crate::exec::Linear;
 
 /// Weight rows that are computed at a time.
 const PANEL_ROWS: usize = 32;
 
 /// `activation(x · weightᵀ + bias) + residual`, `[m, n]`.
-pub(super) fn linear(op: &Linear<'_>, int8: &Int8Linear) -> Vec<f32> {
+pub(super) fn linear(op: &Linear<'_>, int8: &Int8Linear, threads: &Threads) -> Vec<f32> {
     let (n, k) = (int8.rows, int8.cols);
     let x = input_steps(op.x, int8);
     let rows = |index: usize| index * PANEL_ROWS..n.min((index + 1) * PANEL_ROWS);
     let mut y = vec![0.0; op.x.len() / k * n];
-    tasks::for_each(
+    threads.each_into(
         n.div_ceil(PANEL_ROWS),
         |index| columns(&x, int8, rows(index)),
         |index, part| {

@@ -6,7 +6,7 @@ use webnibble_common::quant::{Bits, round_up};
 
 use super::activation::activate;
 use super::product::product;
-use super::tasks;
+use super::threads::Threads;
 use super::view::View;
 use crate::exec::Linear;
 
@@ -15,13 +15,13 @@ use crate::exec::Linear;
 const PANEL_BYTES: usize = 256 << 10;
 
 /// `activation(x · weightᵀ + bias) + residual`, `[m, n]`.
-pub(super) fn linear(op: &Linear<'_>) -> Vec<f32> {
+pub(super) fn linear(op: &Linear<'_>, threads: &Threads) -> Vec<f32> {
     let (n, k) = (op.weight.layout.rows, op.weight.layout.cols);
     let m = op.x.len() / k;
-    let panel = panel_rows(n, k);
+    let panel = panel_rows(n, k, threads.count());
     let rows = |index: usize| index * panel..n.min((index + 1) * panel);
     let mut y = vec![0.0; m * n];
-    tasks::for_each(
+    threads.each_into(
         n.div_ceil(panel),
         |index| columns(op, m, rows(index)),
         |index, part| place(&mut y, &part, n, rows(index), op.residual),
@@ -30,9 +30,9 @@ pub(super) fn linear(op: &Linear<'_>) -> Vec<f32> {
 }
 
 /// Weight rows of a panel: as many as [`PANEL_BYTES`] hold, and fewer where threads would else have unequal work.
-fn panel_rows(n: usize, k: usize) -> usize {
+fn panel_rows(n: usize, k: usize, threads: usize) -> usize {
     let most = (PANEL_BYTES / size_of::<f32>() / k).clamp(1, n);
-    n.div_ceil(round_up(n.div_ceil(most), tasks::threads()))
+    n.div_ceil(round_up(n.div_ceil(most), threads))
 }
 
 /// The outputs of some weight rows, `[m, rows]`, without the residual.

@@ -16,14 +16,15 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     let x = x.clamp(EXP_MIN, EXP_MAX);
-    let whole = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let whole = shifted - ROUND;
     let r = x - whole * LN_2_HIGH - whole * LN_2_LOW;
     // Taylor's series to r^7 / 7!: |r| is at most ln(2) / 2, where the next term is 5e-9.
     let series = 1.0 / 720.0 + r * (1.0 / 5040.0);
     let series = 1.0 / 24.0 + r * (1.0 / 120.0 + r * series);
     let series = 1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * series)));
-    // 2^whole by its exponent bits.
-    series * f32::from_bits(((whole as i32 + 127) << 23) as u32)
+    // 2^whole by its exponent bits: `whole` stands in the lowest bits of `shifted`, and the others are shifted out.
+    series * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }
 
 /// The error function with an absolute error below 6e-7 (Abramowitz and Stegun, 7.1.26: 1.5e-7, the rest is rounding).

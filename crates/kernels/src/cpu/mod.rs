@@ -21,11 +21,12 @@ mod product;
 mod simd;
 #[cfg(target_arch = "wasm32")]
 mod strips;
-mod tasks;
+mod threads;
 #[cfg(any(target_arch = "wasm32", test))]
 mod tiles;
 mod view;
 
+pub use threads::{Helper, Threads};
 use webnibble_common::graph::{Activation, Graph};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
@@ -57,10 +58,11 @@ use crate::exec::{ExecError, Int8Linears, Linear, Operands, Outputs, State};
 /// ```
 pub struct Executor<'a> {
     state: State<'a>,
+    threads: Threads,
 }
 
 impl<'a> Executor<'a> {
-    /// Checks graph, weights and inputs; runs nothing yet.
+    /// Checks graph, weights and inputs; runs nothing yet. Natively a run has every core, in the page one thread.
     ///
     /// # Errors
     /// When they do not fit each other, or an input holds what the graph cannot take (see [`crate::exec::check_inputs`]).
@@ -69,12 +71,21 @@ impl<'a> Executor<'a> {
         weights: &'a WeightMap,
         inputs: &'a [(S, Tensor)],
     ) -> Result<Self, ExecError> {
-        Ok(Self { state: State::new(graph, weights, inputs)? })
+        #[cfg(not(target_arch = "wasm32"))]
+        let threads = Threads::of_machine();
+        #[cfg(target_arch = "wasm32")]
+        let threads = Threads::single();
+        Ok(Self { state: State::new(graph, weights, inputs)?, threads })
+    }
+
+    /// The same run on these threads.
+    pub fn on(self, threads: &Threads) -> Self {
+        Self { threads: threads.clone(), ..self }
     }
 
     /// The same run with some linear operators in int8, as [`crate::reference::run_int8`] computes them.
     pub fn with_activations(self, int8: &'a Int8Linears) -> Self {
-        Self { state: self.state.with_int8(int8) }
+        Self { state: self.state.with_int8(int8), ..self }
     }
 
     /// Runs the next operator; `true` while there are more.
@@ -82,7 +93,7 @@ impl<'a> Executor<'a> {
     /// # Errors
     /// When the operator makes a NaN or an infinity. The run cannot go on after that.
     pub fn step(&mut self) -> Result<bool, ExecError> {
-        self.state.step(compute)
+        self.state.step(|operands| compute(operands, &self.threads))
     }
 
     /// Runs the next operator and, where that is a linear one, shows what went in and what came out.
@@ -91,8 +102,8 @@ impl<'a> Executor<'a> {
     /// As [`Executor::step`].
     pub fn step_observed(&mut self, observe: &mut dyn FnMut(Observed<'_>)) -> Result<bool, ExecError> {
         self.state.step(|operands| match operands {
-            Operands::Linear(op) => observed(op, observe),
-            _ => compute(operands),
+            Operands::Linear(op) => observed(op, &self.threads, observe),
+            _ => compute(operands, &self.threads),
         })
     }
 
@@ -129,28 +140,28 @@ pub fn run<S: AsRef<str>>(graph: &Graph, weights: &WeightMap, inputs: &[(S, Tens
     Executor::new(graph, weights, inputs)?.outputs()
 }
 
-fn compute(operands: &Operands<'_>) -> Vec<f32> {
+fn compute(operands: &Operands<'_>, threads: &Threads) -> Vec<f32> {
     match operands {
         Operands::Embedding(op) => embedding::embedding(op),
-        Operands::Linear(op) => linear(op),
+        Operands::Linear(op) => linear(op, threads),
         Operands::LayerNorm(op) => layer_norm::layer_norm(op),
-        Operands::Attention(op) => attention::attention(op),
+        Operands::Attention(op) => attention::attention(op, threads),
         Operands::Pool(op) => pool::pool(op),
     }
 }
 
-fn linear(op: &Linear<'_>) -> Vec<f32> {
+fn linear(op: &Linear<'_>, threads: &Threads) -> Vec<f32> {
     #[cfg(not(target_arch = "wasm32"))]
     use self::linear::linear as floats;
     #[cfg(target_arch = "wasm32")]
     use self::strips::linear as floats;
 
-    op.int8.map_or_else(|| floats(op), |int8| int8::linear(op, int8))
+    op.int8.map_or_else(|| floats(op, threads), |int8| int8::linear(op, int8, threads))
 }
 
 /// The product alone, shown, and then what comes after it.
-fn observed(op: &Linear<'_>, observe: &mut dyn FnMut(Observed<'_>)) -> Vec<f32> {
-    let mut y = linear(&Linear { activation: Activation::Identity, residual: None, ..*op });
+fn observed(op: &Linear<'_>, threads: &Threads, observe: &mut dyn FnMut(Observed<'_>)) -> Vec<f32> {
+    let mut y = linear(&Linear { activation: Activation::Identity, residual: None, ..*op }, threads);
     let (n, k) = (op.weight.layout.rows, op.weight.layout.cols);
     observe(Observed { weight: op.name, input: op.x, input_channels: k, output: &y, output_channels: n });
     activation::activate(op.activation, &mut y);

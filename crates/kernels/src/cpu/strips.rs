@@ -2,20 +2,22 @@
 
 use super::activation::activate;
 use super::panel;
+use super::threads::Threads;
 use super::tiles::{DEPTH, Rows, STRIP};
 use super::view::View;
 use crate::exec::Linear;
 
 /// `activation(x · weightᵀ + bias) + residual`, `[m, n]`.
-pub(super) fn linear(op: &Linear<'_>) -> Vec<f32> {
+pub(super) fn linear(op: &Linear<'_>, threads: &Threads) -> Vec<f32> {
     let (n, k) = (op.weight.layout.rows, op.weight.layout.cols);
     let m = op.x.len() / k;
-    let rows = Rows::pack(View::rows(op.x, 0, k), [m, k], 1.0);
+    let rows = Rows::pack(View::rows(op.x, 0, k), [m, k], 1.0, threads);
     let mut y = vec![0.0; m * n];
-    for strip in 0..n.div_ceil(STRIP) {
-        let part = columns(op, &rows, m, strip * STRIP);
-        place(&mut y, &part, n, strip * STRIP, op.residual);
-    }
+    threads.each_into(
+        n.div_ceil(STRIP),
+        |strip| columns(op, &rows, m, strip * STRIP),
+        |strip, part| place(&mut y, &part, n, strip * STRIP, op.residual),
+    );
     y
 }
 

@@ -6,6 +6,7 @@
 //! multiplied with them.
 
 use super::simd::F32x4;
+use super::threads::Threads;
 use super::view::View;
 
 /// Columns of a strip: two vectors.
@@ -26,18 +27,20 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Packs `[m, k]`, multiplied by `scale`.
-    pub(super) fn pack(a: View<'_>, [m, k]: [usize; 2], scale: f32) -> Self {
+    /// Packs `[m, k]`, whose rows lie side by side, multiplied by `scale`.
+    pub(super) fn pack(a: View<'_>, [m, k]: [usize; 2], scale: f32, threads: &Threads) -> Self {
         let mut data = vec![0.0; m * k];
-        for (tile, out) in data.chunks_mut(TILE_ROWS * k).enumerate() {
-            let rows = out.len() / k;
-            for row in 0..rows {
-                let values = a.row(tile * TILE_ROWS + row, k);
-                for (value, out) in values.zip(out[row..].iter_mut().step_by(rows)) {
-                    *out = value * scale;
-                }
+        threads.each_chunk(&mut data, TILE_ROWS * k, |tile, out| {
+            let row = |index: usize| a.contiguous(tile * TILE_ROWS + index, 0, k);
+            match out.len() / k {
+                6 => interleave::<6>(std::array::from_fn(row), scale, out),
+                5 => interleave::<5>(std::array::from_fn(row), scale, out),
+                4 => interleave::<4>(std::array::from_fn(row), scale, out),
+                3 => interleave::<3>(std::array::from_fn(row), scale, out),
+                2 => interleave::<2>(std::array::from_fn(row), scale, out),
+                _ => interleave::<1>(std::array::from_fn(row), scale, out),
             }
-        }
+        });
         Self { data, m, k }
     }
 
@@ -57,6 +60,16 @@ impl Rows {
                 _ => tile::<1>(a, panel, out),
             }
         }
+    }
+}
+
+/// Rows of the same length, column by column.
+#[inline(always)]
+fn interleave<const ROWS: usize>(rows: [&[f32]; ROWS], scale: f32, out: &mut [f32]) {
+    let (out, _) = out.as_chunks_mut::<ROWS>();
+    let rows = rows.map(|row| &row[..out.len()]);
+    for (col, out) in out.iter_mut().enumerate() {
+        *out = rows.map(|row| row[col] * scale);
     }
 }
 
@@ -91,12 +104,6 @@ impl<'a> View<'a> {
         self.data[self.start + row * self.row_stride + col * self.col_stride]
     }
 
-    /// The first `len` elements of a row.
-    fn row(&self, row: usize, len: usize) -> impl Iterator<Item = f32> + use<'a> {
-        let start = self.start + row * self.row_stride;
-        self.data[start..].iter().step_by(self.col_stride).take(len).copied()
-    }
-
     /// Whether the elements of a row lie side by side.
     fn has_contiguous_rows(&self) -> bool {
         self.col_stride == 1
@@ -124,10 +131,12 @@ fn pack_panel(b: View<'_>, n: usize, first: usize, from: usize, panel: &mut [[f3
     }
 }
 
-/// `out = scale · a · b`, with `a` `[m, k]`, `b` `[k, n]` and `out` `[m, n]` in row-major order.
+/// `out = scale · a · b`, with `a` `[m, k]` by rows, `b` `[k, n]` and `out` `[m, n]` in row-major order. On the calling
+/// thread alone.
 pub(super) fn product(out: &mut [f32], [m, n, k]: [usize; 3], scale: f32, a: View<'_>, b: View<'_>) {
+    assert!(a.has_contiguous_rows(), "the left matrix lies by rows");
     assert!(out.len() == m * n && a.holds(m, k) && b.holds(k, n), "a product of {m}x{k} and {k}x{n} is out of bounds");
-    let rows = Rows::pack(a, [m, k], scale);
+    let rows = Rows::pack(a, [m, k], scale, &Threads::single());
     let mut panel = [[0.0; STRIP]; DEPTH];
     let mut strip = vec![[0.0; STRIP]; m];
     for first in (0..n).step_by(STRIP) {
