@@ -19,10 +19,13 @@ mod sys;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod threads;
 mod transformers_js;
 mod weights;
 mod worker;
 
 pub use embed::{Model, capabilities};
 pub use page::{PageConfig, PageEventHandler, start_page};
+#[cfg(target_feature = "atomics")]
+pub use threads::serve_thread;
 pub use worker::start_worker;

@@ -1,22 +1,26 @@
-//! The CPU backend: the `wasm` platform.
+//! The CPU backend: the `wasm` platform, and the simulation of the others.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use js_sys::Uint8Array;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph};
+use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Part, Plane};
+use webnibble_common::quant::Bits;
 use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
-use webnibble_common::wire::{ErrorCode, RemoteError};
-use webnibble_kernels::cpu::Executor;
-use webnibble_kernels::exec::ExecError;
+use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError};
+use webnibble_kernels::cpu::{Executor, Threads};
+use webnibble_kernels::exec::{ExecError, Int8Linears};
 
 use super::RunOutcome;
 use crate::error::error;
 use crate::stop::Stop;
 use crate::tasks::Pacer;
+use crate::threads;
 use crate::weights::buffer;
 
 /// A model whose weights lie, still quantized, in wasm memory.
@@ -26,12 +30,33 @@ pub(crate) struct Model {
     /// Planes that came, until [`Model::finish_load`] makes weights of them.
     planes: BTreeMap<(String, u8), Vec<u8>>,
     weights: WeightMap,
+    threads: Rc<Threads>,
+    /// What it says that it is.
+    implementation_type: ImplementationType,
+    /// In a simulation of WebNN: the linear operators that it would compute in int8, where that was asked for.
+    int8: Option<Int8Linears>,
+    int8_asked: bool,
 }
 
 impl Model {
-    /// A model that waits for the planes that `header` lists.
-    pub(crate) fn new(graph: Graph, header: &Header) -> Self {
-        Self { graph, header: header.clone(), planes: BTreeMap::new(), weights: WeightMap::new() }
+    /// A model that waits for the planes that `header` lists. Where `options` name another platform than its own, the
+    /// executor simulates that.
+    pub(crate) fn new(graph: Graph, header: &Header, options: &LoadOptions, threads: Rc<Threads>) -> Self {
+        let implementation_type = match options.platform {
+            Platform::Webgpu => ImplementationType::SimulatedWebgpu,
+            Platform::Webnn => ImplementationType::SimulatedWebnn,
+            Platform::Wasm | Platform::Auto => ImplementationType::RealWasm,
+        };
+        Self {
+            graph,
+            header: header.clone(),
+            planes: BTreeMap::new(),
+            weights: WeightMap::new(),
+            threads,
+            implementation_type,
+            int8: None,
+            int8_asked: options.platform == Platform::Webnn && options.activation_bits == Bits::B8,
+        }
     }
 
     /// A JavaScript buffer of the plane's length.
@@ -55,6 +80,9 @@ impl Model {
             self.weights.insert(weight.name.clone(), made);
         }
         self.planes.clear();
+        if let Some(activations) = self.header.meta.activations.as_ref().filter(|_| self.int8_asked) {
+            self.int8 = Some(Int8Linears::new(&self.graph, &self.weights, activations).map_err(|e| failed(&e))?);
+        }
         Ok(())
     }
 
@@ -66,7 +94,11 @@ impl Model {
     /// Runs the graph, operator by operator; gives way to events in between, so that `stop` can be told.
     pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)], stop: &Stop) -> Result<RunOutcome, RemoteError> {
         let mut pacer = Pacer::new();
-        let mut executor = Executor::new(&self.graph, &self.weights, inputs).map_err(|e| failed(&e))?;
+        let executor = Executor::new(&self.graph, &self.weights, inputs).map_err(|e| failed(&e))?;
+        let mut executor = executor.on(&self.threads);
+        if let Some(int8) = &self.int8 {
+            executor = executor.with_activations(int8);
+        }
         while executor.step().map_err(|e| failed(&e))? {
             pacer.pause().await;
             stop.check()?;
@@ -75,9 +107,14 @@ impl Model {
         Ok(RunOutcome { outputs, gpu_ms: None, kernels: None })
     }
 
-    /// The CPU executor, asked for as such.
+    /// The CPU executor, asked for as such or in another's place.
     pub(crate) fn implementation_type(&self) -> ImplementationType {
-        ImplementationType::RealWasm
+        self.implementation_type
+    }
+
+    /// 8 where linear operators are computed in int8.
+    pub(crate) fn activation_bits(&self) -> Bits {
+        if self.int8.is_some() { Bits::B8 } else { Bits::B32 }
     }
 
     /// Bytes of the weights as they are held.
@@ -95,9 +132,10 @@ impl Model {
         None
     }
 
-    /// The executor has one way of computing each operator.
+    /// What this binary's products are made of, and the threads that compute them.
     pub(crate) fn variants(&self) -> BTreeMap<String, String> {
-        BTreeMap::new()
+        let threads = self.threads.count().to_string();
+        [("product", threads::product().to_owned()), ("threads", threads)].map(|(k, v)| (k.to_owned(), v)).into()
     }
 
     /// There is no adapter.
@@ -115,7 +153,9 @@ fn failed(problem: &ExecError) -> RemoteError {
     let (code, hint) = match problem {
         _ if problem.is_bad_input() => (ErrorCode::BadInput, ""),
         ExecError::NonFinite { .. } => (ErrorCode::NotFinite, "use more bits"),
-        ExecError::Weight { .. } => (ErrorCode::BadPackage, "quantize the model again"),
+        ExecError::Weight { .. } | ExecError::NoLinear { .. } | ExecError::Int8 { .. } => {
+            (ErrorCode::BadPackage, "quantize the model again")
+        }
         _ => (ErrorCode::Internal, ""),
     };
     error(code, problem.to_string(), hint)

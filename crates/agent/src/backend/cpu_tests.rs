@@ -5,6 +5,7 @@ use webnibble_common::package::Parsed;
 use webnibble_kernels::problems::{Problem, problems};
 
 use super::*;
+use crate::backend::Devices;
 use crate::testing::package;
 
 /// The CPU keeps closer to the reference than kernels have to.
@@ -13,7 +14,7 @@ const TOLERANCE: f64 = 1e-4;
 async fn load(problem: &Problem) -> Model {
     let file = package(&problem.graph, &problem.weights, serde_json::Value::Null, None, &[]);
     let Ok(Parsed::Header(header)) = Header::parse(&file) else { panic!("{}: no header", problem.name) };
-    let mut model = Model::new(problem.graph.clone(), &header);
+    let mut model = Model::new(problem.graph.clone(), &header, &LoadOptions::on(Platform::Wasm), Rc::default());
     for plane in &header.planes {
         let view = model.begin_plane(plane).unwrap();
         view.copy_from(&file[plane.begin as usize..plane.end as usize]);
@@ -57,4 +58,30 @@ async fn weights_are_counted_as_they_are_held() {
     assert_eq!(model.weights_bytes(), expected as u64);
     model.dispose();
     assert_eq!(model.weights_bytes(), 0);
+}
+
+#[wasm_bindgen_test]
+async fn a_simulation_says_so() {
+    use ImplementationType::{RealWasm, SimulatedWebgpu, SimulatedWebnn};
+
+    let problem = &problems()[0];
+    let file = package(&problem.graph, &problem.weights, serde_json::Value::Null, None, &[]);
+    let Ok(Parsed::Header(header)) = Header::parse(&file) else { panic!("no header") };
+    for (platform, simulate, expected) in [
+        (Platform::Webgpu, true, SimulatedWebgpu),
+        (Platform::Webnn, true, SimulatedWebnn),
+        (Platform::Wasm, false, RealWasm),
+    ] {
+        let options = LoadOptions { simulate, ..LoadOptions::on(platform) };
+        let made = super::super::Model::new(&mut Devices::default(), problem.graph.clone(), &header, &options).await;
+        assert_eq!(made.unwrap().implementation_type(), expected, "{platform}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn threads_that_run_are_reported() {
+    let problem = problems().into_iter().find(|problem| problem.name.starts_with("linear")).unwrap();
+    let model = load(&problem).await;
+    assert_eq!(model.variants()["threads"], "1");
+    assert_eq!(model.variants()["product"], threads::product());
 }

@@ -6,7 +6,7 @@
 //! Only the backends in here say which implementation type really ran.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use js_sys::Uint8Array;
 use webnibble_common::capabilities::Adapter;
@@ -17,9 +17,12 @@ use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, WebNnInfo};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, KernelTime, LoadOptions, RemoteError};
+use webnibble_kernels::cpu::Threads;
 
+use crate::capabilities;
 use crate::error::error;
 use crate::stop::Stop;
+use crate::threads;
 
 pub(crate) mod cpu;
 pub(crate) mod webgpu;
@@ -42,6 +45,8 @@ pub(crate) struct Devices {
     gpu: Option<Rc<webgpu::Gpu>>,
     /// By the device asked for.
     webnn: BTreeMap<Option<ExecutionProvider>, Rc<webnn::Context>>,
+    /// What was asked for, and what came of it; threads end with the last model that has them.
+    threads: Option<(Option<u32>, Weak<Threads>)>,
 }
 
 impl Devices {
@@ -61,6 +66,19 @@ impl Devices {
         let context = Rc::new(webnn::Context::open(device).await?);
         self.webnn.insert(device, Rc::clone(&context));
         Ok(context)
+    }
+
+    /// The CPU's threads: those of the last model that asked for as many, if it is still there.
+    pub(crate) async fn threads(&mut self, asked: Option<u32>) -> Rc<Threads> {
+        let running = self.threads.as_ref().filter(|(before, _)| *before == asked).and_then(|(_, weak)| weak.upgrade());
+        match running {
+            Some(threads) => threads,
+            None => {
+                let threads = Rc::new(threads::start(asked, capabilities::hardware_concurrency().unwrap_or(1)).await);
+                self.threads = Some((asked, Rc::downgrade(&threads)));
+                threads
+            }
+        }
     }
 }
 
@@ -93,11 +111,14 @@ impl Model {
         options: &LoadOptions,
     ) -> Result<Self, RemoteError> {
         match options.platform {
+            Platform::Wasm => Ok(Self::cpu(devices, graph, header, options).await),
+            Platform::Webgpu | Platform::Webnn if options.simulate => {
+                Ok(Self::cpu(devices, graph, header, options).await)
+            }
             Platform::Webgpu => {
                 let gpu = devices.gpu().await?;
                 webgpu::Model::new(&gpu, graph, header, options).map(Model::WebGpu)
             }
-            Platform::Wasm => Ok(Model::Cpu(cpu::Model::new(graph, header))),
             Platform::Webnn => {
                 let context = devices.webnn(options.execution_provider).await?;
                 webnn::Model::new(&context, graph, header, options).map(Model::WebNn)
@@ -108,6 +129,10 @@ impl Model {
                 "ask for one of them; which is best is found by asking for each",
             )),
         }
+    }
+
+    async fn cpu(devices: &mut Devices, graph: Graph, header: &Header, options: &LoadOptions) -> Self {
+        Model::Cpu(cpu::Model::new(graph, header, options, devices.threads(options.threads).await))
     }
 
     /// A view of exactly the plane's length, to be filled and given to [`Model::finish_plane`]: mapped GPU memory, or
@@ -187,7 +212,8 @@ impl Model {
     pub(crate) fn activation_bits(&self) -> Bits {
         match self {
             Model::WebNn(model) => model.activation_bits(),
-            Model::WebGpu(_) | Model::Cpu(_) => Bits::B32,
+            Model::Cpu(model) => model.activation_bits(),
+            Model::WebGpu(_) => Bits::B32,
         }
     }
 

@@ -20,7 +20,7 @@ const GPU_TIMEOUT_MS: f64 = 15_000.0;
 pub(crate) async fn detect(devices: &mut Devices) -> Capabilities {
     Capabilities {
         user_agent: NAVIGATOR.with(Navigator::user_agent),
-        hardware_concurrency: NAVIGATOR.with(Navigator::hardware_concurrency).map(|threads| threads as u32),
+        hardware_concurrency: hardware_concurrency(),
         webgpu: webgpu(devices).await,
         webnn: webnn::detect().await,
         webgl: webgl().unwrap_or_default(),
@@ -32,6 +32,11 @@ pub(crate) async fn detect(devices: &mut Devices) -> Capabilities {
             js_heap_limit_bytes: js_heap_limit_bytes(),
         },
     }
+}
+
+/// Hardware threads, as far as the browser tells.
+pub(crate) fn hardware_concurrency() -> Option<u32> {
+    NAVIGATOR.with(Navigator::hardware_concurrency).map(|threads| threads as u32)
 }
 
 async fn webgpu(devices: &mut Devices) -> WebGpu {
