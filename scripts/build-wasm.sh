@@ -1,37 +1,54 @@
 #!/usr/bin/env bash
-# Builds the agent for the page into pkg/: cargo, wasm-bindgen, wasm-opt; prints its size and fails over the limit.
-# Quick when nothing changed: the last two steps run only on a new binary.
+# Builds the agent for the page into pkg/: cargo, wasm-bindgen, wasm-opt for each variant, and the loader that chooses
+# among them in the page. Prints sizes and fails over the limit. Quick when nothing changed: the last two steps run only
+# on a new binary. `scripts/build-wasm.sh relaxed` builds only that variant, and leaves the others as they are.
+#
+#   baseline   fixed-width SIMD, one thread: every browser that has WebGPU
+#   relaxed    relaxed SIMD, whose fused multiply-add the matrix products use
+#   threads    relaxed SIMD and a shared memory, for pages that are cross-origin isolated
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 LIMIT_GZIP_BYTES=1500000
 PROFILE="wasm-release"
-wasm="${WEBNIBBLE_WASM_TARGET_DIR:-$REPO/target/wasm}/$WASM_TARGET/$PROFILE/webnibble_agent.wasm"
 pkg="$REPO/pkg"
+[ $# -gt 0 ] || set -- baseline relaxed threads
 
-(cd "$REPO" && scripts/wasm-cargo.sh build -p webnibble-agent --lib --profile "$PROFILE")
-[ -f "$wasm" ] || die "cargo made no $wasm: webnibble-agent's [lib] needs crate-type = [\"cdylib\", \"rlib\"]"
+# build VARIANT: pkg/VARIANT.
+build() {
+    local variant=$1 wasm key work raw gzip
+    wasm="$(wasm_target_dir "$variant")/$WASM_TARGET/$PROFILE/webnibble_agent.wasm"
+    (cd "$REPO" && WEBNIBBLE_WASM_VARIANT=$variant scripts/wasm-cargo.sh build -p webnibble-agent --lib --profile "$PROFILE")
+    [ -f "$wasm" ] || die "cargo made no $wasm: webnibble-agent's [lib] needs crate-type = [\"cdylib\", \"rlib\"]"
 
-# What pkg/ is made of: the binary, the two tools, and the way they are called.
-key=$(cat "$wasm" "$REPO/www/package-lock.json" "$REPO/scripts/build-wasm.sh" <(wasm-bindgen --version) | sha256sum)
-if [ "$key" != "$(cat "$pkg/built-from" 2>/dev/null)" ]; then
-    # Into a folder beside pkg/ first: a host that serves pkg/ meanwhile never sees half of it.
-    work=$(mktemp -d "$REPO/target/pkg.XXXXXX")
-    trap 'rm -rf "$work"' EXIT
-    chmod 755 "$work"
-    # The target_features section tells wasm-opt what the browser may be asked for (SIMD, bulk memory).
-    wasm-bindgen "$wasm" --target web --out-dir "$work" --out-name webnibble_agent
-    # Nothing lies in the first KiB of memory (the end of the stack): so addresses may be folded into loads.
-    "$REPO/www/node_modules/.bin/wasm-opt" -O3 --low-memory-unused --strip-debug --strip-producers \
-        "$work/webnibble_agent_bg.wasm" -o "$work/opt.wasm"
-    mv "$work/opt.wasm" "$work/webnibble_agent_bg.wasm"
-    printf '%s\n' "$key" >"$work/built-from"
-    rm -rf "$pkg"
-    mv "$work" "$pkg"
-    trap - EXIT
-fi
+    # What pkg/ is made of: the binary, the two tools, and the way they are called.
+    key=$(cat "$wasm" "$REPO/www/package-lock.json" "$REPO/scripts/build-wasm.sh" <(wasm-bindgen --version) | sha256sum)
+    if [ "$key" != "$(cat "$pkg/$variant/built-from" 2>/dev/null)" ]; then
+        # Into a folder beside pkg/ first: a host that serves pkg/ meanwhile never sees half of it.
+        work=$(mktemp -d "$REPO/target/pkg.XXXXXX")
+        # shellcheck disable=SC2064 # the folder's name of now is meant
+        trap "rm -rf '$work'" EXIT
+        chmod 755 "$work"
+        # The target_features section tells wasm-opt what the browser may be asked for (SIMD, bulk memory).
+        wasm-bindgen "$wasm" --target web --out-dir "$work" --out-name webnibble_agent
+        # Nothing lies in the first KiB of memory (the end of the stack): so addresses may be folded into loads.
+        "$REPO/www/node_modules/.bin/wasm-opt" -O3 --low-memory-unused --strip-debug --strip-producers \
+            "$work/webnibble_agent_bg.wasm" -o "$work/opt.wasm"
+        mv "$work/opt.wasm" "$work/webnibble_agent_bg.wasm"
+        printf '%s\n' "$key" >"$work/built-from"
+        rm -rf "${pkg:?}/$variant"
+        mv "$work" "$pkg/$variant"
+        trap - EXIT
+    fi
 
-raw=$(stat -c %s "$pkg/webnibble_agent_bg.wasm")
-gzip=$(gzip -9 -c "$pkg/webnibble_agent_bg.wasm" | wc -c)
-say "wasm: $raw bytes, $gzip bytes gzip (limit $LIMIT_GZIP_BYTES)"
-[ "$gzip" -le "$LIMIT_GZIP_BYTES" ] || die "the agent is over its size limit"
+    raw=$(stat -c %s "$pkg/$variant/webnibble_agent_bg.wasm")
+    gzip=$(gzip -9 -c "$pkg/$variant/webnibble_agent_bg.wasm" | wc -c)
+    say "wasm $variant: $raw bytes, $gzip bytes gzip (limit $LIMIT_GZIP_BYTES)"
+    [ "$gzip" -le "$LIMIT_GZIP_BYTES" ] || die "the agent ($variant) is over its size limit"
+}
+
+mkdir -p "$pkg" "$REPO/target"
+# What lay there when there was one binary only.
+rm -rf "$pkg"/snippets "$pkg"/built-from "$pkg"/webnibble_agent_bg.*
+for variant in "$@"; do build "$variant"; done
+cp "$REPO"/crates/agent/loader/webnibble_agent.* "$pkg/"

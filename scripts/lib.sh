@@ -53,3 +53,24 @@ wasm_toolchain() {
         fi
     done
 }
+
+# Prints the folder of the cargo and rustc that can build std for threads in wasm32: as `wasm_toolchain`, with the source
+# of std in its sysroot.
+wasm_threads_toolchain() {
+    local bin
+    for bin in ${WEBNIBBLE_WASM_TOOLCHAIN:-"$(dirname "$(command -v rustc || echo /usr/bin/rustc)")" /usr/bin}; do
+        if [ -x "$bin/rustc" ] && [ -x "$bin/cargo" ] && has_wasm_std "$bin/rustc" && has_std_source "$bin/rustc"; then
+            printf '%s\n' "$bin"
+            return
+        fi
+    done
+}
+
+has_std_source() { [ -f "$("$1" --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock" ]; }
+
+# Prints where a variant of the agent is built: baseline, relaxed or threads.
+wasm_target_dir() {
+    local dir="${WEBNIBBLE_WASM_TARGET_DIR:-$REPO/target/wasm}"
+    [ "$1" = baseline ] || dir="$dir-$1"
+    printf '%s\n' "$dir"
+}

@@ -19,6 +19,9 @@ check clippy-native cargo clippy --workspace --all-targets --quiet -- -D warning
 # Only the crates that run in the page; what they need of the others is checked with them.
 check clippy-wasm scripts/wasm-cargo.sh clippy -p webnibble-common -p webnibble-models -p webnibble-kernels \
     -p webnibble-agent --lib --quiet -- -D warnings
+# What only the binary with threads has.
+check clippy-wasm-threads env WEBNIBBLE_WASM_VARIANT=threads scripts/wasm-cargo.sh clippy -p webnibble-agent --lib --quiet \
+    -- -D warnings
 check licences scripts/check-licenses.py
 if have cargo-deny; then
     # Its database of advisories needs a host that not every machine reaches; the other checks are offline.

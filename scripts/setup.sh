@@ -87,10 +87,25 @@ build_debian_std() {
     has_wasm_std /usr/bin/rustc || die "std for $WASM_TARGET was built but $libdir does not hold it"
 }
 
+# The agent's binary with threads needs a std that is built for them, from its source (.cargo/threads.toml).
+try_rustup_source() {
+    have rustup && [ -z "${WEBNIBBLE_WASM_TOOLCHAIN:-}" ] || return 1
+    step "rustup component add rust-src: the agent's binary with threads builds its own std"
+    timeout 180 rustup component add rust-src >/dev/null 2>&1 && [ -n "$(wasm_threads_toolchain)" ]
+}
+
+setup_std_source() {
+    [ -z "$(wasm_threads_toolchain)" ] || return 0
+    # Debian's compiler has the source beside it, once it has the target.
+    try_rustup_source || build_debian_std
+    [ -n "$(wasm_threads_toolchain)" ] || die "no compiler here has the source of std: rustup component add rust-src"
+}
+
 setup_wasm_target() {
     if [ -z "$(wasm_toolchain)" ]; then
         try_rustup_target || build_debian_std
     fi
+    setup_std_source
     # `cargo clippy` for wasm32 must be of the compiler that has its std.
     if [ "$(wasm_toolchain)" = /usr/bin ] && [ ! -x /usr/bin/cargo-clippy ]; then
         apt_install "lints for the wasm crates" rust-web-clippy

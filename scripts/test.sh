@@ -65,6 +65,9 @@ if wanted wasm; then
     if [ -n "$WEBNIBBLE_WEBNN_BROWSER" ]; then
         part wasm-webnn scripts/wasm-test.sh --webnn webnibble-agent --lib webnn
     fi
+    # The other binaries differ in the CPU executor: its op problems with relaxed SIMD, and on threads.
+    WEBNIBBLE_WASM_VARIANT=relaxed part wasm-relaxed scripts/wasm-test.sh webnibble-kernels --no-fail-fast --lib --test wasm
+    WEBNIBBLE_WASM_VARIANT=threads part wasm-threads scripts/wasm-test.sh webnibble-agent --no-fail-fast --lib threads
 fi
 if wanted e2e; then
     part e2e cargo nextest run -p webnibble-tests --no-tests=pass

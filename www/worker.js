@@ -1,11 +1,20 @@
 // The dedicated Worker: a second instance of the page's compiled module, which computes.
-import { initSync, startWorker } from "./pkg/webnibble_agent.js";
+import init, { startWorker } from "./pkg/webnibble_agent.js";
 
-// The page sends the module first. `startWorker` takes the messages after it, none of which can come in between.
-self.onmessage = ({ data }) => {
-  initSync({ module: data });
-  startWorker();
+// The page sends the module first; what comes while it is being instantiated waits for `startWorker`'s own handler.
+const early = [];
+self.onmessage = ({ data: module }) => {
+  self.onmessage = (event) => early.push(event);
+  const variant = new URLSearchParams(location.search).get("variant");
+  // Reported as any other failure of the Worker, by the handler below.
+  start(variant, module);
 };
+
+async function start(variant, module) {
+  await init({ candidates: [variant], module });
+  startWorker();
+  for (const event of early) self.onmessage(event);
+}
 
 // A failure inside a promise reaches nobody outside the Worker by itself.
 self.addEventListener("unhandledrejection", ({ reason }) => {

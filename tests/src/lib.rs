@@ -71,8 +71,8 @@ pub fn browser_available() -> Result<(), String> {
     if on_path("chromedriver").is_none() {
         return Err("no chromedriver on PATH (make setup)".into());
     }
-    if !repository().join("pkg/webnibble_agent_bg.wasm").is_file() {
-        return Err("no pkg/webnibble_agent_bg.wasm (make wasm)".into());
+    if !repository().join("pkg/baseline/webnibble_agent_bg.wasm").is_file() {
+        return Err("no pkg/baseline/webnibble_agent_bg.wasm (make wasm)".into());
     }
     Ok(())
 }

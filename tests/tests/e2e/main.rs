@@ -12,4 +12,5 @@ mod fidelity;
 mod golden;
 mod run;
 mod serve;
+mod threads;
 mod webnn;

@@ -76,7 +76,9 @@ fn the_page_and_the_agent_are_served() {
     let served = serve(&sandbox);
     let page = served.get("/");
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("<title>webnibble</title>"), "{page}");
-    assert!(served.get("/pkg/webnibble_agent_bg.wasm").to_lowercase().contains("content-type: application/wasm"));
+    assert!(
+        served.get("/pkg/baseline/webnibble_agent_bg.wasm").to_lowercase().contains("content-type: application/wasm")
+    );
     for path in ["/Cargo.toml", "/package.json", "/../README.md", "/pkg/built-from"] {
         assert!(served.get(path).starts_with("HTTP/1.1 404"), "{path}");
     }
