@@ -17,11 +17,21 @@ function failure(code, message, hint = "") {
 let library = null;
 let threadsOfLibrary = null;
 
+/** onnxruntime-web by itself, without transformers.js around it: for comparisons. */
+let runtime = null;
+
+/** Inputs as onnxruntime takes them, by the numbers that they were made of: converted once for many runs. */
+const converted = new WeakMap();
+
 /** Lines of onnxruntime's log, while they are wanted. */
 let lines = null;
 
+let listening = false;
+
 /** onnxruntime writes its log to the console, and keeps the function that it finds there when it starts. */
 function listenToLog() {
+  if (listening) return;
+  listening = true;
   for (const method of ["log", "error"]) {
     const original = console[method].bind(console);
     console[method] = (...words) => {
@@ -35,6 +45,37 @@ function listenToLog() {
   }
 }
 
+const vendored = (file) => new URL(VENDOR + file, location.href).href;
+
+/** Files of this page's host in place of onnxruntime's own address. */
+function configure(wasm, threads) {
+  const name = "ort-wasm-simd-threaded.asyncify";
+  wasm.wasmPaths = { mjs: vendored(`${name}.mjs`), wasm: vendored(`${name}.wasm`) };
+  if (threads !== null) wasm.numThreads = threads;
+  threadsOfLibrary = threads;
+}
+
+/** Imports a file of this page's host. */
+async function importVendored(file) {
+  listenToLog();
+  try {
+    return await import(vendored(file));
+  } catch (error) {
+    const hint = "the host serves it where `npm ci` put it: run `make setup`";
+    throw failure("engine_failed", `${file} could not be fetched from this page's host: ${error.message}`, hint);
+  }
+}
+
+async function importRuntime(threads) {
+  if (runtime === null) {
+    runtime = await importVendored("ort.webgpu.bundle.min.mjs");
+    configure(runtime.env.wasm, threads);
+    // As transformers.js has it.
+    runtime.env.webgpu.powerPreference = "high-performance";
+  }
+  return runtime;
+}
+
 async function importLibrary(threads) {
   if (library !== null) {
     if (threads !== null && threads !== threadsOfLibrary) {
@@ -43,25 +84,14 @@ async function importLibrary(threads) {
     }
     return library;
   }
-  const at = (file) => new URL(VENDOR + file, location.href).href;
-  listenToLog();
-  let found;
-  try {
-    found = await import(at("transformers.min.js"));
-  } catch (error) {
-    const hint = "the host serves it where `npm ci` put it: run `make setup`";
-    throw failure("engine_failed", `transformers.js could not be fetched from this page's host: ${error.message}`, hint);
-  }
+  const found = await importVendored("transformers.min.js");
   const { env } = found;
   env.allowRemoteModels = false;
   env.allowLocalModels = true;
   // The host's answer is never stale, and a copy of every model is nobody's wish.
   env.useBrowserCache = false;
   env.useWasmCache = false;
-  const { wasm } = env.backends.onnx;
-  wasm.wasmPaths = { mjs: at("ort-wasm-simd-threaded.asyncify.mjs"), wasm: at("ort-wasm-simd-threaded.asyncify.wasm") };
-  if (threads !== null) wasm.numThreads = threads;
-  threadsOfLibrary = threads;
+  configure(env.backends.onnx.wasm, threads);
   library = found;
   return found;
 }
@@ -128,6 +158,7 @@ export class TransformersModel {
   #model = null;
   #shape = null; // of the session, where it is made for one
   #placement = null;
+  #ort = null; // onnxruntime-web, where it is used directly
 
   /** `folder` is the path of the files on this page's host, `device` WebNN's or null. */
   constructor(folder, platform, device, threads) {
@@ -139,14 +170,18 @@ export class TransformersModel {
 
   /** Fetches and makes ready; gives times and sizes as JSON. */
   async open(onProgress) {
-    const found = await importLibrary(this.#threads);
     const response = await fetch(`${this.#folder}/webnibble.json`);
     if (!response.ok) throw failure("fetch", `HTTP status ${response.status} for the model's description`);
     this.#description = await response.json();
-    this.#tokenizer = this.#description.tokenizer ? await this.#openTokenizer(found) : null;
+    if (this.#description.runtime) {
+      this.#ort = await importRuntime(this.#threads);
+    } else {
+      const found = await importLibrary(this.#threads);
+      this.#tokenizer = this.#description.tokenizer ? await this.#openTokenizer(found) : null;
+    }
     // WebNN has no dynamic shapes: a first session tells whether it runs, one for the shape comes with that.
     const report = await this.#session(this.#platform === "webnn" ? [1, 128] : null, onProgress);
-    return JSON.stringify({ ...report, placement: this.#placement, adapter: this.#adapter() });
+    return JSON.stringify({ ...report, placement: this.#placement, adapter: this.#adapter(), versions: this.#versions() });
   }
 
   async #openTokenizer({ AutoTokenizer, env }) {
@@ -185,13 +220,44 @@ export class TransformersModel {
     return report;
   }
 
-  async #load(shape, logSeverityLevel, onProgress) {
+  #load(shape, logSeverityLevel, onProgress) {
+    const session = { logSeverityLevel };
+    if (shape) session.freeDimensionOverrides = { batch_size: shape[0], sequence_length: shape[1] };
+    return this.#ort ? this.#loadDirectly(session, onProgress) : this.#loadByLibrary(session, onProgress);
+  }
+
+  /** Work of onnxruntime, its failure in our words. */
+  async #create(work) {
+    try {
+      return await guarded(work);
+    } catch (error) {
+      if (error?.code) throw error;
+      const hint = "an ONNX file that `webnibble export --onnx` writes has only operators that it takes";
+      const engine = this.#ort ? "onnxruntime-web" : "transformers.js";
+      const message = `${engine} cannot load ${this.#description.file}: ${error?.message ?? error}`;
+      throw failure("engine_failed", message, hint);
+    }
+  }
+
+  async #loadDirectly(session, onProgress) {
+    const { file } = this.#description;
+    const began = performance.now();
+    const response = await fetch(`${this.#folder}/${file}`);
+    if (!response.ok) throw failure("fetch", `HTTP status ${response.status} for ${file}`);
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    const fetched = performance.now() - began;
+    onProgress(bytes.length, bytes.length);
+    const [name, deviceType] = this.#device.split("-");
+    const options = { ...session, executionProviders: [deviceType ? { name, deviceType } : name] };
+    this.#model = await this.#create(() => this.#ort.InferenceSession.create(bytes, options));
+    return { total_ms: performance.now() - began, fetch_ms: fetched, bytes: bytes.length };
+  }
+
+  async #loadByLibrary(session, onProgress) {
     const { AutoModel, env } = library;
     env.localModelPath = this.#parent();
     const { file } = this.#description;
     const [subfolder, name] = file.includes("/") ? file.split("/") : ["", file];
-    const session = { logSeverityLevel };
-    if (shape) session.freeDimensionOverrides = { batch_size: shape[0], sequence_length: shape[1] };
     const began = performance.now();
     const fetched = { begin: null, end: null, bytes: 0 };
     const options = {
@@ -203,13 +269,7 @@ export class TransformersModel {
       session_options: session,
       progress_callback: (step) => this.#follow(step, file, fetched, onProgress),
     };
-    try {
-      this.#model = await guarded(() => AutoModel.from_pretrained(this.#name(), options));
-    } catch (error) {
-      if (error?.code) throw error;
-      const hint = "an ONNX file that `webnibble export --onnx` writes has only operators that it takes";
-      throw failure("engine_failed", `transformers.js cannot load ${file}: ${error?.message ?? error}`, hint);
-    }
+    this.#model = await this.#create(() => AutoModel.from_pretrained(this.#name(), options));
     const total = performance.now() - began;
     const fetch = fetched.begin === null ? 0 : (fetched.end ?? performance.now()) - fetched.begin;
     return { total_ms: total, fetch_ms: fetch, bytes: fetched.bytes };
@@ -231,7 +291,7 @@ export class TransformersModel {
   /** The WebGPU device that onnxruntime opened, as JSON of an adapter, or null. */
   #adapter() {
     if (this.#platform !== "webgpu") return null;
-    const { device } = library.env.backends.onnx.webgpu;
+    const { device } = this.#ort ? this.#ort.env.webgpu : library.env.backends.onnx.webgpu;
     const info = device?.adapterInfo;
     if (!info) return null;
     const { vendor, architecture, device: name, description, isFallbackAdapter } = info;
@@ -280,12 +340,15 @@ export class TransformersModel {
 
   /** Runs once, from numbers to numbers: `{name, dims, data}`. */
   async run(batch, seq, ids, mask, types) {
-    const { Tensor } = library;
-    const tensor = (numbers) => new Tensor("int64", BigInt64Array.from(numbers, BigInt), [batch, seq]);
+    const { Tensor } = this.#ort ?? library;
+    const tensor = (numbers) => {
+      if (!converted.has(numbers)) converted.set(numbers, BigInt64Array.from(numbers, BigInt));
+      return new Tensor("int64", converted.get(numbers), [batch, seq]);
+    };
     const feed = { input_ids: tensor(ids), attention_mask: tensor(mask), token_type_ids: tensor(types) };
     let outputs;
     try {
-      outputs = await guarded(() => this.#model(feed));
+      outputs = await guarded(() => (this.#ort ? this.#runDirectly(feed) : this.#model(feed)));
     } catch (error) {
       throw failure("engine_failed", `transformers.js cannot run the model: ${error?.message ?? error}`);
     }
@@ -297,16 +360,29 @@ export class TransformersModel {
     return { name, dims: Uint32Array.from(output.dims), data: Float32Array.from(output.data) };
   }
 
+  /** The one output that is wanted: reading others back would only cost time. */
+  #runDirectly(feed) {
+    const { inputNames, outputNames } = this.#model;
+    const given = Object.fromEntries(Object.entries(feed).filter(([name]) => inputNames.includes(name)));
+    const wanted = ["sentence_embedding", "last_hidden_state"].find((name) => outputNames.includes(name));
+    return this.#model.run(given, wanted ? [wanted] : outputNames);
+  }
+
+  #versions() {
+    if (this.#ort) return { "onnxruntime-web": this.#ort.env.versions.web };
+    const { env } = library;
+    return { "transformers.js": env.version, "onnxruntime-web": env.backends.onnx.versions.web };
+  }
+
   /** The answer that our own engine gives too: a sentence's embedding where the model has one. */
   #answer(outputs, mask) {
-    const { mean_pooling: meanPooling } = library;
     const { sentence } = this.#description;
     const hidden = outputs.last_hidden_state ?? outputs.token_embeddings;
     if (!sentence) return { name: "last_hidden_state", tensor: hidden };
     if (outputs.sentence_embedding) return { name: "sentence_embedding", tensor: outputs.sentence_embedding };
-    if (hidden === undefined) return { name: "sentence_embedding", tensor: undefined };
+    if (hidden === undefined || this.#ort) return { name: "last_hidden_state", tensor: hidden };
     let pooled;
-    if (sentence.pooling === "mean") pooled = meanPooling(hidden, mask);
+    if (sentence.pooling === "mean") pooled = library.mean_pooling(hidden, mask);
     else if (sentence.pooling === "cls") pooled = hidden.slice(null, 0);
     else throw failure("unsupported", `the model's ONNX form does not pool, and pooling ${sentence.pooling} is not one of transformers.js's`);
     return { name: "sentence_embedding", tensor: sentence.normalize ? pooled.normalize(2, -1) : pooled };
@@ -315,7 +391,7 @@ export class TransformersModel {
   async #release() {
     const model = this.#model;
     this.#model = null;
-    await model?.dispose();
+    await (this.#ort ? model?.release() : model?.dispose());
   }
 
   /** Frees the session. */

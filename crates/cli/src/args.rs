@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Eval(Box<EvalArgs>),
     /// Quantize a model into a package, or one tensor to see what it costs
     Quantize(QuantizeArgs),
+    /// Measure ours beside onnxruntime-web: the same weights in one page, turn by turn
+    Bench(BenchArgs),
     /// Write a model with its quantized weights as ONNX
     Export(ExportArgs),
     /// List what is in a model file
@@ -143,6 +145,49 @@ pub(crate) struct QuantizeArgs {
     pub(crate) calibrate: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) quantization: QuantizationArgs,
+}
+
+/// What ours is measured beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Rival {
+    /// The engine under transformers.js.
+    OnnxruntimeWeb,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What ours is measured beside
+    #[arg(long, value_name = "RIVAL", required = true, value_enum)]
+    pub(crate) vs: Rival,
+    /// A folder in Hugging Face layout, or a name
+    #[arg(long, short, value_name = "MODEL", default_value = DEFAULT_MODEL)]
+    pub(crate) model: String,
+    /// webgpu, webnn, wasm
+    #[arg(long, value_name = "PLATFORM,…", value_delimiter = ',', default_values = ["webgpu", "wasm"])]
+    pub(crate) platform: Vec<Platform>,
+    /// Bits of our weights
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values = ["32", "16", "8", "4"])]
+    pub(crate) bits: Vec<Bits>,
+    /// 8 adds ours with int8 activations, on WebNN
+    #[arg(long, value_name = "N")]
+    pub(crate) activation_bits: Option<Bits>,
+    /// Threads on wasm, on both sides
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values = ["1"])]
+    pub(crate) threads: Vec<u32>,
+    /// Length of the input; its batch is 1
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) tokens: usize,
+    /// Measured runs of each
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+    /// Weights that share a scale: a multiple of 16
+    #[arg(long, value_name = "N")]
+    pub(crate) group_size: Option<usize>,
+    /// Folder for the results, as Markdown and JSON
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) launch: LaunchArgs,
 }
 
 #[derive(Debug, Args)]

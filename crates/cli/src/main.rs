@@ -48,6 +48,7 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Run(args) => commands::run::run(*args, json, verbose).await,
         Command::Eval(args) => commands::eval::run(*args, json, verbose).await,
         Command::Quantize(args) => commands::quantize::run(args, json).await,
+        Command::Bench(args) => commands::bench::run(args, json, verbose).await,
         Command::Export(args) => commands::export::run(args, json).await,
         Command::Inspect(args) => commands::inspect::run(args, json).await,
         Command::Serve(args) => commands::serve::run(args, json).await,

@@ -28,6 +28,7 @@ pub mod run;
 pub mod server;
 pub mod session;
 pub mod verify;
+pub mod versus;
 
 pub use error::HostError;
 pub use host::{Host, HostBuilder};

@@ -36,7 +36,7 @@ pub(crate) struct Model {
     js: JsModel,
     implementation_type: ImplementationType,
     webnn: Option<WebNnInfo>,
-    /// Operators by the provider that has them, for the record.
+    /// Versions, and operators by the provider that has them, for the record.
     placement: BTreeMap<String, String>,
 }
 
@@ -54,6 +54,8 @@ struct Opened {
     bytes: u64,
     placement: Option<BTreeMap<String, Placed>>,
     adapter: Option<AdapterInfo>,
+    /// Versions of what computes, by name.
+    versions: BTreeMap<String, String>,
 }
 
 /// Operators that one provider has.
@@ -118,6 +120,7 @@ impl Model {
     }
 
     fn describe(&mut self, opened: &Opened, device: Option<&str>) {
+        self.placement.clone_from(&opened.versions);
         let mut operators = BTreeMap::new();
         for (provider, placed) in opened.placement.iter().flatten() {
             let counted = placed.operators.iter().map(|(name, count)| format!("{name} {count}"));

@@ -1,5 +1,6 @@
 //! One file a command: what it is given, whom it calls, what it prints.
 
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod eval;

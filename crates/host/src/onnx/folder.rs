@@ -37,6 +37,19 @@ pub struct OnnxFolder {
     pub exported: bool,
 }
 
+impl OnnxFolder {
+    /// The same for onnxruntime-web alone, without transformers.js around it.
+    pub(crate) fn for_runtime(mut self) -> Self {
+        if let Some(Content::Bytes(bytes)) = self.files.get_mut(DESCRIPTION) {
+            let mut description: Value = serde_json::from_slice(bytes).expect("it was written here");
+            description["runtime"] = "onnxruntime-web".into();
+            *bytes = pretty(&description);
+        }
+        self.digest.push_str("-ort");
+        self
+    }
+}
+
 /// What is in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {

@@ -1,0 +1,103 @@
+//! `webnibble bench --vs onnxruntime-web`: ours beside the engine that others use.
+
+use std::process::ExitCode;
+
+use webnibble_common::options::{Options, Platform, Settings};
+use webnibble_common::quant::{Bits, Granularity};
+use webnibble_host::HostError;
+use webnibble_host::versus::{self, COMPARISON_HEADER, Versus, VersusRequest};
+
+use crate::args::{BenchArgs, Rival};
+use crate::commands::run::sink;
+use crate::print;
+use crate::progress::Bar;
+
+/// Wrong arguments.
+const USAGE: u8 = 2;
+
+/// Measures, prints tables or the JSON document, and writes files where a folder was named.
+pub(crate) async fn run(args: BenchArgs, json: bool, verbose: bool) -> ExitCode {
+    let Rival::OnnxruntimeWeb = args.vs;
+    if let Some(message) = wrong(&args) {
+        print::message(&format!("error: {message}"));
+        return ExitCode::from(USAGE);
+    }
+    let bar = Bar::new(!json && !verbose);
+    let found = versus::compare(request(&args, verbose, &bar)).await;
+    bar.clear();
+    match found.and_then(|versus| show(&versus, &args, json).map(|()| versus)) {
+        // Whoever runs nothing has nothing to show for it.
+        Ok(versus) if versus.sessions.iter().all(|session| session.comparisons.is_empty()) => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::error(&error.info());
+            if error.code() == "bad_options" { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn wrong(args: &BenchArgs) -> Option<String> {
+    if args.platform.contains(&Platform::Auto) {
+        return Some("--platform takes webgpu, webnn and wasm, found auto".into());
+    }
+    match args.activation_bits {
+        None | Some(Bits::B8 | Bits::B32) => None,
+        Some(other) => Some(format!("--activation-bits should be 8, or 32 for floats, found {other}")),
+    }
+}
+
+fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> VersusRequest {
+    let settings = Settings { granularity: args.group_size.map(Granularity::Group), ..Settings::default() };
+    let launch = args.launch.options();
+    VersusRequest {
+        model: args.model.clone(),
+        platforms: args.platform.clone(),
+        bits: args.bits.clone(),
+        int8_activations: args.activation_bits == Some(Bits::B8),
+        threads: args.threads.clone(),
+        tokens: args.tokens,
+        runs: args.runs,
+        options: Options { settings, launch: launch.clone(), ..Options::default() },
+        launch,
+        verbose,
+        revision: env!("WEBNIBBLE_REVISION").into(),
+        progress: Some(sink(bar)),
+    }
+}
+
+fn show(versus: &Versus, args: &BenchArgs, json: bool) -> Result<(), HostError> {
+    if json {
+        print::json(versus);
+    } else {
+        print_tables(versus);
+    }
+    if let Some(folder) = &args.out {
+        for path in versus::write(versus, folder)? {
+            print::message(&path.display().to_string());
+        }
+    }
+    Ok(())
+}
+
+fn print_tables(versus: &Versus) {
+    for session in &versus.sessions {
+        let threads = session.threads.map(|count| format!(", {count} threads")).unwrap_or_default();
+        let browser = session.browser.as_ref().map(|found| format!(" in {} {}", found.name, found.version));
+        let (model, tokens) = (&versus.model, versus.tokens);
+        print::line(format!(
+            "{model}, {tokens} tokens, {}{threads}{}\n",
+            session.platform,
+            browser.unwrap_or_default()
+        ));
+        if let Some(error) = &session.error {
+            print::line(format!("nothing ran: {error}\n"));
+            continue;
+        }
+        let (header, rows) = versus::table(session);
+        print::line(print::table(&header, &rows));
+        if !session.comparisons.is_empty() {
+            let rows: Vec<_> = session.comparisons.iter().map(versus::comparison_cells).collect();
+            print::line(format!("\n{}\n", print::table(&COMPARISON_HEADER, &rows)));
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Ours beside onnxruntime-web: the same weights, the same ids, one page of one browser, turn by turn.
+//!
+//! Every contestant is loaded, then they run in rounds, a block of runs each, the order turning round from one round to
+//! the next, so that what the machine does besides falls on all alike. A ratio of medians comes with its spread: the
+//! 95 % interval of a bootstrap. The rival is tried in every form that it may be fastest in; who is compared with its
+//! best is compared with its best on that platform, whatever the precision. A contestant that does not run is a row with
+//! its reason.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use webnibble_common::options::{LaunchOptions, Options, Platform};
+use webnibble_common::quant::Bits;
+use webnibble_common::result::{BrowserInfo, RunInfo, Times};
+use webnibble_common::tensor::Tensor;
+use webnibble_common::wire::{LoadReport, RunInput, RunOptions};
+
+use crate::error::HostError;
+use crate::host::Host;
+use crate::loader::{self, Model};
+use crate::reference::{self, Reference};
+use crate::run::{RunProgress, RunProgressSink, blocking};
+
+mod contestants;
+mod report;
+mod statistics;
+
+use contestants::{Contestant, contestants};
+pub use report::{COMPARISON_HEADER, comparison_cells, markdown, table, write};
+pub use statistics::Ratio;
+
+/// How long loading may take.
+const LOAD_LIMIT: Duration = Duration::from_secs(180);
+/// How long a block of runs may take.
+const RUN_LIMIT: Duration = Duration::from_secs(300);
+/// Runs of a contestant before the next one's turn.
+const BLOCK: u32 = 5;
+
+/// What is to be compared.
+#[derive(Clone)]
+pub struct VersusRequest {
+    /// A name or folder: weights in floats, since several precisions are made of it.
+    pub model: String,
+    /// Where.
+    pub platforms: Vec<Platform>,
+    /// Ours, by the bits of its weights.
+    pub bits: Vec<Bits>,
+    /// Ours once more with activations of 8 bits, on WebNN.
+    pub int8_activations: bool,
+    /// Threads on wasm.
+    pub threads: Vec<u32>,
+    /// Length of the input.
+    pub tokens: usize,
+    /// Measured runs of each contestant.
+    pub runs: u32,
+    /// Granularity and scheme of the weights.
+    pub options: Options,
+    /// The browser.
+    pub launch: LaunchOptions,
+    /// Passes the browser's output on.
+    pub verbose: bool,
+    /// Revision of this build.
+    pub revision: String,
+    /// Hears how far it is.
+    pub progress: Option<RunProgressSink>,
+}
+
+/// All that was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Versus {
+    /// When, on which machine, with which build.
+    pub run: RunInfo,
+    /// The model.
+    pub model: String,
+    /// Length of the input; its batch is 1.
+    pub tokens: usize,
+    /// One for each platform and number of threads.
+    pub sessions: Vec<Session>,
+}
+
+/// One browser session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Where.
+    pub platform: Platform,
+    /// Threads that were asked for, on wasm.
+    pub threads: Option<u32>,
+    /// The browser; `None` where it did not start.
+    pub browser: Option<BrowserInfo>,
+    /// Why there is nothing, where there is nothing.
+    pub error: Option<String>,
+    /// Contestants, ours first.
+    pub rows: Vec<Row>,
+    /// Ours against theirs.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// What one contestant gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// `webnibble` or `onnxruntime-web`.
+    pub engine: String,
+    /// How its weights are stored and computed with.
+    pub form: String,
+    /// Bits of its weights.
+    pub bits: Bits,
+    /// What really ran, as the page says.
+    pub implementation_type: Option<String>,
+    /// Versions, kernels, or where its operators went.
+    pub details: std::collections::BTreeMap<String, String>,
+    /// Why it did not run.
+    pub error: Option<String>,
+    /// From the request to readiness.
+    pub load_ms: Option<f64>,
+    /// The first run.
+    pub first_ms: Option<f64>,
+    /// Measured runs.
+    pub times_ms: Option<Times>,
+    /// Every measured run, in order.
+    pub run_ms: Vec<f64>,
+    /// Of its answer and that of the same model in f32 on this machine.
+    pub cosine_f32: Option<f64>,
+}
+
+/// Ours against one of theirs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Form of ours.
+    pub ours: String,
+    /// Form of theirs.
+    pub theirs: String,
+    /// `same weights`, or `their best` of all forms.
+    pub kind: String,
+    /// Our median by theirs: below 1 is ours the faster.
+    pub ratio: Ratio,
+    /// Of the two answers.
+    pub cosine: Option<f64>,
+}
+
+/// Runs the comparison.
+///
+/// # Errors
+/// When the model cannot be read. A platform or contestant that fails is a row.
+pub async fn compare(request: VersusRequest) -> Result<Versus, HostError> {
+    let (name, progress) = (request.model.clone(), request.progress.clone());
+    let model = blocking(move || {
+        Ok(Model::load(&name, &mut |at: loader::Progress<'_>| tell(progress.as_ref(), at.what, at.done, at.total))?)
+    })
+    .await?;
+    let model = std::sync::Arc::new(model);
+    let mut sessions = Vec::new();
+    for platform in &request.platforms {
+        let threads: Vec<Option<u32>> = match platform {
+            Platform::Wasm => request.threads.iter().copied().map(Some).collect(),
+            _ => vec![None],
+        };
+        for threads in threads {
+            sessions.push(session(&request, &model, *platform, threads).await?);
+        }
+    }
+    Ok(Versus {
+        run: RunInfo {
+            timestamp: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            host: crate::machine::info(),
+            revision: crate::machine::revision(&request.revision),
+        },
+        model: model.name().to_owned(),
+        tokens: request.tokens,
+        sessions,
+    })
+}
+
+fn tell(progress: Option<&RunProgressSink>, what: &str, done: u64, total: u64) {
+    if let Some(progress) = progress {
+        progress(RunProgress::Host { what, done, total });
+    }
+}
+
+/// One browser, all contestants of a platform.
+async fn session(
+    request: &VersusRequest,
+    model: &std::sync::Arc<Model>,
+    platform: Platform,
+    threads: Option<u32>,
+) -> Result<Session, HostError> {
+    let mut found =
+        Session { platform, threads, browser: None, error: None, rows: Vec::new(), comparisons: Vec::new() };
+    tell(request.progress.as_ref(), &format!("preparing {platform}"), 0, 0);
+    let mut contestants = contestants(request, model, platform).await?;
+    let input = input(model, request.tokens);
+    let expected = f32_answer(model, &input).await?;
+    let host = match Host::builder().launch(request.launch.clone()).verbose(request.verbose).start().await {
+        Ok(host) => host,
+        Err(error) => {
+            found.error = Some(error.to_string());
+            return Ok(found);
+        }
+    };
+    found.browser = Some(host.info().clone());
+    for contestant in &mut contestants {
+        tell(request.progress.as_ref(), &format!("{platform}: loading {}", contestant.label()), 0, 0);
+        let loaded = load(&host, contestant, threads).await;
+        contestant.loaded(loaded);
+        if contestant.row.error.is_none() {
+            let first = block(&host, contestant, &input, 1).await;
+            contestant.first(first);
+        }
+    }
+    rounds(&host, request, &mut contestants, &input).await;
+    host.shutdown().await;
+    for contestant in &mut contestants {
+        contestant.finish(expected.as_deref());
+    }
+    found.comparisons = report::comparisons(&contestants);
+    found.rows = contestants.into_iter().map(|contestant| contestant.row).collect();
+    Ok(found)
+}
+
+/// Blocks of runs in turn, the order turned round from round to round.
+async fn rounds(host: &Host, request: &VersusRequest, contestants: &mut [Contestant], input: &RunInput) {
+    let rounds = request.runs.div_ceil(BLOCK);
+    for round in 0..rounds {
+        let runs = BLOCK.min(request.runs - round * BLOCK);
+        tell(request.progress.as_ref(), "measuring", round.into(), rounds.into());
+        let mut order: Vec<usize> = (0..contestants.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for index in order {
+            if contestants[index].row.error.is_none() {
+                let ran = block(host, &contestants[index], input, runs).await;
+                contestants[index].ran(ran);
+            }
+        }
+    }
+}
+
+async fn load(host: &Host, contestant: &mut Contestant, threads: Option<u32>) -> Result<LoadReport, HostError> {
+    let options = webnibble_common::wire::LoadOptions { threads, ..contestant.load.clone() };
+    let name = contestant.label();
+    match contestant.folder.take() {
+        Some(folder) => host.load_onnx(&name, folder, options, LOAD_LIMIT).await,
+        None => host.load(&name, &contestant.path, &contestant.digest, options, LOAD_LIMIT).await,
+    }
+}
+
+/// A block of runs. Each request runs once before it measures, so that caches are warm for who follows another.
+async fn block(
+    host: &Host,
+    contestant: &Contestant,
+    input: &RunInput,
+    runs: u32,
+) -> Result<crate::session::RunOutcome, HostError> {
+    let options = RunOptions { warmup: 0, runs, profile: false, deadline_ms: None };
+    host.run(&contestant.label(), input.clone(), options, RUN_LIMIT).await
+}
+
+/// Token ids that are all different enough, and in every vocabulary.
+fn input(model: &Model, tokens: usize) -> RunInput {
+    let graph = match model {
+        Model::Folder(folder) => &folder.graph,
+        Model::Package(package) => &package.graph,
+    };
+    let vocabulary = graph
+        .weights
+        .iter()
+        .filter(|weight| weight.role == webnibble_common::graph::Role::Embedding)
+        .map(|weight| weight.shape[0])
+        .max()
+        .unwrap_or(2);
+    let id = |index: usize| ((100 + index * 7919) % vocabulary) as u32;
+    RunInput::Ids { ids: vec![(0..tokens).map(id).collect()] }
+}
+
+/// The answer in f32, where the model's floats are at hand.
+async fn f32_answer(model: &std::sync::Arc<Model>, input: &RunInput) -> Result<Option<Vec<f32>>, HostError> {
+    let (model, input) = (std::sync::Arc::clone(model), input.clone());
+    blocking(move || match Reference::of(&model)? {
+        Some(reference) => Ok(first_values(&reference.outputs(&input)?)),
+        None => Ok(None),
+    })
+    .await
+}
+
+fn first_values(outputs: &[(String, Tensor)]) -> Option<Vec<f32>> {
+    Some(outputs.first()?.1.as_f32().ok()?.to_vec())
+}
+
+/// Of two answers, where both have as many numbers.
+fn cosine(a: Option<&[f32]>, b: Option<&[f32]>) -> Option<f64> {
+    let (a, b) = (a?, b?);
+    (a.len() == b.len() && !a.is_empty()).then(|| reference::cosine(a, b))
+}
