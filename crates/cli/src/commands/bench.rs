@@ -95,6 +95,9 @@ fn print_tables(versus: &Versus) {
         }
         let (header, rows) = versus::table(session);
         print::line(print::table(&header, &rows));
+        for (label, error) in versus::failures(session) {
+            print::line(format!("{label} does not run: {error}"));
+        }
         if !session.comparisons.is_empty() {
             let rows: Vec<_> = session.comparisons.iter().map(versus::comparison_cells).collect();
             print::line(format!("\n{}\n", print::table(&COMPARISON_HEADER, &rows)));

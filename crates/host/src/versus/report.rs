@@ -39,11 +39,21 @@ pub fn table(session: &Session) -> (Vec<&'static str>, Vec<Vec<String>>) {
     (HEADER.to_vec(), session.rows.iter().map(cells).collect())
 }
 
+/// Who did not run, and why.
+pub fn failures(session: &Session) -> Vec<(String, String)> {
+    let failed = session.rows.iter().filter_map(|row| Some((row, row.error.as_ref()?)));
+    failed.map(|(row, error)| (format!("{} {}", row.engine, row.form), first_line(error))).collect()
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
 fn cells(row: &Row) -> Vec<String> {
     let number = |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| format!("{value:.digits$}"));
     let times = row.times_ms;
     let kind = match (&row.error, &row.implementation_type) {
-        (Some(error), _) => format!("does not run: {}", error.lines().next().unwrap_or_default()),
+        (Some(_), _) => "does not run".into(),
         (None, Some(kind)) => kind.clone(),
         (None, None) => "–".into(),
     };
@@ -86,6 +96,9 @@ fn section(text: &mut String, session: &Session) {
     }
     let (header, rows) = table(session);
     markdown_table(text, &header, &rows);
+    for (label, error) in failures(session) {
+        let _ = writeln!(text, "\n{label} does not run: {error}");
+    }
     let versions = session.rows.iter().find_map(|row| row.details.get("onnxruntime-web"));
     if let Some(version) = versions {
         let _ = writeln!(text, "\nonnxruntime-web {version}.");
