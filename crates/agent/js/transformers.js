@@ -9,6 +9,9 @@ const PROVIDERS = { webgpu: "WebGpuExecutionProvider", webnn: "WebNNExecutionPro
 /** Operators that hold nearly all of the work. Shapes and lookups may run beside the device, these may not. */
 const PRODUCTS = /^(Fused)?(MatMul|Gemm|Conv|Attention|MultiHeadAttention|GroupQueryAttention|QAttention)/;
 
+/** Length of the input that a WebNN session is first made for. */
+const TRIED_TOKENS = 128;
+
 /** An error with a code of the wire. */
 function failure(code, message, hint = "") {
   return Object.assign(new Error(message), { code, hint });
@@ -180,7 +183,8 @@ export class TransformersModel {
       this.#tokenizer = this.#description.tokenizer ? await this.#openTokenizer(found) : null;
     }
     // WebNN has no dynamic shapes: a first session tells whether it runs, one for the shape comes with that.
-    const report = await this.#session(this.#platform === "webnn" ? [1, 128] : null, onProgress);
+    const length = Math.min(TRIED_TOKENS, this.#description.max_length);
+    const report = await this.#session(this.#platform === "webnn" ? [1, length] : null, onProgress);
     return JSON.stringify({ ...report, placement: this.#placement, adapter: this.#adapter(), versions: this.#versions() });
   }
 

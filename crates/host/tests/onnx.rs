@@ -1,6 +1,8 @@
 //! Exported files against our own executor: the ONNX checker takes them, and onnxruntime gives the same answers with the
 //! same quantized weights. Needs the Python environment that scripts/fetch-onnx-tools.sh makes.
 
+#![expect(clippy::print_stdout, reason = "what a test measured is shown, beside whether it passed")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

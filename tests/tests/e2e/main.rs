@@ -13,4 +13,5 @@ mod golden;
 mod run;
 mod serve;
 mod threads;
+mod transformers_js;
 mod webnn;
