@@ -40,7 +40,9 @@ pub(crate) enum Command {
     /// Quantize a model into a package, or one tensor to see what it costs
     Quantize(QuantizeArgs),
     /// Measure ours beside onnxruntime-web: the same weights in one page, turn by turn
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
+    /// Show stored results, and what moved between them
+    Report(ReportArgs),
     /// Write a model with its quantized weights as ONNX
     Export(ExportArgs),
     /// List what is in a model file
@@ -156,17 +158,26 @@ pub(crate) enum Rival {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// What ours is measured beside
-    #[arg(long, value_name = "RIVAL", required = true, value_enum)]
-    pub(crate) vs: Rival,
+    /// What ours is measured beside, turn by turn in one page; without it the matrix is measured
+    #[arg(long, value_name = "RIVAL", value_enum)]
+    pub(crate) vs: Option<Rival>,
+    /// Every browser that is here, and every platform
+    #[arg(long, conflicts_with = "vs")]
+    pub(crate) all: bool,
+    /// Several browsers, for the matrix: chrome,firefox,webkit
+    #[arg(long, value_name = "BROWSER,…", value_delimiter = ',', conflicts_with_all = ["vs", "browser"])]
+    pub(crate) browsers: Vec<BrowserKind>,
+    /// Several engines, for the matrix: native,transformers-js
+    #[arg(long, value_name = "ENGINE,…", value_delimiter = ',', conflicts_with = "vs")]
+    pub(crate) engine: Vec<Engine>,
     /// A folder in Hugging Face layout, or a name
     #[arg(long, short, value_name = "MODEL", default_value = DEFAULT_MODEL)]
     pub(crate) model: String,
-    /// webgpu, webnn, wasm
-    #[arg(long, value_name = "PLATFORM,…", value_delimiter = ',', default_values = ["webgpu", "wasm"])]
+    /// webgpu, webnn, wasm (default: webgpu,wasm)
+    #[arg(long, value_name = "PLATFORM,…", value_delimiter = ',')]
     pub(crate) platform: Vec<Platform>,
-    /// Bits of our weights
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values = ["32", "16", "8", "4"])]
+    /// Bits of our weights (default: 32,16,8,4 beside another engine, 16,8,4,2 in the matrix)
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub(crate) bits: Vec<Bits>,
     /// 8 adds ours with int8 activations, on WebNN
     #[arg(long, value_name = "N")]
@@ -177,17 +188,33 @@ pub(crate) struct BenchArgs {
     /// Length of the input; its batch is 1
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub(crate) tokens: usize,
-    /// Measured runs of each
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) runs: u32,
+    /// Measured runs of each (default: 50 beside another engine, 10 in the matrix)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: Option<u32>,
     /// Weights that share a scale: a multiple of 16
     #[arg(long, value_name = "N")]
     pub(crate) group_size: Option<usize>,
-    /// Folder for the results, as Markdown and JSON
+    /// Folder for the results: JSON, Markdown and, for the matrix, one HTML page
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) launch: LaunchArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A batch by its number, or a folder or file that `bench --out` wrote (default: the newest batch)
+    #[arg(value_name = "RESULTS")]
+    pub(crate) source: Option<String>,
+    /// What moved between two of them, beyond its noise
+    #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with_all = ["source", "out", "list"])]
+    pub(crate) compare: Vec<String>,
+    /// List what is stored
+    #[arg(long, conflicts_with_all = ["source", "out"])]
+    pub(crate) list: bool,
+    /// Folder for the report: JSON, Markdown and one HTML page
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -67,6 +67,12 @@ impl Assets {
         Ok(Self { files })
     }
 
+    /// The text of the library that draws a report's charts, as a classic script; `None` where npm did not fetch it.
+    pub fn chart_library(&self) -> Option<String> {
+        let page = &self.files.get("/index.html")?.path;
+        std::fs::read_to_string(page.with_file_name("node_modules/chart.js/dist/chart.umd.min.js")).ok()
+    }
+
     /// The file behind the path of a URL.
     pub fn get(&self, url_path: &str) -> Option<&Asset> {
         self.files.get(url_path)

@@ -1,6 +1,7 @@
 //! The matrix: every combination of browsers, platforms, models, engines and bits, one browser session for all rows of a
 //! browser. What cannot run is a row with its reason.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, Options, Platform, Settings};
@@ -10,7 +11,8 @@ use webnibble_common::wire::{ErrorCode, RunInput};
 
 use crate::error::HostError;
 use crate::host::Host;
-use crate::run::{Input, RunProgressSink, RunRequest, not_started, run_on};
+use crate::loader::Model;
+use crate::run::{Input, RunProgressSink, RunRequest, blocking, not_started, run_on};
 
 /// What to measure.
 #[derive(Clone)]
@@ -25,8 +27,8 @@ pub struct BenchRequest {
     pub engines: Vec<Engine>,
     /// Precisions.
     pub precisions: Vec<Precision>,
-    /// What the models are run on.
-    pub input: RunInput,
+    /// Length of the input, one text; the ids are made up.
+    pub tokens: usize,
     /// Options that all rows share.
     pub options: Options,
     /// Passes the browsers' output and their consoles on to the log.
@@ -84,7 +86,7 @@ impl BenchRequest {
         })
     }
 
-    fn run_request(&self, cell: &Cell<'_>, launch: &LaunchOptions) -> RunRequest {
+    fn run_request(&self, cell: &Cell<'_>, launch: &LaunchOptions, input: &RunInput) -> RunRequest {
         let activations = (cell.precision.activation_bits != Bits::B32).then_some(cell.precision.activation_bits);
         let settings =
             Settings { bits: Some(cell.precision.bits), activation_bits: activations, ..self.options.settings.clone() };
@@ -98,7 +100,7 @@ impl BenchRequest {
         RunRequest {
             model: cell.model.to_owned(),
             options,
-            input: Input::Given(self.input.clone()),
+            input: Input::Given(input.clone()),
             verbose: self.verbose,
             revision: self.revision.clone(),
             progress: self.progress.clone(),
@@ -109,10 +111,14 @@ impl BenchRequest {
 /// Measures every row; `on_row` hears of each as it is done. A browser that dies is started anew for the next row.
 pub async fn bench(request: &BenchRequest, mut on_row: impl FnMut(&RunRecord)) -> Vec<RunRecord> {
     let mut records = Vec::new();
+    let mut inputs = BTreeMap::new();
+    for model in &request.models {
+        inputs.insert(model.as_str(), input_of(model.clone(), request.tokens).await);
+    }
     for launch in &request.browsers {
         let mut session = Session { launch, verbose: request.verbose, host: None, failed: None };
         for cell in request.cells() {
-            let run = request.run_request(&cell, launch);
+            let run = request.run_request(&cell, launch, &inputs[cell.model]);
             let record = session.run(run).await;
             on_row(&record);
             records.push(record);
@@ -120,6 +126,15 @@ pub async fn bench(request: &BenchRequest, mut on_row: impl FnMut(&RunRecord)) -
         session.end().await;
     }
     records
+}
+
+/// Ids that the model's vocabulary has. A model that cannot be read says why in its rows.
+async fn input_of(model: String, tokens: usize) -> RunInput {
+    let found = blocking(move || {
+        let model = Model::load(&model, &mut |_| {})?;
+        Ok(crate::versus::input(&model, tokens))
+    });
+    found.await.unwrap_or(RunInput::Ids { ids: vec![vec![0; tokens]] })
 }
 
 /// One browser, started when the first row needs it.
@@ -193,7 +208,7 @@ mod tests {
             platforms: vec![Platform::Webgpu, Platform::Webnn],
             engines: vec![Engine::Native, Engine::TransformersJs],
             precisions: vec![Precision::weights(Bits::B8), Precision { bits: Bits::B8, activation_bits: Bits::B8 }],
-            input: RunInput::Ids { ids: vec![vec![1, 2]] },
+            tokens: 2,
             options: Options::default(),
             verbose: false,
             revision: String::new(),

@@ -1,4 +1,4 @@
-//! `webnibble bench --vs onnxruntime-web`: ours beside the engine that others use.
+//! `webnibble bench --vs onnxruntime-web`: ours beside the engine that others use; without `--vs`, the matrix.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use webnibble_host::HostError;
 use webnibble_host::versus::{self, COMPARISON_HEADER, Versus, VersusRequest};
 
 use crate::args::{BenchArgs, Rival};
+use crate::commands::matrix;
 use crate::commands::run::sink;
 use crate::print;
 use crate::progress::Bar;
@@ -17,7 +18,7 @@ const USAGE: u8 = 2;
 
 /// Measures, prints tables or the JSON document, and writes files where a folder was named.
 pub(crate) async fn run(args: BenchArgs, json: bool, verbose: bool) -> ExitCode {
-    let Rival::OnnxruntimeWeb = args.vs;
+    let Some(Rival::OnnxruntimeWeb) = args.vs else { return matrix::run(&args, json, verbose).await };
     if let Some(message) = wrong(&args) {
         print::message(&format!("error: {message}"));
         return ExitCode::from(USAGE);
@@ -51,18 +52,23 @@ fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> VersusRequest {
     let launch = args.launch.options();
     VersusRequest {
         model: args.model.clone(),
-        platforms: args.platform.clone(),
-        bits: args.bits.clone(),
+        platforms: or(&args.platform, &[Platform::Webgpu, Platform::Wasm]),
+        bits: or(&args.bits, &[Bits::B32, Bits::B16, Bits::B8, Bits::B4]),
         int8_activations: args.activation_bits == Some(Bits::B8),
         threads: args.threads.clone(),
         tokens: args.tokens,
-        runs: args.runs,
+        runs: args.runs.unwrap_or(50),
         options: Options { settings, launch: launch.clone(), ..Options::default() },
         launch,
         verbose,
         revision: env!("WEBNIBBLE_REVISION").into(),
         progress: Some(sink(bar)),
     }
+}
+
+/// What was typed, or the default.
+fn or<T: Clone>(typed: &[T], default: &[T]) -> Vec<T> {
+    if typed.is_empty() { default.to_vec() } else { typed.to_vec() }
 }
 
 fn show(versus: &Versus, args: &BenchArgs, json: bool) -> Result<(), HostError> {

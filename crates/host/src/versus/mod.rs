@@ -256,7 +256,7 @@ async fn block(
 }
 
 /// Token ids that are all different enough, and in every vocabulary.
-fn input(model: &Model, tokens: usize) -> RunInput {
+pub(crate) fn input(model: &Model, tokens: usize) -> RunInput {
     let graph = match model {
         Model::Folder(folder) => &folder.graph,
         Model::Package(package) => &package.graph,

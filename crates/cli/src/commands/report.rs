@@ -1,0 +1,118 @@
+//! `webnibble report`: stored results for people, and what moved between two of them.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use webnibble_common::result::RunRecord;
+use webnibble_host::assets::Assets;
+use webnibble_host::history::{Batch, History};
+use webnibble_host::report::{compare, comparison_table, html, markdown};
+
+use crate::args::ReportArgs;
+use crate::print;
+
+/// Lists, renders or compares.
+pub(crate) fn run(args: &ReportArgs, json: bool) -> ExitCode {
+    match report(args, json) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::message(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(args: &ReportArgs, json: bool) -> anyhow::Result<()> {
+    if let [before, after] = args.compare.as_slice() {
+        let changes = compare(&records(before)?.1, &records(after)?.1);
+        if json {
+            print::json(&changes);
+        } else {
+            print::line(comparison_table(&changes));
+        }
+        return Ok(());
+    }
+    let Some(source) = newest_or_named(args)? else {
+        let batches = History::open(&History::default_path())?.batches()?;
+        if json {
+            print::json(&batches);
+        } else {
+            print_batches(&batches);
+        }
+        return Ok(());
+    };
+    let (title, records) = records(&source)?;
+    match &args.out {
+        Some(folder) => write(folder, &title, &records),
+        None if json => {
+            print::json(&records);
+            Ok(())
+        }
+        None => {
+            print::line(markdown(&title, &records));
+            Ok(())
+        }
+    }
+}
+
+/// What is to be rendered; `None` where batches are to be listed.
+fn newest_or_named(args: &ReportArgs) -> anyhow::Result<Option<String>> {
+    if args.list {
+        return Ok(None);
+    }
+    if let Some(source) = &args.source {
+        return Ok(Some(source.clone()));
+    }
+    let newest = History::open(&History::default_path())?.batches()?.first().map(|batch| batch.id.to_string());
+    newest.map(Some).context("there are no stored results yet: `webnibble bench` makes some")
+}
+
+/// The rows of a batch by its number, or of a file that `bench --out` wrote.
+fn records(source: &str) -> anyhow::Result<(String, Vec<RunRecord>)> {
+    if let Ok(batch) = source.parse::<i64>() {
+        let history = History::open(&History::default_path())?;
+        let records = history.records(batch)?;
+        let label = history.batches()?.into_iter().find(|one| one.id == batch).map(|one| one.label);
+        return Ok((label.unwrap_or_default(), records));
+    }
+    let path = Path::new(source);
+    let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
+    let text = std::fs::read(&file).with_context(|| file.display().to_string())?;
+    let records = serde_json::from_slice(&text)
+        .with_context(|| format!("{}: expected the rows that `bench --out` writes", file.display()))?;
+    Ok((file.display().to_string(), records))
+}
+
+fn print_batches(batches: &[Batch]) {
+    let row = |batch: &Batch| {
+        vec![
+            batch.id.to_string(),
+            batch.timestamp.clone(),
+            batch.rows.to_string(),
+            batch.label.clone(),
+            batch.revision.clone(),
+            batch.machine.clone(),
+        ]
+    };
+    let rows: Vec<_> = batches.iter().map(row).collect();
+    print::line(print::table(&["batch", "when", "rows", "what", "revision", "machine"], &rows));
+}
+
+/// Writes rows as JSON, Markdown and one HTML page, and names the files on stderr.
+pub(crate) fn write(folder: &Path, title: &str, records: &[RunRecord]) -> anyhow::Result<()> {
+    let library =
+        Assets::find()?.chart_library().context("the library that draws charts is missing: run `make setup`")?;
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let files: [(&str, String); 3] = [
+        ("results.json", print::pretty(&records)),
+        ("report.md", markdown(title, records)),
+        ("report.html", html(title, records, &library)),
+    ];
+    for (name, content) in files {
+        let path: PathBuf = folder.join(name);
+        std::fs::write(&path, content).with_context(|| path.display().to_string())?;
+        print::message(&path.display().to_string());
+    }
+    Ok(())
+}
