@@ -1,10 +1,9 @@
 //! Scales of activations for int8, measured on sample texts.
 //!
 //! The model runs in f32 on this machine's processor, and every linear operator's input and output is observed. Ranges
-//! are kept whole (`ranges`): in transformers the rare large values are what steers attention, and clipping them to round
-//! the others more finely cost more than it gave on every model we measured. Then the quantized model runs the same
-//! texts in int8. Where its outputs are too far from those in f32, the operators that harm most alone go back to floats,
-//! one after another (`sensitivity`).
+//! are kept whole, but for outlier channels (`ranges`): clipping rare large values, to round the others more finely, cost
+//! more than it gave. Then the quantized model runs the same texts in int8. Where its outputs are too far from those in
+//! f32, the operators that harm most alone go back to floats, one after another (`sensitivity`).
 
 use webnibble_common::graph::{Graph, Op};
 use webnibble_common::package::Activations;
