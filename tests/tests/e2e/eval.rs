@@ -39,6 +39,11 @@ fn fewer_bits_are_further_from_f32() {
     println!("cosine to f32 at 16, 4, 2 bits: {}, {}, {}", cosine(0), cosine(1), cosine(2));
     assert!(cosine(0) > 0.9999 && cosine(1) > 0.95 && cosine(1) < cosine(0) && cosine(2) < cosine(1), "{document}");
     assert_eq!(rows[1]["bits"], 4);
+    let args = ["eval", "--json", "--model", model, "--data", data, "--bits", "2", "--calibrated-weights"];
+    let fitted = sandbox.run(&args).json();
+    let fitted = fitted["rows"][0]["against_f32"]["cosine"].as_f64().unwrap();
+    println!("at 2 bits with weights fitted to their inputs: {fitted}");
+    assert!(fitted > cosine(2), "{fitted}");
     assert!(rows[0]["implementation_type"].is_null(), "no browser ran it");
 
     let limited = sandbox.run(&["eval", "--model", model, "--data", data, "--bits", "16", "--limit", "3"]);
