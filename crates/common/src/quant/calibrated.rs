@@ -10,7 +10,10 @@ use super::fit::Chosen;
 use super::{Bits, QuantError};
 
 /// Part of the mean diagonal that is added to the diagonal: inputs that are seldom seen must not move weights far.
-const DAMPING: f64 = 0.01;
+///
+/// Far more than the 0.01 of the paper, whose samples have a hundred times as many tokens as ours. With 0.01 the weights
+/// fit the sample and lose on other texts: at 2 bits in groups of 128 more than rounding does.
+const DAMPING: f64 = 0.3;
 
 /// Sums of products of the inputs of a linear operator, `Σ xᵀ·x`.
 #[derive(Clone, Debug, PartialEq)]
