@@ -142,7 +142,8 @@ pub(crate) struct QuantizeArgs {
     /// One matrix instead: random:768x768, or FILE.safetensors:NAME
     #[arg(long, value_name = "TENSOR", conflicts_with_all = ["input", "output"])]
     pub(crate) tensor: Option<TensorSource>,
-    /// Texts to measure activations on, one a line, under --activation-bits 8; a built-in sample otherwise
+    /// Texts to calibrate on, one a line, instead of a built-in sample. With --bits 2 or 4 it means --calibrated-weights,
+    /// else --activation-bits 8
     #[arg(long, value_name = "FILE", conflicts_with = "tensor")]
     pub(crate) calibrate: Option<PathBuf>,
     #[command(flatten)]
@@ -416,6 +417,8 @@ switches! {
     QuantizationSwitches {
         /// Attention projections at --attention-bits, the rest at --bits
         mixed_precision / no_mixed_precision,
+        /// Fit weights to what they are multiplied by, on sample texts: slower, and nearer to f32 at 2 and 4 bits
+        calibrated_weights / no_calibrated_weights,
         /// Formats that a platform takes, but that are not known to be good
         experimental_precision / no_experimental_precision,
         /// Leave normalizations in f32 (the default)

@@ -156,6 +156,8 @@ pub struct Settings {
     pub embedding_bits: Option<Bits>,
     /// Bits of activations; 32 where only weights are quantized.
     pub activation_bits: Option<Bits>,
+    /// Fit weights of 8 bits and fewer to what they are multiplied by, on sample texts.
+    pub calibrated_weights: Option<bool>,
     /// Formats that a platform takes, but that are not known to be good (4 bits on WebNN).
     pub experimental_precision: Option<bool>,
     /// Leave normalizations in f32.

@@ -85,6 +85,7 @@ const NONE: Settings = Settings {
     attention_bits: None,
     embedding_bits: None,
     activation_bits: None,
+    calibrated_weights: None,
     experimental_precision: None,
     skip_layernorm: None,
     compute_shaders: None,
@@ -266,6 +267,7 @@ resolved_settings! {
     attention_bits: Bits = Bits::B8, same;
     embedding_bits: Bits = Bits::B16, same;
     activation_bits: Bits = Bits::B32, same;
+    calibrated_weights: bool = false, same;
     experimental_precision: bool = false, same;
     skip_layernorm: bool = true, same;
     compute_shaders: bool = false, same;

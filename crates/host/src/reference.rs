@@ -91,6 +91,18 @@ impl Reference {
         Self::new(package.graph.clone(), package.read_weights()?, tokenizer.as_deref(), longest)
     }
 
+    /// A package's model as it is to be run with activations of these bits: in int8 at 8, where it was calibrated.
+    ///
+    /// # Errors
+    /// When the package cannot be read, or its activations do not go with its weights.
+    pub fn with_activation_bits(package: &PackageFile, bits: Bits) -> Result<Self, ReferenceError> {
+        let model = Self::quantized(package)?;
+        match &package.header.meta.activations {
+            Some(activations) if bits == Bits::B8 => model.with_activations(activations),
+            _ => Ok(model),
+        }
+    }
+
     fn new(graph: Graph, weights: WeightMap, tokenizer: Option<&[u8]>, max_len: usize) -> Result<Self, ReferenceError> {
         let tokenizer = tokenizer.map(|bytes| TextTokenizer::from_bytes(bytes, max_len)).transpose()?;
         let any_id = Limits { max_len, vocab_size: usize::MAX, pad_id: 0 };

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use webnibble_tests::{Sandbox, browser_available, golden_bert, mini_lm, mini_lm_available, skip_unless};
+use webnibble_tests::{
+    Sandbox, browser_available, golden_bert, mini_lm, mini_lm_available, skip_unless, webnn_browser,
+};
 
 const PAIRS: &str = "\
 5.0\tA man plays a guitar.\tA man is playing the guitar.
@@ -37,6 +39,11 @@ fn fewer_bits_are_further_from_f32() {
     println!("cosine to f32 at 16, 4, 2 bits: {}, {}, {}", cosine(0), cosine(1), cosine(2));
     assert!(cosine(0) > 0.9999 && cosine(1) > 0.95 && cosine(1) < cosine(0) && cosine(2) < cosine(1), "{document}");
     assert_eq!(rows[1]["bits"], 4);
+    let args = ["eval", "--json", "--model", model, "--data", data, "--bits", "2", "--calibrated-weights"];
+    let fitted = sandbox.run(&args).json();
+    let fitted = fitted["rows"][0]["against_f32"]["cosine"].as_f64().unwrap();
+    println!("at 2 bits with weights fitted to their inputs: {fitted}");
+    assert!(fitted > cosine(2), "{fitted}");
     assert!(rows[0]["implementation_type"].is_null(), "no browser ran it");
 
     let limited = sandbox.run(&["eval", "--model", model, "--data", data, "--bits", "16", "--limit", "3"]);
@@ -93,6 +100,27 @@ fn a_browser_evaluates_as_this_machine_does() {
     assert!(cosine(&there) > 0.95 && (cosine(&there) - cosine(&here)).abs() < 0.03, "{there}, {here}");
     assert_eq!(there["f32"], here["f32"]);
     sandbox.assert_clean();
+}
+
+#[test]
+fn webnn_computes_int8_as_the_reference_does() {
+    skip_unless!(mini_lm_available(), webnn_browser());
+    let browser = webnn_browser().expect("looked for before");
+    let sandbox = Sandbox::default();
+    let (model, data) = (mini_lm(), file(&sandbox, "pairs.tsv", PAIRS));
+    let (model, data) = (model.to_str().unwrap(), data.to_str().unwrap());
+    let args = ["eval", "--json", "--model", model, "--data", data, "--activation-bits", "8"];
+    let here = sandbox.run(&args).json();
+    let browser: Vec<&str> = browser.iter().map(String::as_str).collect();
+    let finished = sandbox.run(&[&args[..], &["--platform", "webnn"], &browser].concat());
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let there = finished.json();
+    let (here, there) = (&here["rows"][0], &there["rows"][0]);
+    assert_eq!((&there["implementation_type"], &there["activation_bits"]), (&"REAL_WEBNN".into(), &8.into()));
+    let cosine = |row: &serde_json::Value| row["against_f32"]["cosine"].as_f64().unwrap();
+    println!("cosine of int8 to f32 in WebNN {}, by the reference {}", cosine(there), cosine(here));
+    // A value between two codes may be rounded the other way; a scale or zero point gone wrong costs far more.
+    assert!((cosine(there) - cosine(here)).abs() < 1e-3, "{there}, {here}");
 }
 
 #[test]

@@ -52,9 +52,11 @@ fn work(args: &QuantizeArgs, json: bool, bar: &Bar) -> Result<String, HostError>
 
 fn options(args: &QuantizeArgs, family: &str) -> Result<QuantizeOptions, HostError> {
     let mut settings = args.quantization.settings();
-    if args.calibrate.is_some() {
-        // Calibration data is for activations in int8 alone.
-        settings.activation_bits = settings.activation_bits.or(Some(Bits::B8));
+    if args.calibrate.is_some() && settings.calibrated_weights.is_none() && settings.activation_bits.is_none() {
+        match settings.bits {
+            Some(Bits::B2 | Bits::B4) => settings.calibrated_weights = Some(true),
+            _ => settings.activation_bits = Some(Bits::B8),
+        }
     }
     // Only WebNN computes in int8, so only there the option is not taken back.
     let platform = if settings.activation_bits == Some(Bits::B8) { Platform::Webnn } else { Platform::Webgpu };

@@ -42,6 +42,13 @@ impl Chosen {
     }
 }
 
+impl Chosen {
+    /// The value of a code.
+    pub(super) fn decode(self, code: u8) -> f32 {
+        self.scale.to_f32() * f32::from(i16::from(code) - i16::from(self.zero))
+    }
+}
+
 /// Chooses scale and zero point for `values`, which are finite and at most [`largest_value`] in magnitude.
 pub(super) fn fit(values: &[f32], bits: Bits, scheme: Scheme, fit: Fit) -> Chosen {
     let extremes = Extremes::of(values);

@@ -14,6 +14,7 @@
 use std::fmt;
 
 mod activations;
+mod calibrated;
 mod fit;
 mod float;
 mod layout;
@@ -29,6 +30,7 @@ mod testing;
 mod tests;
 
 pub use activations::{ActivationScale, Int8Linear, LinearActivations, MAX_SHIFT};
+pub use calibrated::Gram;
 pub use fit::Fit;
 pub use layout::{Layout, round_up};
 pub use qtensor::QTensor;

@@ -2,6 +2,7 @@
 
 use half::f16;
 
+use super::calibrated::{self, Gram};
 use super::fit::{self, Fit};
 use super::qtensor::pack_row;
 use super::{Bits, Format, Granularity, Layout, QTensor, Scheme, float};
@@ -90,6 +91,14 @@ pub enum QuantError {
         /// The scale.
         found: f32,
     },
+    /// Inputs that do not go with a matrix.
+    #[error("a matrix of {expected} columns takes inputs of as many, found {found}")]
+    Inputs {
+        /// Columns of the matrix.
+        expected: usize,
+        /// Columns of the inputs.
+        found: usize,
+    },
     /// Activations, or the weights that go with them, that no int8 operator has.
     #[error("int8 {which} should be {expected}, found {found}")]
     Activation {
@@ -173,6 +182,22 @@ impl Quantizer {
     /// weights become 0 or the smallest step, whichever is nearer.
     pub fn quantize(&self, data: &[f32], shape: &[usize]) -> Result<QTensor, QuantError> {
         let [rows, cols] = self.check(data, shape)?;
+        Ok(self.quantize_checked(data, [rows, cols], None))
+    }
+
+    /// Quantizes a matrix for the inputs that it is multiplied by (GPTQ): the products err least, and not the weights.
+    /// Weights without scales, or with one in all, are rounded as by [`Quantizer::quantize`].
+    ///
+    /// # Errors
+    /// As [`Quantizer::quantize`], and for inputs of another width.
+    pub fn quantize_calibrated(&self, data: &[f32], shape: &[usize], inputs: &Gram) -> Result<QTensor, QuantError> {
+        let [rows, cols] = self.check(data, shape)?;
+        calibrated::check(inputs, cols)?;
+        let factor = inputs.inverse_factor();
+        Ok(self.quantize_checked(data, [rows, cols], Some(&factor)))
+    }
+
+    fn quantize_checked(&self, data: &[f32], [rows, cols]: [usize; 2], factor: Option<&[f32]>) -> QTensor {
         let layout = Layout::new(self.format, rows, cols);
         let mut tensor = QTensor {
             layout,
@@ -183,9 +208,9 @@ impl Quantizer {
         match (self.format.bits, self.format.granularity) {
             (Bits::B16 | Bits::B32, _) => self.store_floats(data, &mut tensor),
             (_, Granularity::Tensor) => self.quantize_as_one(data, &mut tensor),
-            (_, Granularity::Channel | Granularity::Group(_)) => self.quantize_rows(data, &mut tensor),
+            (_, Granularity::Channel | Granularity::Group(_)) => self.quantize_rows(data, &mut tensor, factor),
         }
-        Ok(tensor)
+        tensor
     }
 
     fn check(&self, data: &[f32], shape: &[usize]) -> Result<[usize; 2], QuantError> {
@@ -229,7 +254,7 @@ impl Quantizer {
         }
     }
 
-    fn quantize_rows(&self, data: &[f32], tensor: &mut QTensor) {
+    fn quantize_rows(&self, data: &[f32], tensor: &mut QTensor, factor: Option<&[f32]>) {
         let layout = tensor.layout;
         let threads = thread_count(data.len()).min(layout.rows);
         let rows = layout.rows.div_ceil(threads);
@@ -242,31 +267,39 @@ impl Quantizer {
             .zip(tensor.zeros.chunks_mut(groups).map(Some).chain(std::iter::repeat_with(|| None)))
             .map(|(((data, packed), scales), zeros)| Rows { data, packed, scales, zeros: zeros.unwrap_or_default() });
         if threads == 1 {
-            parts.for_each(|part| self.quantize_part(&layout, part));
+            parts.for_each(|part| self.quantize_part(&layout, part, factor));
             return;
         }
         std::thread::scope(|scope| {
             for part in parts {
-                scope.spawn(|| self.quantize_part(&layout, part));
+                scope.spawn(|| self.quantize_part(&layout, part, factor));
             }
         });
     }
 
-    fn quantize_part(&self, layout: &Layout, part: Rows<'_>) {
+    fn quantize_part(&self, layout: &Layout, part: Rows<'_>, factor: Option<&[f32]>) {
         let Format { bits, scheme, .. } = self.format;
         let Rows { data, packed, scales, mut zeros } = part;
         let mut codes = vec![0; layout.cols_padded];
+        // The row as it is moved by the errors of columns before: only with a factor.
+        let mut row = vec![0.0; layout.cols];
         let rows = data.chunks_exact(layout.cols).zip(packed.chunks_exact_mut(layout.row_bytes()));
         for ((values, out), scales) in rows.zip(scales.chunks_exact_mut(layout.groups_per_row)) {
-            for (group, (values, scale)) in values.chunks(layout.group_size).zip(scales).enumerate() {
-                let chosen = fit::fit(values, bits, scheme, self.fit);
+            row.copy_from_slice(values);
+            for (group, scale) in scales.iter_mut().enumerate() {
+                let start = group * layout.group_size;
+                let end = layout.cols.min(start + layout.group_size);
+                let chosen = fit::fit(&row[start..end], bits, scheme, self.fit);
                 *scale = chosen.scale;
                 if let Some(zero) = zeros.split_off_first_mut() {
                     *zero = chosen.zero;
                 }
                 // The padding after a row gets the zero code of the row's last group.
-                codes[group * layout.group_size..].fill(chosen.zero);
-                chosen.encode(bits, values, &mut codes[group * layout.group_size..]);
+                codes[start..].fill(chosen.zero);
+                match factor {
+                    None => chosen.encode(bits, &row[start..end], &mut codes[start..]),
+                    Some(factor) => calibrated::encode(factor, bits, chosen, &mut row, start, &mut codes[start..end]),
+                }
             }
             pack_row(bits, &codes, out);
         }

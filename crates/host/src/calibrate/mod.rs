@@ -1,10 +1,9 @@
 //! Scales of activations for int8, measured on sample texts.
 //!
 //! The model runs in f32 on this machine's processor, and every linear operator's input and output is observed. Ranges
-//! are kept whole (`ranges`): in transformers the rare large values are what steers attention, and clipping them to round
-//! the others more finely cost more than it gave on every model we measured. Then the quantized model runs the same
-//! texts in int8. Where its outputs are too far from those in f32, the operators that harm most alone go back to floats,
-//! one after another (`sensitivity`).
+//! are kept whole, but for outlier channels (`ranges`): clipping rare large values, to round the others more finely, cost
+//! more than it gave. Then the quantized model runs the same texts in int8. Where its outputs are too far from those in
+//! f32, the operators that harm most alone go back to floats, one after another (`sensitivity`).
 
 use webnibble_common::graph::{Graph, Op};
 use webnibble_common::package::Activations;
@@ -12,6 +11,7 @@ use webnibble_common::quant::LinearActivations;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
 use webnibble_common::wire::RunInput;
+use webnibble_kernels::cpu::Observed;
 
 use crate::loader::{ModelFolder, Progress};
 use crate::reference::{Reference, ReferenceError};
@@ -32,7 +32,7 @@ use ranges::Observer;
 pub const TARGET_COSINE: f64 = 0.99;
 
 /// Named tensors.
-type Tensors = Vec<(String, Tensor)>;
+type Named = Vec<(String, Tensor)>;
 
 /// What calibrating a model found.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +83,7 @@ fn calibrate_to(
 }
 
 /// One input a text, so that no padding is measured. Texts over the model's limit are cut.
-fn encode(model: &Reference, data: &CalibrationData) -> Result<Vec<Tensors>, ReferenceError> {
+fn encode(model: &Reference, data: &CalibrationData) -> Result<Vec<Named>, ReferenceError> {
     let encode = |text: &String| {
         let input = RunInput::Text { texts: vec![text.clone()], truncate: true };
         model.tensors(&model.encode(&input)?)
@@ -91,12 +91,31 @@ fn encode(model: &Reference, data: &CalibrationData) -> Result<Vec<Tensors>, Ref
     data.texts().iter().map(encode).collect()
 }
 
+/// Runs the texts through the model in f32, and shows what its linear operators see.
+///
+/// # Errors
+/// When the model has no tokenizer, or does not run.
+pub(crate) fn observe_sample(
+    model: &ModelFolder,
+    data: &CalibrationData,
+    progress: &mut dyn FnMut(Progress<'_>),
+    show: &mut dyn FnMut(Observed<'_>),
+) -> Result<(), ReferenceError> {
+    let exact = Reference::of_folder(model)?;
+    let inputs = encode(&exact, data)?;
+    for (index, input) in inputs.iter().enumerate() {
+        exact.outputs_observed(input, show)?;
+        progress(Progress { what: "observe", done: index as u64 + 1, total: inputs.len() as u64 });
+    }
+    Ok(())
+}
+
 /// Runs every input in f32: what linear operators saw, and the outputs.
 fn observe(
     model: &Reference,
-    inputs: &[Tensors],
+    inputs: &[Named],
     progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<(Observer, Vec<Tensors>), ReferenceError> {
+) -> Result<(Observer, Vec<Named>), ReferenceError> {
     let mut observer = Observer::default();
     let mut outputs = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use webnibble_common::package::Activations;
 
-use super::Tensors;
+use super::Named;
 use crate::loader::Progress;
 use crate::reference::{Reference, ReferenceError, quantization_error};
 
@@ -14,8 +14,8 @@ const SINGLE_INPUTS: usize = 16;
 /// Inputs and their outputs in f32, and how near to these outputs should be.
 #[derive(Clone, Copy)]
 pub(super) struct Sample<'a> {
-    pub(super) inputs: &'a [Tensors],
-    pub(super) expected: &'a [Tensors],
+    pub(super) inputs: &'a [Named],
+    pub(super) expected: &'a [Named],
     pub(super) target: f64,
 }
 

@@ -127,6 +127,33 @@ fn data_of_ones_own_gives_other_scales_and_another_package() {
 }
 
 #[test]
+fn calibrated_weights_are_nearer_to_f32_where_it_counts() {
+    let (folder, model) = open(&tiny_model());
+    let rounded = QuantizeOptions { bits: Bits::B2, granularity: Granularity::Group(32), ..QuantizeOptions::default() };
+    let fitted = QuantizeOptions { calibrated_weights: true, ..rounded };
+    let sample = CalibrationData::built_in();
+    let inputs = encode(&Reference::of_folder(&model).unwrap(), &sample).unwrap();
+    let error = |options: &QuantizeOptions| {
+        let quantized = quantize(&model, options, &mut |_| {}).unwrap();
+        assert_eq!(quantized.meta.activations, None, "only weights are calibrated");
+        let exact = Reference::of_folder(&model).unwrap();
+        let expected: Vec<Named> = inputs.iter().map(|input| exact.outputs_of(input).unwrap()).collect();
+        let found = exact.with_weights(quantized.weights);
+        let rmse = |(input, expected): (&Named, &Named)| {
+            crate::reference::quantization_error(&found.outputs_of(input).unwrap(), expected).unwrap().rmse
+        };
+        inputs.iter().zip(&expected).map(rmse).sum::<f64>()
+    };
+    let (fitted_error, rounded_error) = (error(&fitted), error(&rounded));
+    assert!(fitted_error < 0.8 * rounded_error, "{fitted_error} by fitting, {rounded_error} by rounding");
+
+    let store = PackageStore::at(folder.path());
+    assert_ne!(store.path_of(&model, &fitted, &sample), store.path_of(&model, &rounded, &sample));
+    let other = data("the cat sat\n");
+    assert_ne!(store.path_of(&model, &fitted, &sample), store.path_of(&model, &fitted, &other));
+}
+
+#[test]
 fn what_cannot_be_calibrated_is_an_error() {
     let (folder, model) = open(&tiny_model());
     let four = QuantizeOptions { bits: Bits::B4, ..options() };

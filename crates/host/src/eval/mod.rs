@@ -231,10 +231,7 @@ async fn embed_here(request: &EvalRequest, row: &Row, texts: &Arc<Texts>) -> Res
     let activation_bits = row.resolved.settings.activation_bits.value;
     blocking(move || {
         let package = PackageFile::open(&path)?;
-        let mut model = Reference::quantized(&package)?;
-        if let (Bits::B8, Some(activations)) = (activation_bits, &package.header.meta.activations) {
-            model = model.with_activations(activations)?;
-        }
+        let model = Reference::with_activation_bits(&package, activation_bits)?;
         embed(&request, &model, &texts, &progress_name(&package))
     })
     .await

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use webnibble_common::graph::{Role, Weight};
 use webnibble_common::package::{FORMAT_VERSION, PackageMeta, QuantizationMeta, TensorMeta};
 use webnibble_common::profiles::ResolvedSettings;
-use webnibble_common::quant::{Bits, Fit, Format, Granularity, QuantError, Quantizer, Scheme};
+use webnibble_common::quant::{Bits, Fit, Format, Gram, Granularity, QuantError, Quantizer, Scheme};
 use webnibble_common::weights::{WeightData, WeightMap};
 
-use crate::calibrate::{CalibrationData, DataError, calibrate};
+use crate::calibrate::{CalibrationData, DataError, calibrate, observe_sample};
 use crate::loader::{LoadError, ModelFolder, Progress};
 use crate::reference::ReferenceError;
 
@@ -46,6 +46,9 @@ pub struct QuantizeOptions {
     /// Bits of activations: 8 calibrates the model, 32 leaves them in floats.
     #[serde(default = "floats")]
     pub activation_bits: Bits,
+    /// Fit weights of 8 bits and fewer to what they are multiplied by, on sample texts.
+    #[serde(default)]
+    pub calibrated_weights: bool,
     /// What scales are chosen for.
     pub fit: Fit,
 }
@@ -66,6 +69,7 @@ impl Default for QuantizeOptions {
             attention_bits: Bits::B8,
             embedding_bits: Bits::B16,
             activation_bits: Bits::B32,
+            calibrated_weights: false,
             fit: Fit::SquaredError,
         }
     }
@@ -81,6 +85,7 @@ impl From<&ResolvedSettings> for QuantizeOptions {
             attention_bits: settings.attention_bits.value,
             embedding_bits: settings.embedding_bits.value,
             activation_bits: settings.activation_bits.value,
+            calibrated_weights: settings.calibrated_weights.value,
             fit: Fit::SquaredError,
         }
     }
@@ -90,6 +95,11 @@ impl QuantizeOptions {
     /// The reference: every weight as the checkpoint has it, in f32.
     pub fn reference() -> Self {
         Self { bits: Bits::B32, embedding_bits: Bits::B32, ..Self::default() }
+    }
+
+    /// Whether sample texts have a say in the result.
+    pub fn is_calibrated(&self) -> bool {
+        self.calibrated_weights || self.activation_bits == Bits::B8
     }
 
     /// Bits of weights with a role; `None` for vectors, which are f32 whatever is asked for.
@@ -151,7 +161,7 @@ pub enum QuantizeError {
         /// What is wrong with it.
         error: QuantError,
     },
-    /// A model with activations of 8 bits could not be calibrated.
+    /// A model could not be calibrated.
     #[error("calibrating: {0}")]
     Calibrate(#[from] Box<ReferenceError>),
     /// The calibration data could not be read.
@@ -170,11 +180,11 @@ pub enum QuantizeError {
     Source(String),
 }
 
-/// Quantizes a model; activations of 8 bits are calibrated on the built-in sample. `progress` counts weights, then texts.
+/// Quantizes a model; what is calibrated is calibrated on the built-in sample. `progress` counts weights, then texts.
 ///
 /// # Errors
-/// When a weight cannot be read, is not finite or too large, for a group size that no format has, and when a model with
-/// activations of 8 bits cannot be calibrated.
+/// When a weight cannot be read, is not finite or too large, for a group size that no format has, and when a model cannot
+/// be calibrated that is to be.
 pub fn quantize(
     model: &ModelFolder,
     options: &QuantizeOptions,
@@ -193,13 +203,17 @@ pub fn quantize_with(
     data: &CalibrationData,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Quantized, QuantizeError> {
+    let grams = match options.calibrated_weights {
+        true => gather(model, options, data, progress).map_err(Box::new)?,
+        false => Grams::default(),
+    };
     let total = model.config.parameters();
     let mut done = 0;
     let (mut weights, mut tensors, mut rows) = (WeightMap::new(), BTreeMap::new(), Vec::new());
     for weight in &model.graph.weights {
         let values = model.read(weight)?;
         let format = options.format_of(weight);
-        let (data, row) = quantize_weight(weight, &values, format, options.fit)
+        let (data, row) = quantize_weight(weight, &values, format, options.fit, grams.get(&weight.name))
             .map_err(|error| QuantizeError::Quant { tensor: weight.name.clone(), error })?;
         weights.insert(weight.name.clone(), data);
         tensors.insert(weight.name.clone(), TensorMeta { shape: weight.shape.clone(), role: weight.role, format });
@@ -233,6 +247,7 @@ fn quantize_weight(
     values: &[f32],
     format: Format,
     fit: Fit,
+    inputs: Option<&Gram>,
 ) -> Result<(WeightData, TensorReport), QuantError> {
     let mut row = TensorReport::new(&weight.name, weight.role, format, &weight.shape);
     if weight.shape.len() == 1 {
@@ -240,9 +255,36 @@ fn quantize_weight(
         row.sums.add_exact(values, values.len().next_multiple_of(4) * 4);
         return Ok((WeightData::Vector(values.to_vec()), row));
     }
-    let tensor = Quantizer::for_format(format).fit(fit).quantize(values, &weight.shape)?;
+    let quantizer = Quantizer::for_format(format).fit(fit);
+    let tensor = match inputs {
+        Some(inputs) => quantizer.quantize_calibrated(values, &weight.shape, inputs)?,
+        None => quantizer.quantize(values, &weight.shape)?,
+    };
     row.sums.add(values, &tensor);
     Ok((WeightData::Matrix(tensor), row))
+}
+
+/// What the inputs of linear operators add up to, by the name of their weight.
+type Grams = BTreeMap<String, Gram>;
+
+/// Runs the sample through the model in f32 and adds up the inputs of operators whose weights become integers.
+fn gather(
+    model: &ModelFolder,
+    options: &QuantizeOptions,
+    data: &CalibrationData,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Grams, ReferenceError> {
+    let integer = |weight: &&Weight| options.format_of(weight).bits.is_integer();
+    let mut wanted: Vec<&str> = Vec::new();
+    wanted.extend(model.graph.weights.iter().filter(integer).map(|weight| weight.name.as_str()));
+    let mut grams = Grams::new();
+    observe_sample(model, data, progress, &mut |observed| {
+        if wanted.contains(&observed.weight) {
+            let gram = grams.entry(observed.weight.to_owned()).or_insert_with(|| Gram::new(observed.input_channels));
+            gram.add(observed.input);
+        }
+    })?;
+    Ok(grams)
 }
 
 /// Vectors are not quantized, but have to be finite like everything else.

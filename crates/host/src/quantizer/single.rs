@@ -78,7 +78,7 @@ pub fn quantize_tensor(source: &TensorSource, options: &QuantizeOptions) -> Resu
         )));
     }
     let weight = Weight { name: source.name().to_owned(), shape, role: Role::Linear, sources: Vec::new() };
-    let quantized = quantize_weight(&weight, &values, options.format_of(&weight), options.fit);
+    let quantized = quantize_weight(&weight, &values, options.format_of(&weight), options.fit, None);
     let (_, report) = quantized.map_err(|error| QuantizeError::Quant { tensor: weight.name.clone(), error })?;
     Ok(report)
 }

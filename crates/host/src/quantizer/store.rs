@@ -75,7 +75,7 @@ impl PackageStore {
         Ok(Prepared { package, report: quantized.report, made: true })
     }
 
-    /// Where the package of a model under these options lies. The data counts with activations of 8 bits.
+    /// Where the package of a model under these options lies. The data counts where something is calibrated.
     pub fn path_of(&self, model: &ModelFolder, options: &QuantizeOptions, data: &CalibrationData) -> PathBuf {
         let mut key = Sha256::new();
         key.update(model.digest());
@@ -83,7 +83,7 @@ impl PackageStore {
         key.update(package::FORMAT_VERSION.to_le_bytes());
         // The derived form has every field, and changes when one is added.
         key.update(format!("{options:?}"));
-        if options.activation_bits == Bits::B8 {
+        if options.is_calibrated() {
             key.update(data.digest());
         }
         let key: String = key.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -110,7 +110,8 @@ fn label(options: &QuantizeOptions) -> String {
     };
     let attention = if options.mixed_precision { format!("-a{}", options.attention_bits) } else { String::new() };
     let activations = if options.activation_bits == Bits::B8 { "-int8" } else { "" };
-    format!("{}bit{granularity}{attention}-e{}{activations}", options.bits, options.embedding_bits)
+    let weights = if options.calibrated_weights { "-fitted" } else { "" };
+    format!("{}bit{granularity}{attention}-e{}{activations}{weights}", options.bits, options.embedding_bits)
 }
 
 /// Writes a package. The file appears under its name when it is whole: who reads it never sees half of one, and when

@@ -28,9 +28,11 @@ pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared:
     tell(request, "running here, without a browser", 0, 0);
     let (path, input) = (prepared.package.path.clone(), request.input.clone());
     let (warmup, runs) = (prepared.resolved.warmup.value, prepared.resolved.runs.value);
+    let activation_bits = prepared.resolved.settings.activation_bits.value;
     let simulated = blocking(move || {
         let package = PackageFile::open(&path)?;
-        Ok(simulate(&package, &input, warmup, runs)?)
+        let model = Reference::with_activation_bits(&package, activation_bits)?;
+        Ok(simulate(&model, &input, warmup, runs)?)
     })
     .await?;
     let Simulated { token_counts, outputs, first_ms, run_ms, weights_bytes } = simulated;
@@ -58,8 +60,7 @@ pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared:
     Ok(())
 }
 
-fn simulate(package: &PackageFile, input: &Input, warmup: u32, runs: u32) -> Result<Simulated, ReferenceError> {
-    let model = Reference::quantized(package)?;
+fn simulate(model: &Reference, input: &Input, warmup: u32, runs: u32) -> Result<Simulated, ReferenceError> {
     // Tokenizing is outside the time, as it is in the page.
     let (inputs, token_counts) = match input {
         Input::Given(input) => {
