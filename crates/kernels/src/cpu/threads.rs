@@ -8,7 +8,7 @@
 //! Natively helpers are std's threads; in the page they are Workers over one memory, which the agent starts.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// Turns of waiting for the next job before a helper sleeps: some tens of microseconds. WebAssembly has no instruction
@@ -317,8 +317,16 @@ fn spin(turns: usize, waiting: impl Fn() -> bool) -> bool {
     })
 }
 
-/// A panic elsewhere does not spoil what these locks hold.
+/// What is done under these locks takes less than going to sleep and being woken: so it is tried for a while first.
+/// A panic elsewhere does not spoil what they hold.
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    for _ in 0..IDLE_SPINS {
+        match mutex.try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+        }
+    }
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
