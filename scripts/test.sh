@@ -53,6 +53,7 @@ export WEBNIBBLE_WEBNN_BROWSER
 WEBNIBBLE_WEBNN_BROWSER=$(scripts/fetch-webnn-browser.sh) || say "no browser with WebNN"
 
 if wanted native; then
+    scripts/fetch-onnx-tools.sh >/dev/null || say "no onnx tools: exported files are not checked by onnxruntime"
     part native cargo nextest run --workspace --exclude webnibble-tests --no-tests=pass
 fi
 if wanted doc; then
