@@ -12,7 +12,7 @@ use crate::calibrate::CalibrationData;
 use crate::loader::{ModelFolder, PackageFile, Progress, cache_dir};
 
 /// Raised when the same options give other weights than before: packages of an older quantizer are not taken for new.
-const QUANTIZER_REVISION: u32 = 1;
+const QUANTIZER_REVISION: u32 = 2;
 
 /// A folder of packages, each under a name that follows from model and options.
 #[derive(Clone, Debug)]
