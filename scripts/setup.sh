@@ -163,7 +163,7 @@ python3 -m pip --version >/dev/null 2>&1 || apt_install "test models come as Pyt
 need_command chromium "the browser that models run in" chromium
 need_command chromedriver "drives the browser" chromium-driver
 have firefox || need_command firefox-esr "a second browser that models run in" firefox-esr
-[ -d /usr/share/vulkan/icd.d ] && compgen -G "/usr/share/vulkan/icd.d/lvp_icd*" >/dev/null ||
+compgen -G "/usr/share/vulkan/icd.d/lvp_icd*" >/dev/null ||
     apt_install "Firefox's WebGPU needs a Vulkan driver; this one is in software" mesa-vulkan-drivers
 need_command WebKitWebDriver "Safari's engine on Linux, and its driver" webkit2gtk-driver
 need_command Xvfb "a display for WebKit where there is none" xvfb
