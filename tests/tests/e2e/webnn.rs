@@ -1,7 +1,7 @@
 //! WebNN for real, in a browser that has a backend.
 
-use webnibble_common::result::RunRecord;
-use webnibble_tests::{Sandbox, skip_unless, webnn_browser};
+use webnibble_common::result::{Output, RunRecord};
+use webnibble_tests::{Sandbox, mini_lm, mini_lm_available, skip_unless, webnn_browser};
 
 use crate::golden::{answer, error, golden_input, run_golden};
 
@@ -59,4 +59,45 @@ fn the_device_is_what_the_context_says() {
     if let Some(devices) = webnn.reported_devices {
         assert_eq!(devices, ["cpu"]);
     }
+}
+
+#[test]
+fn every_platform_gives_the_same_embedding_of_the_same_weights() {
+    skip_unless!(webnn_browser(), mini_lm_available());
+    let browser = webnn_browser().expect("looked for before");
+    let browser: Vec<&str> = browser.iter().map(String::as_str).collect();
+    let sandbox = Sandbox::default();
+    let model = mini_lm();
+    let embedding = |platform: &str, options: &[&str]| {
+        let args = ["run", "--json", "--gpu", "software", "--no-fallback", "--runs", "1", "--warmup", "0"];
+        let more =
+            ["--platform", platform, "--model", model.to_str().unwrap(), "--text", "Rain fell on the roof all night."];
+        let finished = sandbox.run(&[&args[..], &more, &browser, options].concat());
+        assert_eq!(finished.code, Some(0), "{platform}: {finished:?}");
+        let record: RunRecord = serde_json::from_str(&finished.stdout).unwrap();
+        assert_eq!(record.implementation_type.unwrap().to_string(), format!("REAL_{}", platform.to_uppercase()));
+        match record.output {
+            Some(Output::Embeddings { embeddings }) => (embeddings[0].clone(), record.model.unwrap().digest),
+            other => panic!("expected an embedding, found {other:?}"),
+        }
+    };
+    // Vectors of length 1: their product is their cosine.
+    let cosine = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    for bits in ["16", "8"] {
+        let options = ["--bits", bits, "--no-mixed-precision", "--group-size", "32"];
+        let (webnn, digest) = embedding("webnn", &options);
+        for platform in ["wasm", "webgpu"] {
+            let (other, same) = embedding(platform, &options);
+            assert_eq!(digest, same, "the same package");
+            let found = cosine(&webnn, &other);
+            println!("{bits} bits: cosine of WebNN's embedding to that of {platform} {found:.7}");
+            assert!(found >= 0.9999, "{bits} bits, {platform}: {found}");
+        }
+    }
+    // The int8 chain quantizes activations too, and says so.
+    let (exact, _) = embedding("webnn", &["--bits", "16"]);
+    let (quantized, _) = embedding("webnn", &["--activation-bits", "8"]);
+    let found = cosine(&exact, &quantized);
+    println!("cosine of the int8 chain's embedding to that of 16 bits {found:.5}");
+    assert!(found >= 0.99, "{found}");
 }
