@@ -10,15 +10,11 @@ browser_name=chrome
 driver_args=
 headless=--headless=new
 timeout_s=900
-tries=1
 if [ "${WEBNIBBLE_TEST_BROWSER:-}" = webnn ]; then
     CHROMIUM=$("$REPO/scripts/fetch-webnn-browser.sh")
     browser_name=chrome-headless-shell
     driver_args=--disable-build-check
     headless=--headless
-    # On a busy machine this browser sometimes never loads the tests' module: before any test began, once more is fair.
-    timeout_s=240
-    tries=2
 fi
 
 CHROMIUM="${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}"
@@ -65,11 +61,13 @@ export WASM_BINDGEN_TEST_WEBDRIVER_JSON="$work/webdriver.json"
 # One figure for the whole binary; a software adapter on a busy machine needs its time.
 export WASM_BINDGEN_TEST_TIMEOUT="${WASM_BINDGEN_TEST_TIMEOUT:-$timeout_s}"
 export WASM_BINDGEN_TEST_DRIVER_TIMEOUT="${WASM_BINDGEN_TEST_DRIVER_TIMEOUT:-30}"
-for try in $(seq "$tries"); do
-    code=0
-    wasm-bindgen-test-runner "$@" 2>&1 | tee "$work/log" || code=$?
-    if [ "$code" = 0 ] || grep -qE '^(test |Invoking test)' "$work/log"; then break; fi
-    if [ "$try" != "$tries" ]; then say "no test began: trying again with a fresh profile"; fi
-    rm -rf "$work/profile" || true
-done
+
+# Without this a page may wait minutes for one of its modules.
+wasm-bindgen-test-runner "$@" &
+runner=$!
+# It would outlive this script, which waits for it, when that is stopped.
+trap 'kill "$runner" 2>/dev/null || true; rm -rf "$work" || true' EXIT
+python3 "$REPO/scripts/poke-test-server.py" "$runner" &
+code=0
+wait "$runner" || code=$?
 exit "$code"
