@@ -3,6 +3,8 @@ const rows = JSON.parse(document.getElementById("rows").textContent);
 
 // Okabe and Ito's colours, told apart by most eyes, on light and on dark paper.
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c1c", "#7f7f7f"];
+// Name of a model that was not read.
+const UNREAD = "-";
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 const number = (value, digits) => (value === null ? "–" : value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits }));
@@ -52,7 +54,8 @@ const charts = [];
 
 function shownRows() {
   const model = document.getElementById("model").value;
-  return model === "" ? rows : rows.filter((row) => row.model === model);
+  // What failed before its model was read belongs to every model.
+  return model === "" ? rows : rows.filter((row) => row.model === model || row.model === UNREAD);
 }
 
 function table() {
@@ -197,7 +200,7 @@ function show() {
   table();
 }
 
-const models = unique(rows.map((row) => row.model));
+const models = unique(rows.map((row) => row.model)).filter((name) => name !== UNREAD);
 const choice = document.getElementById("model");
 choice.replaceChildren(...["", ...models].map((name) => new Option(name === "" ? "all" : name, name)));
 if (models.length > 1) {
