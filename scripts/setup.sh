@@ -137,7 +137,8 @@ setup_nextest() {
 setup_geckodriver() {
     if ! have geckodriver; then
         step "cargo install geckodriver: drives Firefox; about 2 minutes"
-        cargo_install --locked geckodriver
+        # Not --locked, as above.
+        cargo_install geckodriver --version 0.37.1
     fi
 }
 
