@@ -7,7 +7,7 @@ use js_sys::Uint8Array;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph};
 use webnibble_common::options::Platform;
-use webnibble_common::package::{Header, Part, Plane};
+use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::Tensor;
@@ -17,6 +17,7 @@ use webnibble_kernels::cpu::{Executor, Threads};
 use webnibble_kernels::exec::{ExecError, Int8Linears};
 
 use super::RunOutcome;
+use super::planes::Planes;
 use crate::error::error;
 use crate::stop::Stop;
 use crate::tasks::Pacer;
@@ -28,7 +29,7 @@ pub(crate) struct Model {
     graph: Graph,
     header: Header,
     /// Planes that came, until [`Model::finish_load`] makes weights of them.
-    planes: BTreeMap<(String, u8), Vec<u8>>,
+    planes: Planes,
     weights: WeightMap,
     threads: Rc<Threads>,
     /// What it says that it is.
@@ -50,7 +51,7 @@ impl Model {
         Self {
             graph,
             header: header.clone(),
-            planes: BTreeMap::new(),
+            planes: Planes::default(),
             weights: WeightMap::new(),
             threads,
             implementation_type,
@@ -66,20 +67,13 @@ impl Model {
 
     /// Copies the plane into wasm memory.
     pub(crate) fn finish_plane(&mut self, plane: &Plane, view: &Uint8Array) -> Result<(), RemoteError> {
-        self.planes.insert((plane.tensor.clone(), plane.part as u8), view.to_vec());
+        self.planes.take(plane, view);
         Ok(())
     }
 
     /// Makes weights of the planes.
     pub(crate) async fn finish_load(&mut self) -> Result<(), RemoteError> {
-        for weight in &self.graph.weights {
-            let mut plane = |part| self.planes.remove(&(weight.name.clone(), part as u8)).unwrap_or_default();
-            let (packed, scale, zero) = (plane(Part::Packed), plane(Part::Scale), plane(Part::Zero));
-            let made = self.header.weight(&weight.name, packed, &scale, &zero);
-            let made = made.map_err(|e| error(ErrorCode::BadPackage, e.to_string(), "quantize the model again"))?;
-            self.weights.insert(weight.name.clone(), made);
-        }
-        self.planes.clear();
+        self.weights = self.planes.weights(&self.graph, &self.header)?;
         if let Some(activations) = self.header.meta.activations.as_ref().filter(|_| self.int8_asked) {
             self.int8 = Some(Int8Linears::new(&self.graph, &self.weights, activations).map_err(|e| failed(&e))?);
         }
@@ -119,7 +113,7 @@ impl Model {
 
     /// Bytes of the weights as they are held.
     pub(crate) fn weights_bytes(&self) -> u64 {
-        self.weights.values().map(bytes_of).sum()
+        self.weights.values().map(WeightData::bytes).sum()
     }
 
     /// There is no GPU.
@@ -159,14 +153,6 @@ fn failed(problem: &ExecError) -> RemoteError {
         _ => (ErrorCode::Internal, ""),
     };
     error(code, problem.to_string(), hint)
-}
-
-fn bytes_of(weight: &WeightData) -> u64 {
-    let bytes = match weight {
-        WeightData::Matrix(matrix) => matrix.packed.len() + 2 * matrix.scales.len() + matrix.zeros.len(),
-        WeightData::Vector(values) => 4 * values.len(),
-    };
-    bytes as u64
 }
 
 #[cfg(test)]

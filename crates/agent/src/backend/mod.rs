@@ -25,6 +25,7 @@ use crate::stop::Stop;
 use crate::threads;
 
 pub(crate) mod cpu;
+mod planes;
 pub(crate) mod webgpu;
 pub(crate) mod webnn;
 

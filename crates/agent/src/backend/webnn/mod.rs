@@ -14,7 +14,7 @@ use std::rc::Rc;
 use js_sys::Uint8Array;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph};
-use webnibble_common::package::{Header, Part, Plane};
+use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, WebNnInfo};
 use webnibble_common::tensor::Tensor;
@@ -30,6 +30,7 @@ pub(crate) use context::Context;
 
 use self::executable::Executable;
 use super::RunOutcome;
+use super::planes::Planes;
 use crate::error::{error, internal};
 use crate::sys::now_ms;
 use crate::weights::buffer;
@@ -47,7 +48,7 @@ pub(crate) struct Model {
     candidates: Vec<Candidate>,
     header: Option<Header>,
     /// Planes that came, until [`Model::finish_load`] makes weights of them.
-    planes: BTreeMap<(String, u8), Vec<u8>>,
+    planes: Planes,
     weights: WeightMap,
     /// Least recently used first.
     built: Vec<Executable>,
@@ -93,7 +94,7 @@ impl Model {
             ranges,
             candidates,
             header: None,
-            planes: BTreeMap::new(),
+            planes: Planes::default(),
             weights: WeightMap::new(),
             built: Vec::new(),
         }
@@ -106,21 +107,14 @@ impl Model {
 
     /// Copies the plane into wasm memory.
     pub(crate) fn finish_plane(&mut self, plane: &Plane, view: &Uint8Array) -> Result<(), RemoteError> {
-        self.planes.insert((plane.tensor.clone(), plane.part as u8), view.to_vec());
+        self.planes.take(plane, view);
         Ok(())
     }
 
     /// Makes weights of the planes, chooses the lowering by measuring, and builds the graph of a usual shape.
     pub(crate) async fn finish_load(&mut self) -> Result<(), RemoteError> {
         if let Some(header) = self.header.take() {
-            for weight in &self.graph.weights {
-                let mut plane = |part| self.planes.remove(&(weight.name.clone(), part as u8)).unwrap_or_default();
-                let (packed, scale, zero) = (plane(Part::Packed), plane(Part::Scale), plane(Part::Zero));
-                let made = header.weight(&weight.name, packed, &scale, &zero);
-                let made = made.map_err(|e| error(ErrorCode::BadPackage, e.to_string(), "quantize the model again"))?;
-                self.weights.insert(weight.name.clone(), made);
-            }
-            self.planes.clear();
+            self.weights = self.planes.weights(&self.graph, &header)?;
         }
         self.choose().await
     }
