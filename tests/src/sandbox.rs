@@ -102,9 +102,7 @@ impl Sandbox {
 
     /// Starts the command line.
     pub fn start(&self, args: &[&str]) -> Running {
-        let mut child = self.command(args).spawn().expect("the command starts");
-        let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-        Running { child, stdout: Capture::of(stdout), stderr: Capture::of(stderr) }
+        Running::of(self.command(args))
     }
 
     /// Runs the command line to its end.
@@ -137,6 +135,13 @@ impl Sandbox {
 }
 
 impl Running {
+    /// Starts a command of a [`Sandbox`].
+    pub fn of(mut command: Command) -> Running {
+        let mut child = command.spawn().expect("the command starts");
+        let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        Running { child, stdout: Capture::of(stdout), stderr: Capture::of(stderr) }
+    }
+
     /// Process id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -31,6 +31,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Find browsers and drivers, start each, and report what it can do
     Doctor(DoctorArgs),
+    /// Install missing drivers of browsers, and replace those of another version
+    Drivers(DriversArgs),
     /// Does the real path work here, and in which browsers: a small built-in model on every platform
     Verify(VerifyArgs),
     /// Run one model in one browser: one answer with its metrics
@@ -275,6 +277,25 @@ fn demo_platform(text: &str) -> Result<Platform, String> {
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) launch: LaunchArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DriversArgs {
+    #[command(subcommand)]
+    pub(crate) command: DriversCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DriversCommand {
+    /// By the route that works on this system: its packages, cargo, or the vendor's download
+    Install {
+        /// chrome, firefox, edge, safari, webkit (default: all that are here)
+        #[arg(long, value_name = "BROWSER,…", value_delimiter = ',', num_args = 1..)]
+        browser: Vec<BrowserKind>,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Args)]

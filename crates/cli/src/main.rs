@@ -44,6 +44,7 @@ async fn run(cli: Cli) -> ExitCode {
     let (json, verbose) = (cli.json, cli.verbose);
     match cli.command {
         Command::Doctor(args) => commands::doctor::run(args, json, verbose).await,
+        Command::Drivers(args) => commands::drivers::run(args, json, verbose).await,
         Command::Verify(args) => commands::verify::run(args, json, verbose).await,
         Command::Run(args) => commands::run::run(*args, json, verbose).await,
         Command::Eval(args) => commands::eval::run(*args, json, verbose).await,

@@ -3,7 +3,8 @@
 //! The path of a request: [`server`] lets a page in and passes on frames, [`session`] turns requests into messages and
 //! messages into answers, [`browser`] starts and ends browsers, and a [`Host`] is all three in one.
 //! The path of a model: [`loader`] finds, fetches and checks it, [`quantizer`] makes a package of it.
-//! Both meet in [`run`], whose answer is a record; [`doctor`] looks at browsers alone.
+//! Both meet in [`run`], whose answer is a record; [`doctor`] looks at browsers alone, [`drivers`] sees to
+//! their drivers.
 
 pub mod assets;
 pub mod bench;
@@ -11,6 +12,7 @@ pub mod browser;
 pub mod calibrate;
 pub mod demo;
 pub mod doctor;
+pub mod drivers;
 pub mod error;
 pub mod eval;
 #[cfg(test)]

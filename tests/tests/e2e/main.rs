@@ -5,6 +5,7 @@
 
 mod arguments;
 mod browsers;
+mod drivers;
 mod eval;
 mod fallback;
 mod faults;

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod drivers;
 pub(crate) mod eval;
 pub(crate) mod export;
 pub(crate) mod inspect;

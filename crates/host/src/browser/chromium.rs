@@ -39,8 +39,8 @@ pub(super) const CHROME: Vendor = Vendor {
             "/opt/homebrew/bin/chromedriver",
         ],
         tells_version: true,
-        hint: "install ChromeDriver of the browser's version (Debian: `apt-get install chromium-driver`, or `make \
-            setup`), or name one with --driver",
+        hint: "run `webnibble drivers install --browser chrome` (Debian: `apt-get install chromium-driver`), or name one of \
+            the browser's version with --driver",
     },
     one_version: true,
     first_version: 113,
@@ -70,7 +70,7 @@ pub(super) const EDGE: Vendor = Vendor {
         names: &["msedgedriver"],
         places: &["/usr/local/bin/msedgedriver", "/opt/homebrew/bin/msedgedriver"],
         tells_version: true,
-        hint: "install Microsoft Edge WebDriver of the browser's version, or name one with --driver",
+        hint: "run `webnibble drivers install --browser edge`, or name one of the browser's version with --driver",
     },
     // Its processes are found below the driver's.
     process_id: None,

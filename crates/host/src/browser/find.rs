@@ -8,6 +8,7 @@ use webnibble_common::options::LaunchOptions;
 
 use super::vendor::Vendor;
 use crate::error::HostError;
+use crate::loader::cache_dir;
 
 /// How long a program may take to tell its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
@@ -61,6 +62,28 @@ pub(super) async fn find(vendor: &Vendor, launch: &LaunchOptions) -> Result<Foun
     choose(vendor, binaries, drivers, launch.driver.is_some())
 }
 
+/// The browser alone, as [`find`] would take it where its driver did not decide.
+pub(super) async fn find_browser(vendor: &Vendor, launch: &LaunchOptions) -> Option<Program> {
+    candidates(launch.browser_binary.as_deref(), &vendor.binaries).await.programs.into_iter().next()
+}
+
+/// Where `webnibble drivers install` puts what no system's packages bring.
+pub(crate) fn drivers_dir() -> PathBuf {
+    cache_dir().join("drivers")
+}
+
+/// A program in there, newest first by the names of its folders.
+fn installed(name: &str) -> Vec<PathBuf> {
+    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let folders = std::fs::read_dir(drivers_dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<_> = folders
+        .flat_map(|folder| [folder.join(&file), folder.join("bin").join(&file)])
+        .filter(|path| path.is_file())
+        .collect();
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    found
+}
+
 /// Programs that are there, and every name and path that was tried.
 struct Candidates {
     programs: Vec<Program>,
@@ -78,7 +101,8 @@ async fn candidates(named: Option<&str>, programs: &Programs) -> Candidates {
         }
         None => {
             let on_path = names.iter().filter_map(|name| on_path(name));
-            let paths = on_path.chain(places.iter().map(PathBuf::from)).collect();
+            let installed = names.iter().flat_map(|name| installed(name));
+            let paths = on_path.chain(places.iter().map(PathBuf::from)).chain(installed).collect();
             let names = names.iter().map(|name| format!("{name} on PATH"));
             (paths, names.chain(places_of_this_system(places)).collect())
         }
@@ -95,7 +119,8 @@ fn places_of_this_system<'a>(places: &'a [&str]) -> impl Iterator<Item = String>
     places.iter().filter(|place| Path::new(place).is_absolute()).map(|&place| place.to_owned())
 }
 
-pub(super) fn on_path(name: &str) -> Option<PathBuf> {
+/// A program by its name.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     std::env::split_paths(&path).map(|folder| folder.join(&file)).find(|path| path.is_file())

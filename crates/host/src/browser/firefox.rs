@@ -31,7 +31,7 @@ pub(super) const FIREFOX: Vendor = Vendor {
         names: &["geckodriver"],
         places: &["/snap/bin/geckodriver", "/opt/homebrew/bin/geckodriver"],
         tells_version: true,
-        hint: "install geckodriver (`cargo install geckodriver`), or name one with --driver",
+        hint: "run `webnibble drivers install --browser firefox` (`cargo install geckodriver`), or name one with --driver",
     },
     one_version: false,
     // The first with WebGPU on some system, and with all that the wasm agent needs on every one.

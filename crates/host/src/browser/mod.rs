@@ -21,7 +21,10 @@ mod vendor;
 mod webkit;
 
 pub use find::{Found, Program};
+pub(crate) use find::{drivers_dir, on_path as find_program};
 pub use gpu::default_gpu_profile;
+
+pub(crate) use process::is_root;
 
 use driver::{Driver, DriverStart, Log};
 use vendor::{Ask, Vendor, vendor};
@@ -95,6 +98,11 @@ pub struct Browser {
 /// Names what is missing or does not fit.
 pub async fn find(kind: BrowserKind, launch: &LaunchOptions) -> Result<Found, HostError> {
     find::find(vendor(kind), launch).await
+}
+
+/// Finds the browser alone; `None` where it is not here.
+pub(crate) async fn find_browser(kind: BrowserKind, launch: &LaunchOptions) -> Option<Program> {
+    find::find_browser(vendor(kind), launch).await
 }
 
 /// Where a browser runs.

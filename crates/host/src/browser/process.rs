@@ -12,7 +12,7 @@ const VANISH_LIMIT: Duration = Duration::from_secs(3);
 const VANISH_POLL: Duration = Duration::from_millis(10);
 
 /// Whether this process has all rights.
-pub(super) fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     #[cfg(unix)]
     return rustix::process::geteuid().is_root();
     #[cfg(not(unix))]

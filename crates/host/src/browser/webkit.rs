@@ -62,7 +62,8 @@ pub(super) const WEBKIT_GTK: Vendor = Vendor {
         names: &["WebKitWebDriver"],
         places: &["/usr/libexec/webkit2gtk-4.1/WebKitWebDriver"],
         tells_version: false,
-        hint: "install WebKitWebDriver (Debian: `apt-get install webkit2gtk-driver`), or name it with --driver",
+        hint: "run `webnibble drivers install --browser webkit` (Debian: `apt-get install webkit2gtk-driver`), or name it \
+            with --driver",
     },
     one_version: false,
     first_version: 0,
