@@ -168,6 +168,7 @@ compgen -G "/usr/share/vulkan/icd.d/lvp_icd*" >/dev/null ||
     apt_install "Firefox's WebGPU needs a Vulkan driver; this one is in software" mesa-vulkan-drivers
 need_command WebKitWebDriver "Safari's engine on Linux, and its driver" webkit2gtk-driver
 need_command Xvfb "a display for WebKit where there is none" xvfb
+need_command java "the tests start a Selenium Grid" default-jre-headless
 setup_wasm_target
 setup_wasm_bindgen
 setup_nextest

@@ -71,6 +71,7 @@ if wanted wasm; then
     WEBNIBBLE_WASM_VARIANT=threads part wasm-threads scripts/wasm-test.sh webnibble-agent --no-fail-fast --lib threads
 fi
 if wanted e2e; then
+    scripts/fetch-selenium-grid.sh >/dev/null || say "no Selenium Grid: pools are tested without one"
     part e2e cargo nextest run -p webnibble-tests --no-tests=pass
 fi
 

@@ -11,9 +11,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+mod grid;
 mod processes;
 mod sandbox;
 
+pub use grid::{Grid, Node, grid_available};
 pub use processes::{Process, client_waits, processes_naming, signal};
 pub use sandbox::{Finished, Running, Sandbox};
 

@@ -86,6 +86,32 @@ pub enum HostError {
         /// Last lines of driver and browser.
         log: Vec<String>,
     },
+    /// Nobody answers where a WebDriver server should.
+    #[error("no WebDriver server answers at {url}: {reason}")]
+    WebDriverUnreachable {
+        /// Its address.
+        url: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// A Selenium Grid whose slots are taken.
+    #[error("the grid at {url} has no free slot for {browser} ({all} in all)")]
+    NoFreeSlot {
+        /// Its address.
+        url: String,
+        /// Which browser.
+        browser: String,
+        /// Slots for it, taken and free.
+        all: usize,
+    },
+    /// A pool has lost its last session.
+    #[error("no browser session is left, and none can be had: {last}")]
+    NoSession {
+        /// Why the last one could not be started.
+        last: String,
+        /// What to do about that.
+        hint: String,
+    },
     /// The page did not connect in time.
     #[error("the page did not {what} within {} s{}", .waited_ms / 1000, tail(.console))]
     PageSilent {
@@ -179,6 +205,9 @@ impl HostError {
             Self::VersionMismatch { .. } => "version_mismatch".into(),
             Self::BrowserTooOld { .. } => "browser_too_old".into(),
             Self::BrowserStart { .. } => "browser_start".into(),
+            Self::WebDriverUnreachable { .. } => "webdriver_unreachable".into(),
+            Self::NoFreeSlot { .. } => "no_free_slot".into(),
+            Self::NoSession { .. } => "no_session".into(),
             Self::PageSilent { .. } => "page_silent".into(),
             Self::Remote { error, .. } => error.code.name(),
             Self::PlatformUnavailable { .. } => "platform_unavailable".into(),
@@ -206,6 +235,14 @@ impl HostError {
             Self::BrowserTooOld { .. } => "install a newer browser, or name one with --browser-binary".into(),
             Self::BrowserStart { log, .. } if log.is_empty() => "run again with --verbose to see its output".into(),
             Self::BrowserStart { log, .. } => format!("last lines of its output:\n  {}", log.join("\n  ")),
+            Self::WebDriverUnreachable { .. } => {
+                "check the address and that the server runs: its /status should open in a browser".into()
+            }
+            Self::NoFreeSlot { all: 0, .. } => {
+                "the grid has no node for this browser, or none that is up: its /status lists them".into()
+            }
+            Self::NoFreeSlot { .. } => "wait until others are done, add nodes, or ask for fewer sessions".into(),
+            Self::NoSession { hint, .. } => hint.clone(),
             Self::PageSilent { .. } => {
                 "the page may be broken (`make wasm`) or the machine busy; --verbose shows the browser's output".into()
             }

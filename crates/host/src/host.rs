@@ -28,6 +28,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 pub struct HostBuilder {
     address: SocketAddr,
     assets: Option<Assets>,
+    server: Option<Arc<Server>>,
     launch: LaunchOptions,
     verbose: bool,
     session: SessionConfig,
@@ -53,7 +54,7 @@ pub struct Host {
     tasks: Tasks,
     session: Session,
     browser: Browser,
-    server: Server,
+    server: Arc<Server>,
 }
 
 /// Tasks that end with the host.
@@ -76,6 +77,13 @@ impl HostBuilder {
     /// Serves these files instead of those that [`Assets::find`] finds.
     pub fn assets(mut self, assets: Assets) -> Self {
         self.assets = Some(assets);
+        self
+    }
+
+    /// Serves the page from a server that runs already, in place of one of its own. Address, assets and the advertised
+    /// name are then that server's.
+    pub fn server(mut self, server: Arc<Server>) -> Self {
+        self.server = Some(server);
         self
     }
 
@@ -103,21 +111,14 @@ impl HostBuilder {
     /// Names what is missing, or what was seen of the browser that did not get so far. Nothing is left behind then.
     pub async fn start(self) -> Result<Host, HostError> {
         let began = Instant::now();
-        let assets = match self.assets {
-            Some(assets) => assets,
-            None => Assets::find()?,
+        let server = match self.server {
+            Some(server) => server,
+            None => Arc::new(start_server(self.address, self.assets, &self.launch).await?),
         };
         let config = BrowserConfig { verbose: self.verbose, ..BrowserConfig::new(self.launch) };
-        let advertise = config.launch.advertise.as_deref();
-        // A name is for other machines, which loopback would keep out.
-        let address = match advertise {
-            Some(_) if self.address.ip().is_loopback() => (Ipv4Addr::UNSPECIFIED, self.address.port()).into(),
-            _ => self.address,
-        };
-        let server = Server::start(address, assets, advertise).await?;
         let session = Session::open(&server, self.session);
         let browser = Browser::start(&config, &server.origin()).await?;
-        let mut tasks = Tasks(browser.watch(session.browser_gone()).into_iter().collect());
+        let mut tasks = Tasks(vec![browser.watch(session.browser_gone())]);
         if self.verbose {
             tasks.0.push(browser.follow_console());
         }
@@ -133,6 +134,28 @@ impl HostBuilder {
         tracing::debug!("{} {} is ready after {:.0} ms", info.name, info.version, info.start_ms);
         Ok(Host { capabilities, info, tasks, session, browser, server })
     }
+}
+
+/// Starts a server for the pages of browsers that are started so.
+///
+/// # Errors
+/// When the page's files are not there, or the address cannot be listened on.
+pub(crate) async fn start_server(
+    address: SocketAddr,
+    assets: Option<Assets>,
+    launch: &LaunchOptions,
+) -> Result<Server, HostError> {
+    let assets = match assets {
+        Some(assets) => assets,
+        None => Assets::find()?,
+    };
+    let advertise = launch.advertise.as_deref();
+    // A name is for other machines, which loopback would keep out.
+    let address = match advertise {
+        Some(_) if address.ip().is_loopback() => (Ipv4Addr::UNSPECIFIED, address.port()).into(),
+        _ => address,
+    };
+    Server::start(address, assets, advertise).await
 }
 
 /// What the page can do, once it told.
@@ -154,6 +177,7 @@ impl Host {
         HostBuilder {
             address: DEFAULT_ADDRESS,
             assets: None,
+            server: None,
             launch: LaunchOptions::default(),
             verbose: false,
             session: SessionConfig::default(),

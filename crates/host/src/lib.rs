@@ -3,8 +3,8 @@
 //! The path of a request: [`server`] lets a page in and passes on frames, [`session`] turns requests into messages and
 //! messages into answers, [`browser`] starts and ends browsers, and a [`Host`] is all three in one.
 //! The path of a model: [`loader`] finds, fetches and checks it, [`quantizer`] makes a package of it.
-//! Both meet in [`run`], whose answer is a record; [`doctor`] looks at browsers alone, [`drivers`] sees to
-//! their drivers.
+//! Both meet in [`run`], whose answer is a record; [`pool`] spreads runs over many browsers. [`doctor`] looks at browsers
+//! alone, [`drivers`] sees to their drivers.
 
 pub mod assets;
 pub mod bench;
@@ -22,6 +22,7 @@ mod host;
 pub mod loader;
 pub mod machine;
 pub mod onnx;
+pub mod pool;
 pub mod prepare;
 pub mod quantizer;
 pub mod reference;
@@ -34,3 +35,4 @@ pub mod versus;
 
 pub use error::HostError;
 pub use host::{Host, HostBuilder};
+pub use pool::Pool;

@@ -5,23 +5,33 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use webnibble_common::result::RunRecord;
+use webnibble_common::tensor::Tensor;
 use webnibble_tests::{Sandbox, golden_bert};
+
+/// The golden model's inputs by name, and its answer.
+pub(crate) fn golden() -> (Vec<(String, Tensor)>, Vec<f32>) {
+    let bytes = std::fs::read(golden_bert().join("io.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let ids = |name: &str| {
+        let tensor = file.tensor(&format!("in.{name}")).unwrap();
+        let whole = tensor.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32);
+        (name.to_owned(), Tensor::u32(tensor.shape(), whole.collect()).unwrap())
+    };
+    let inputs = ["input_ids", "attention_mask", "token_type_ids"].map(ids).into();
+    let expected = file.tensor("out.last_hidden_state").unwrap();
+    let expected = expected.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    (inputs, expected)
+}
 
 /// The golden model's inputs as `--input` takes them, and its answer.
 pub(crate) fn golden_input(sandbox: &Sandbox) -> (PathBuf, Vec<f32>) {
-    let bytes = std::fs::read(golden_bert().join("io.safetensors")).unwrap();
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    let ids = |name: &str| -> Value {
-        let tensor = file.tensor(&format!("in.{name}")).unwrap();
-        let whole = tensor.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()));
-        json!({ "shape": tensor.shape(), "dtype": "u32", "data": whole.collect::<Vec<_>>() })
-    };
-    let names = ["input_ids", "attention_mask", "token_type_ids"];
-    let input: serde_json::Map<_, _> = names.iter().map(|name| ((*name).to_owned(), ids(name))).collect();
+    let (inputs, expected) = golden();
+    let document = inputs.iter().map(|(name, tensor)| {
+        let ids = tensor.as_u32().unwrap();
+        (name.clone(), json!({ "shape": tensor.shape(), "dtype": "u32", "data": ids }))
+    });
     let path = sandbox.path().join("input.json");
-    std::fs::write(&path, Value::Object(input).to_string()).unwrap();
-    let expected = file.tensor("out.last_hidden_state").unwrap();
-    let expected = expected.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    std::fs::write(&path, Value::Object(document.collect()).to_string()).unwrap();
     (path, expected)
 }
 

@@ -11,6 +11,7 @@ mod fallback;
 mod faults;
 mod fidelity;
 mod golden;
+mod pool;
 mod run;
 mod serve;
 mod threads;

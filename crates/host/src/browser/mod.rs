@@ -17,12 +17,14 @@ mod find;
 mod firefox;
 mod gpu;
 mod process;
+mod remote;
 mod vendor;
 mod webkit;
 
 pub use find::{Found, Program};
 pub(crate) use find::{drivers_dir, on_path as find_program};
 pub use gpu::default_gpu_profile;
+pub(crate) use remote::{Slots, settled};
 
 pub(crate) use process::is_root;
 
@@ -105,6 +107,25 @@ pub(crate) async fn find_browser(kind: BrowserKind, launch: &LaunchOptions) -> O
     find::find_browser(vendor(kind), launch).await
 }
 
+/// The slots of the grid that this browser is asked of, and its name there; `None` where there is no grid, or where it does
+/// not tell.
+///
+/// # Errors
+/// [`HostError::WebDriverUnreachable`] when no server answers.
+pub(crate) async fn grid_slots(launch: &LaunchOptions) -> Result<Option<(String, Slots)>, HostError> {
+    let Some(url) = &launch.webdriver else { return Ok(None) };
+    let config = BrowserConfig::new(launch.clone());
+    let asked = (vendor(config.kind).capabilities)(&Ask {
+        config: &config,
+        binary: None,
+        folder: None,
+        as_root: false,
+        trusted_origin: None,
+    });
+    let name = asked["browserName"].as_str().unwrap_or_default().to_owned();
+    Ok(remote::slots(url, &name).await?.map(|slots| (name, slots)))
+}
+
 /// Where a browser runs.
 #[derive(Debug)]
 enum Place {
@@ -160,7 +181,7 @@ impl Browser {
             reason,
             log: driver.log().lines(),
         };
-        let webdriver = connect(&driver.url(), asked).await.map_err(failed)?;
+        let webdriver = open_session(&driver.url(), asked, START_LIMIT).await.map_err(failed)?;
         let process = vendor
             .process_id
             .and_then(|name| webdriver.handle().capabilities().get(name)?.as_u64())
@@ -186,7 +207,7 @@ impl Browser {
             reason,
             log: Vec::new(),
         };
-        let webdriver = connect(url, asked).await.map_err(failed)?;
+        let webdriver = remote::connect(url, asked).await.map_err(failed)?;
         Ok(Self::new(webdriver, Place::Remote { url: url.to_owned() }))
     }
 
@@ -242,29 +263,33 @@ impl Browser {
         }
     }
 
-    /// Calls `gone` once when the browser dies; of a remote one only its page tells. The watch ends with the returned
-    /// task, or with the runtime.
-    pub(crate) fn watch(&self, gone: impl FnOnce(String) + Send + 'static) -> Option<tokio::task::JoinHandle<()>> {
-        let Place::Here { driver, process } = &self.place else { return None };
+    /// Calls `gone` once when the browser dies, or when the server of a remote one no longer has it. The watch ends with
+    /// the returned task, or with the runtime.
+    pub(crate) fn watch(&self, gone: impl FnOnce(String) + Send + 'static) -> tokio::task::JoinHandle<()> {
+        let Place::Here { driver, process } = &self.place else {
+            return tokio::spawn(remote::keep_alive(self.webdriver().clone(), gone));
+        };
         let (id, name, log) = (*process, self.name.clone(), driver.log().clone());
-        Some(tokio::spawn(async move {
+        tokio::spawn(async move {
             while process::is_alive(id) {
                 tokio::time::sleep(WATCH_INTERVAL).await;
             }
             let last = log.lines().pop().map(|line| format!("; its last line: {line}")).unwrap_or_default();
             gone(format!("{name} (process {id}) ended unexpectedly{last}"));
-        }))
+        })
     }
 
     /// Quits the browser in the orderly way, as far as it will.
     pub async fn quit(mut self) {
-        if let Some(webdriver) = self.webdriver.take() {
-            let keep = webdriver.clone();
-            if tokio::time::timeout(QUIT_LIMIT, webdriver.quit()).await.is_err() {
-                tracing::debug!("{} did not quit within {} s", self.name, QUIT_LIMIT.as_secs());
-                let _ = keep.leak();
-            }
+        let Some(webdriver) = self.webdriver.take() else { return };
+        let keep = webdriver.clone();
+        match tokio::time::timeout(QUIT_LIMIT, webdriver.quit()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!("{} did not quit: {error}", self.name),
+            Err(_) => tracing::debug!("{} did not quit within {} s", self.name, QUIT_LIMIT.as_secs()),
         }
+        // Whoever did not quit when asked is not asked again, which dropping it would do, and wait for minutes.
+        let _ = keep.leak();
     }
 
     fn webdriver(&self) -> &WebDriver {
@@ -278,11 +303,8 @@ impl Drop for Browser {
         match &self.place {
             // It would quit by a blocking request otherwise; the driver's end does the same at once.
             Place::Here { .. } => drop(webdriver.leak()),
-            // Nobody else ends it. This blocks until the server answers.
-            Place::Remote { url } => {
-                tracing::debug!("ending the session at {url}");
-                drop(webdriver);
-            }
+            // Nobody else ends it.
+            Place::Remote { url } => remote::end(webdriver, url),
         }
     }
 }
@@ -297,17 +319,17 @@ impl Place {
     }
 }
 
-/// Opens a WebDriver session.
-async fn connect(url: &str, capabilities: Value) -> Result<WebDriver, String> {
+/// Opens a WebDriver session with a driver, which may take `limit`.
+async fn open_session(url: &str, capabilities: Value, limit: Duration) -> Result<WebDriver, String> {
     let Value::Object(capabilities) = capabilities else {
         unreachable!("every browser's capabilities are written as an object");
     };
     let builder = WebDriver::builder(url, thirtyfour::Capabilities::from(capabilities));
     // Our own limit comes first: its words say more than those of an HTTP client.
-    match tokio::time::timeout(START_LIMIT, builder.request_timeout(START_LIMIT * 2).connect()).await {
+    match tokio::time::timeout(limit, builder.request_timeout(limit * 2).connect()).await {
         Ok(Ok(webdriver)) => Ok(webdriver),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer from the driver within {} s", START_LIMIT.as_secs())),
+        Err(_) => Err(format!("no answer from the driver within {} s", limit.as_secs())),
     }
 }
 

@@ -105,8 +105,16 @@ pub async fn run(request: RunRequest) -> RunRecord {
 
 /// The same in a browser that runs already. It runs on, and the model is freed.
 pub async fn run_on(host: &Host, request: RunRequest) -> RunRecord {
-    let mut record = empty(&request);
-    let outcome = answer_on(host, &mut record, &request).await;
+    run_until(host, &request, std::future::pending()).await
+}
+
+/// The same, given up when `stop` is done before it.
+pub(crate) async fn run_until(host: &Host, request: &RunRequest, stop: impl Future<Output = ()>) -> RunRecord {
+    let mut record = empty(request);
+    let outcome = tokio::select! {
+        outcome = answer_on(host, &mut record, request) => outcome,
+        () = stop => Err(RemoteError::new(ErrorCode::Cancelled, "the run was cancelled", "").into()),
+    };
     if let Some(model) = &record.model
         && let Err(error) = host.unload(&model.name, UNLOAD_LIMIT).await
     {
@@ -306,6 +314,9 @@ async fn package(
     settings: &ResolvedSettings,
     request: &RunRequest,
 ) -> Result<PackageFile, HostError> {
+    // Of runs side by side, the first makes the package, and the others find it in the store.
+    static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = ONE_AT_A_TIME.lock().await;
     let (model, settings, request) = (Arc::clone(model), settings.clone(), request.clone());
     blocking(move || prepare::package(&model, &settings, &mut |at| tell(&request, at.what, at.done, at.total))).await
 }

@@ -1,0 +1,206 @@
+//! One lane of a pool: a session, one run at a time, and another session when that one is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use webnibble_common::profiles::Source as OptionSource;
+use webnibble_common::result::{OptionValue, RunRecord};
+use webnibble_common::wire::ErrorCode;
+
+use super::Shared;
+use super::queue::Job;
+use crate::error::HostError;
+use crate::run::RunRequest;
+
+/// Where sessions come from.
+pub(super) trait Source: Send + Sync + 'static {
+    /// Its sessions.
+    type Station: Station;
+
+    /// Opens one more session.
+    fn open(&self) -> impl Future<Output = Result<Self::Station, HostError>> + Send;
+}
+
+/// A session that runs models.
+pub(super) trait Station: Send + Sync + 'static {
+    /// Runs a model, unless `stop` is done before.
+    fn run(
+        &self,
+        request: &RunRequest,
+        stop: impl Future<Output = ()> + Send,
+    ) -> impl Future<Output = RunRecord> + Send;
+
+    /// Waits until the session is over, and says why.
+    fn ended(&self) -> impl Future<Output = String> + Send;
+
+    /// Whether the session still answers.
+    fn answers(&self) -> impl Future<Output = bool> + Send;
+
+    /// Ends the session.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// Where a lane is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LaneState {
+    /// It was not answered yet when it asked for its first session.
+    Starting,
+    /// The grid has no free slot for it.
+    WaitingForSlot,
+    /// It was refused for another reason, and will ask again.
+    Refused,
+    /// It has a session.
+    Ready,
+    /// It has given up, or was told to end.
+    Ended,
+}
+
+/// One lane.
+pub(super) struct Lane<S> {
+    number: usize,
+    source: Arc<S>,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Why a session is left.
+enum Left {
+    Stopped,
+    Lost(String),
+}
+
+impl<S: Source> Lane<S> {
+    pub(super) fn new(number: usize, source: Arc<S>, shared: Arc<Shared>) -> Self {
+        let stop = shared.stop.subscribe();
+        Self { number, source, shared, stop }
+    }
+
+    /// Serves until there is no session to be had, or the pool ends.
+    pub(super) async fn run(mut self) {
+        while let Some(station) = self.obtain().await {
+            self.shared.set(self.number, LaneState::Ready);
+            let left = self.serve(&station).await;
+            if let Left::Lost(reason) = &left {
+                tracing::warn!("session {} was lost: {reason}", self.number + 1);
+                self.shared.lost.send_modify(|count| *count += 1);
+                self.shared.set(self.number, LaneState::Refused);
+            }
+            // Its slot is free for the next one only after that.
+            station.close().await;
+            if matches!(left, Left::Stopped) {
+                break;
+            }
+        }
+        self.shared.set(self.number, LaneState::Ended);
+    }
+
+    /// Asks for a session until there is one, or it is refused too often.
+    async fn obtain(&mut self) -> Option<S::Station> {
+        let rules = self.shared.rules;
+        let mut pause = rules.pause;
+        for attempt in 1..=rules.tries {
+            // A session that comes after the pool was stopped is ended by who asked for it.
+            let opened = tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => return None,
+                opened = self.source.open() => opened,
+            };
+            let error = match opened {
+                Ok(station) => return Some(station),
+                Err(error) => error,
+            };
+            tracing::debug!("session {}, try {attempt} of {}: {error}", self.number + 1, rules.tries);
+            let (hopeless, full) = (is_hopeless(&error), matches!(error, HostError::NoFreeSlot { .. }));
+            self.shared.refused(error);
+            if hopeless {
+                break;
+            }
+            self.shared.set(self.number, if full { LaneState::WaitingForSlot } else { LaneState::Refused });
+            if attempt < rules.tries {
+                self.sleep(pause).await?;
+                pause = (pause * 2).min(rules.longest_pause);
+            }
+        }
+        None
+    }
+
+    /// Waits; `None` when the pool ends meanwhile.
+    async fn sleep(&mut self, pause: Duration) -> Option<()> {
+        tokio::select! {
+            () = stopped(&mut self.stop) => None,
+            () = tokio::time::sleep(pause) => Some(()),
+        }
+    }
+
+    /// Runs one job after another in a session.
+    async fn serve(&mut self, station: &S::Station) -> Left {
+        loop {
+            let job = tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => return Left::Stopped,
+                reason = station.ended() => return Left::Lost(reason),
+                job = self.shared.queue.take() => job,
+            };
+            if let Some(left) = self.run_job(station, job).await {
+                return left;
+            }
+        }
+    }
+
+    /// Runs one job, and says why the session has to be left where it has.
+    async fn run_job(&mut self, station: &S::Station, mut job: Job) -> Option<Left> {
+        let sessions = self.shared.ready();
+        let request = Arc::clone(job.request());
+        let stop = async {
+            tokio::select! {
+                () = job.given_up() => {}
+                () = stopped(&mut self.stop) => {}
+            }
+        };
+        let mut record = station.run(&request, stop).await;
+        let value = OptionValue { value: sessions.into(), source: OptionSource::Explicit };
+        record.options.insert("sessions".into(), value);
+        let Some(error) = &record.error else {
+            job.answer(record);
+            return None;
+        };
+        if !takes_session_with_it(&error.code) {
+            job.answer(record);
+            // Most failures are of the work. But a page that hangs would let every run after this one wait in vain.
+            return (!station.answers().await).then(|| Left::Lost("the page no longer answers".into()));
+        }
+        let reason = error.message.clone();
+        if job.attempts() + 1 < self.shared.rules.attempts {
+            job.lose(self.number + 1, error);
+            self.shared.queue.give_back(job);
+        } else {
+            job.answer(record);
+        }
+        Some(Left::Lost(reason))
+    }
+}
+
+/// Waits until the pool ends.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Without a pool there is nobody to serve.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Failures of the session, not of the work. A page whose device was lost cannot run on it again.
+fn takes_session_with_it(code: &str) -> bool {
+    [ErrorCode::Disconnected, ErrorCode::DeviceLost].iter().any(|lost| lost.name() == code)
+}
+
+/// Refusals that will be the same however often it is asked.
+fn is_hopeless(error: &HostError) -> bool {
+    matches!(
+        error,
+        HostError::Assets { .. }
+            | HostError::BrowserNotFound { .. }
+            | HostError::DriverNotFound { .. }
+            | HostError::VersionMismatch { .. }
+            | HostError::BrowserTooOld { .. }
+            | HostError::Options(_)
+    )
+}

@@ -1,0 +1,161 @@
+//! The runs that wait for a session.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use webnibble_common::result::{ErrorInfo, Fallback, RunRecord};
+
+use crate::error::HostError;
+use crate::run::{RunRequest, not_started};
+
+/// A run on its way to an answer.
+pub(super) struct Job {
+    request: Arc<RunRequest>,
+    /// Sessions that were lost with it.
+    lost: Vec<Fallback>,
+    reply: oneshot::Sender<RunRecord>,
+    /// Its place in the queue, until it is taken the first time.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("model", &self.request.model).field("lost", &self.lost).finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// What to run.
+    pub(super) fn request(&self) -> &Arc<RunRequest> {
+        &self.request
+    }
+
+    /// How often it was begun before.
+    pub(super) fn attempts(&self) -> usize {
+        self.lost.len()
+    }
+
+    /// Waits until nobody waits for the answer any more.
+    pub(super) async fn given_up(&mut self) {
+        self.reply.closed().await;
+    }
+
+    /// Notes that a session was lost with this run, which goes on in another.
+    pub(super) fn lose(&mut self, session: usize, why: &ErrorInfo) {
+        let attempt = self.lost.len() + 1;
+        self.lost.push(Fallback {
+            from: format!("session {session}, attempt {attempt}"),
+            to: format!("another session, attempt {}", attempt + 1),
+            code: why.code.clone(),
+            reason: why.message.clone(),
+        });
+    }
+
+    /// Answers. What was lost before stands in front of what happened in the last session.
+    pub(super) fn answer(mut self, mut record: RunRecord) {
+        record.fallbacks.splice(0..0, self.lost.drain(..));
+        let _ = self.reply.send(record);
+    }
+
+    fn fail(self, error: &HostError) {
+        let record = not_started(&self.request, error);
+        self.answer(record);
+    }
+}
+
+/// Runs in the order in which they came; those that were lost go first.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    came: Notify,
+    room: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// Why nothing is taken any more, and what to do about it.
+    closed: Option<(String, String)>,
+}
+
+impl Waiting {
+    fn error(&self) -> Option<HostError> {
+        self.closed.clone().map(|(last, hint)| HostError::NoSession { last, hint })
+    }
+}
+
+impl Queue {
+    /// A queue with room for so many.
+    pub(super) fn new(room: usize) -> Self {
+        let room = Arc::new(Semaphore::new(room));
+        Self { waiting: Mutex::default(), came: Notify::new(), room }
+    }
+
+    /// Waits for room, and then for the answer.
+    pub(super) async fn answer(&self, request: Arc<RunRequest>) -> RunRecord {
+        // Closed with the queue: the job then fails below.
+        let room = Arc::clone(&self.room).acquire_owned().await.ok();
+        let (reply, answer) = oneshot::channel();
+        self.put(Job { request: Arc::clone(&request), lost: Vec::new(), reply, room }, VecDeque::push_back);
+        answer.await.unwrap_or_else(|_| {
+            let last = "the pool ended before the run did".into();
+            not_started(&request, &HostError::NoSession { last, hint: String::new() })
+        })
+    }
+
+    /// Takes a run back whose session was lost: it comes next.
+    pub(super) fn give_back(&self, job: Job) {
+        self.put(job, VecDeque::push_front);
+    }
+
+    fn put(&self, job: Job, place: impl FnOnce(&mut VecDeque<Job>, Job)) {
+        let mut waiting = self.lock();
+        match waiting.error() {
+            Some(error) => job.fail(&error),
+            None => place(&mut waiting.jobs, job),
+        }
+        self.came.notify_one();
+    }
+
+    /// Waits for the next run. Those that nobody waits for are left out.
+    pub(super) async fn take(&self) -> Job {
+        loop {
+            let came = self.came.notified();
+            if let Some(job) = self.next() {
+                return job;
+            }
+            came.await;
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.lock();
+        loop {
+            let mut job = waiting.jobs.pop_front()?;
+            if job.reply.is_closed() {
+                continue;
+            }
+            job.room = None;
+            // One word may have stood for several runs.
+            if !waiting.jobs.is_empty() {
+                self.came.notify_one();
+            }
+            return Some(job);
+        }
+    }
+
+    /// Answers all that wait, and all that come, with an error.
+    pub(super) fn close(&self, last: String, hint: String) {
+        let mut waiting = self.lock();
+        let error = HostError::NoSession { last: last.clone(), hint: hint.clone() };
+        waiting.closed = Some((last, hint));
+        waiting.jobs.drain(..).for_each(|job| job.fail(&error));
+        self.room.close();
+    }
+
+    /// The lock's content, also after a panic elsewhere: every change under it is whole.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,243 @@
+//! The pool with sessions that are none: what is lost, tried again, refused, and given up.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use webnibble_common::options::Options;
+use webnibble_common::result::Status;
+use webnibble_common::wire::{ErrorCode, RemoteError, RunInput};
+
+use super::lane::Station;
+use super::*;
+use crate::run::{Input, not_started};
+
+/// What all sessions of a test share.
+#[derive(Default)]
+struct World {
+    opened: AtomicUsize,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+    cancelled: AtomicUsize,
+    /// Whether `waits` does.
+    running: AtomicBool,
+    /// Whether `kills-once` did.
+    killed: AtomicBool,
+}
+
+/// Gives so many sessions, and refuses more.
+struct Stations {
+    world: Arc<World>,
+    /// Sessions that there can be in all.
+    most: usize,
+    refusal: fn() -> HostError,
+}
+
+struct FakeStation {
+    world: Arc<World>,
+    busy: AtomicBool,
+    lost: watch::Sender<bool>,
+}
+
+impl Source for Stations {
+    type Station = FakeStation;
+
+    async fn open(&self) -> Result<FakeStation, HostError> {
+        tokio::task::yield_now().await;
+        if self.world.opened.fetch_add(1, Ordering::SeqCst) >= self.most {
+            return Err((self.refusal)());
+        }
+        let open = self.world.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.world.most_open.fetch_max(open, Ordering::SeqCst);
+        Ok(FakeStation {
+            world: Arc::clone(&self.world),
+            busy: AtomicBool::new(false),
+            lost: watch::Sender::new(false),
+        })
+    }
+}
+
+impl Station for FakeStation {
+    async fn run(&self, request: &RunRequest, stop: impl Future<Output = ()> + Send) -> RunRecord {
+        assert!(!self.busy.swap(true, Ordering::SeqCst), "one run at a time");
+        tokio::task::yield_now().await;
+        let fails = |code, message: &str| not_started(request, &RemoteError::new(code, message, "").into());
+        let record = match request.model.as_str() {
+            "bad" => fails(ErrorCode::BadInput, "an input that does not fit"),
+            "kills" => fails(ErrorCode::Disconnected, "the page is gone"),
+            "kills-once" if !self.world.killed.swap(true, Ordering::SeqCst) => {
+                fails(ErrorCode::DeviceLost, "the device was lost")
+            }
+            "waits" => {
+                self.world.running.store(true, Ordering::SeqCst);
+                stop.await;
+                self.world.cancelled.fetch_add(1, Ordering::SeqCst);
+                fails(ErrorCode::Cancelled, "the run was cancelled")
+            }
+            _ => RunRecord { status: Status::Ok, error: None, ..fails(ErrorCode::Internal, "") },
+        };
+        self.busy.store(false, Ordering::SeqCst);
+        record
+    }
+
+    async fn ended(&self) -> String {
+        let _ = self.lost.subscribe().wait_for(|lost| *lost).await;
+        "it went away".into()
+    }
+
+    async fn answers(&self) -> bool {
+        true
+    }
+
+    async fn close(self) {
+        self.world.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn request(model: &str) -> RunRequest {
+    RunRequest {
+        model: model.into(),
+        options: Options::default(),
+        input: Input::Given(RunInput::Ids { ids: vec![vec![1]] }),
+        verbose: false,
+        revision: String::new(),
+        progress: None,
+    }
+}
+
+fn rules(sessions: usize) -> Rules {
+    let pause = Duration::from_millis(1);
+    Rules {
+        sessions,
+        queue: 2,
+        tries: 3,
+        pause,
+        longest_pause: pause,
+        wait: Duration::from_millis(10),
+        ..Rules::default()
+    }
+}
+
+async fn pool(world: &Arc<World>, sessions: usize, most: usize, refusal: fn() -> HostError) -> Result<Pool, HostError> {
+    Pool::start(Stations { world: Arc::clone(world), most, refusal }, rules(sessions)).await
+}
+
+fn full() -> HostError {
+    HostError::NoFreeSlot { url: "http://grid".into(), browser: "chrome".into(), all: 2 }
+}
+
+fn unreachable_server() -> HostError {
+    HostError::WebDriverUnreachable { url: "http://grid".into(), reason: "connection refused".into() }
+}
+
+#[tokio::test]
+async fn runs_come_back_in_order_and_a_lost_session_loses_none() {
+    let world = Arc::new(World::default());
+    let pool = pool(&world, 3, usize::MAX, full).await.unwrap();
+    assert_eq!(pool.sessions(), 3);
+    let models = (0..20).map(|i| if i == 7 { "kills-once".to_owned() } else { format!("m{i}") });
+    let mut heard = Vec::new();
+    let records = pool.run_all(models.map(|model| request(&model)), |index, _| heard.push(index)).await;
+    assert_eq!(records.len(), 20);
+    heard.sort_unstable();
+    assert_eq!(heard, (0..20).collect::<Vec<_>>());
+    for (index, record) in records.iter().enumerate() {
+        assert_eq!((record.status, record.error.as_ref()), (Status::Ok, None), "{index}");
+        assert!(record.options["sessions"].value.as_u64().unwrap() <= 3);
+        let steps: Vec<_> = record.fallbacks.iter().map(|step| step.code.as_str()).collect();
+        assert_eq!(steps, if index == 7 { vec!["device_lost"] } else { vec![] }, "{index}");
+    }
+    let step = &records[7].fallbacks[0];
+    assert!(step.from.ends_with("attempt 1") && step.to == "another session, attempt 2", "{step:?}");
+    assert_eq!(pool.lost(), 1);
+    pool.shutdown().await;
+    assert_eq!(world.open.load(Ordering::SeqCst), 0);
+    assert_eq!(world.most_open.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_run_that_takes_every_session_with_it_is_given_up() {
+    let world = Arc::new(World::default());
+    let pool = pool(&world, 2, usize::MAX, full).await.unwrap();
+    let record = pool.run(request("kills")).await;
+    assert_eq!(record.error.unwrap().code, "disconnected");
+    assert_eq!((record.fallbacks.len(), pool.lost()), (2, 3), "three attempts took three sessions");
+    assert_eq!(pool.run(request("fine")).await.error, None, "the pool goes on");
+}
+
+#[tokio::test]
+async fn failures_of_the_work_are_no_reason_to_try_again() {
+    let world = Arc::new(World::default());
+    let pool = pool(&world, 1, usize::MAX, full).await.unwrap();
+    let record = pool.run(request("bad")).await;
+    assert_eq!((record.error.unwrap().code.as_str(), record.fallbacks.len()), ("bad_input", 0));
+    assert_eq!((pool.lost(), world.opened.load(Ordering::SeqCst)), (0, 1));
+}
+
+#[tokio::test]
+async fn fewer_sessions_than_asked_for_do_all_the_work() {
+    let world = Arc::new(World::default());
+    let pool = pool(&world, 4, 2, full).await.unwrap();
+    assert_eq!(pool.sessions(), 2);
+    let records = pool.run_all((0..10).map(|_| request("fine")), |_, _| {}).await;
+    assert!(records.iter().all(|record| record.error.is_none()));
+    assert_eq!(world.most_open.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn no_session_at_all_is_the_error_of_the_server() {
+    for (refusal, code) in [(unreachable_server as fn() -> HostError, "webdriver_unreachable"), (full, "no_free_slot")]
+    {
+        let world = Arc::new(World::default());
+        let error = pool(&world, 2, 0, refusal).await.unwrap_err();
+        assert_eq!(error.code(), code);
+        let asked = world.opened.load(Ordering::SeqCst);
+        // Slots become free; a server that is not there is not waited for.
+        assert!(if code == "no_free_slot" { asked == 6 } else { asked <= 4 }, "{code}: asked {asked} times");
+    }
+}
+
+#[tokio::test]
+async fn when_the_last_session_is_gone_every_run_says_so() {
+    let world = Arc::new(World::default());
+    let pool = pool(&world, 2, 2, unreachable_server).await.unwrap();
+    let records = pool.run_all((0..8).map(|_| request("kills")), |_, _| {}).await;
+    assert_eq!(records.len(), 8);
+    for record in &records {
+        let error = record.error.as_ref().unwrap();
+        assert_eq!(error.code, "no_session");
+        assert!(error.message.contains("connection refused"), "{}", error.message);
+    }
+    assert_eq!(
+        records.iter().map(|record| record.fallbacks.len()).sum::<usize>(),
+        2,
+        "each session took one run with it"
+    );
+    assert_eq!(pool.run(request("late")).await.error.unwrap().code, "no_session");
+    assert_eq!(pool.sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_waits_for_is_cancelled() {
+    let world = Arc::new(World::default());
+    let pool = pool(&world, 1, 1, full).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(20), pool.run(request("waits"))).await.is_err());
+    assert_eq!(pool.run(request("fine")).await.error, None, "the same session goes on");
+    assert_eq!(world.cancelled.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_a_pool_ends_its_sessions() {
+    let world = Arc::new(World::default());
+    let pool = Arc::new(pool(&world, 3, usize::MAX, full).await.unwrap());
+    let busy = tokio::spawn({
+        let pool = Arc::clone(&pool);
+        async move { pool.run(request("waits")).await }
+    });
+    while !world.running.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    busy.abort();
+    let _ = busy.await;
+    assert_eq!(world.open.load(Ordering::SeqCst), 3);
+    drop(pool);
+    assert_eq!(world.open.load(Ordering::SeqCst), 0);
+}
