@@ -16,6 +16,7 @@ const ARRAYS = {
 
 // How each operation of kernels::webnn::Operation is called; `x` gives the operand of a number.
 const CALLS = {
+  concat: (b, o, x) => b.concat(o.inputs.map(x), o.axis),
   add: (b, o, x) => b.add(x(o.a), x(o.b)),
   sub: (b, o, x) => b.sub(x(o.a), x(o.b)),
   mul: (b, o, x) => b.mul(x(o.a), x(o.b)),
@@ -127,6 +128,18 @@ export class Context {
     }
   }
 
+  // What makes an inference of graphs that are built.
+  async executable(steps, written, read) {
+    const executable = new Executable(this, steps, written, read);
+    try {
+      await Promise.race([executable.createTensors(), this.loss]);
+    } catch (error) {
+      executable.destroy();
+      throw this.failure(error, "making the tensors failed");
+    }
+    return executable;
+  }
+
   close() {
     this.context.destroy?.();
   }
@@ -166,47 +179,71 @@ export class Builder {
       }
     }
     const named = Object.fromEntries(outputs.map(({ name, operand: number }) => [name, operands[number]]));
-    const executable = new Executable(context);
     try {
-      executable.graph = await Promise.race([builder.build(named), context.loss]);
-      await Promise.race([executable.createTensors(inputs, outputs), context.loss]);
+      const graph = await Promise.race([builder.build(named), context.loss]);
+      return new Step(graph, inputs, outputs);
     } catch (error) {
-      executable.destroy();
       throw context.failure(error, "building the WebNN graph failed");
     }
-    return executable;
   }
 }
 
-// A graph and its tensors, made once and used for every inference.
-export class Executable {
-  constructor(context) {
-    this.context = context;
-    this.graph = null;
-    this.inputs = [];
-    this.outputs = [];
-    this.inputTensors = {};
-    this.outputTensors = {};
-  }
-
-  async createTensors(inputs, outputs) {
-    const { context } = this.context;
-    for (const { name, dataType, shape } of inputs) {
-      const tensor = await context.createTensor({ dataType, shape, writable: true });
-      this.inputs.push(tensor);
-      this.inputTensors[name] = tensor;
-    }
-    for (const { name, dataType, shape } of outputs) {
-      const tensor = await context.createTensor({ dataType, shape, readable: true });
-      const data = new ARRAYS[dataType](shape.reduce((product, extent) => product * extent, 1));
-      this.outputs.push({ tensor, data });
-      this.outputTensors[name] = tensor;
-    }
+// A graph and the tensors that it reads and writes, by their names.
+export class Step {
+  constructor(graph, inputs, outputs) {
+    this.graph = graph;
+    this.ports = { inputs, outputs };
+    this.inputs = {};
+    this.outputs = {};
   }
 
   // Where the browser says that the graph runs; undefined where it says nothing.
   devices() {
     return this.graph.devices === undefined ? undefined : Array.from(this.graph.devices);
+  }
+
+  destroy() {
+    this.graph.destroy?.();
+  }
+}
+
+// Graphs that run one after the other, or side by side as far as what they read allows, and their tensors: made once and
+// used for every inference. `written` and `read` are the names of the tensors that the caller writes and reads.
+export class Executable {
+  constructor(context, steps, written, read) {
+    this.context = context;
+    this.steps = steps;
+    this.written = written;
+    this.read = read;
+    this.inputs = [];
+    this.outputs = [];
+    this.tensors = new Map();
+  }
+
+  async createTensors() {
+    const { context } = this.context;
+    const tensor = async ({ name, dataType, shape }) => {
+      if (!this.tensors.has(name)) {
+        const [writable, readable] = [this.written.includes(name), this.read.includes(name)];
+        this.tensors.set(name, await context.createTensor({ dataType, shape, writable, readable }));
+      }
+      return this.tensors.get(name);
+    };
+    const ports = new Map();
+    for (const step of this.steps) {
+      for (const side of ["inputs", "outputs"]) {
+        for (const port of step.ports[side]) {
+          ports.set(port.name, port);
+          step[side][port.name] = await tensor(port);
+        }
+      }
+    }
+    this.inputs = this.written.map((name) => this.tensors.get(name));
+    this.outputs = this.read.map((name) => {
+      const { dataType, shape } = ports.get(name);
+      const data = new ARRAYS[dataType](shape.reduce((product, extent) => product * extent, 1));
+      return { tensor: this.tensors.get(name), data };
+    });
   }
 
   // `data` is a view of wasm's memory; the browser copies it before this returns.
@@ -219,12 +256,14 @@ export class Executable {
     }
   }
 
-  // Runs the graph on what was written, and reads the outputs.
+  // Runs the graphs on what was written, and reads the outputs.
   async run() {
     this.context.check();
     const { context } = this.context;
     try {
-      context.dispatch(this.graph, this.inputTensors, this.outputTensors);
+      for (const { graph, inputs, outputs } of this.steps) {
+        context.dispatch(graph, inputs, outputs);
+      }
       const reads = this.outputs.map(({ tensor, data }) => context.readTensor(tensor, data));
       await Promise.race([Promise.all(reads), this.context.loss]);
     } catch (error) {
@@ -238,11 +277,11 @@ export class Executable {
   }
 
   destroy() {
-    const tensors = [...this.inputs, ...this.outputs.map(({ tensor }) => tensor)];
-    for (const thing of [...tensors, this.graph]) {
-      thing?.destroy?.();
+    for (const thing of [...this.tensors.values(), ...this.steps]) {
+      thing.destroy?.();
     }
-    this.graph = null;
+    this.steps = [];
+    this.tensors.clear();
     this.inputs = [];
     this.outputs = [];
   }

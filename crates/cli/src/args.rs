@@ -561,7 +561,7 @@ pub(crate) struct ExecutionArgs {
     /// How WebNN gets its weights, by name; the fastest where it is not given
     #[arg(long, value_name = "NAME")]
     lowering: Option<String>,
-    /// Threads of the CPU executor in the page
+    /// Threads of the CPU executor in the page; on WebNN, parts of the input that are computed side by side
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
     /// Workgroup size of kernels that take one: 256,1,1

@@ -57,6 +57,13 @@ impl Bindings {
         }
     }
 
+    /// The same, but for the extent of one symbol.
+    pub fn with(&self, name: &'static str, extent: usize) -> Self {
+        let mut bindings = self.clone();
+        bindings.0.insert(name, extent);
+        bindings
+    }
+
     /// Binds a symbol; `false` when it is bound to another extent already.
     pub fn bind(&mut self, name: &'static str, extent: usize) -> bool {
         *self.0.entry(name).or_insert(extent) == extent

@@ -170,7 +170,8 @@ pub struct Settings {
     pub execution_provider: Option<ExecutionProvider>,
     /// How WebNN gets its weights, by the name of the lowering; chosen by measuring where it is not given.
     pub lowering: Option<String>,
-    /// Threads of the CPU executor in the page; what the machine has where it is not given.
+    /// Threads of the CPU executor in the page, what the machine has where it is not given; on WebNN, parts of the input that
+    /// are computed side by side.
     pub threads: Option<u32>,
     /// Split weights and dispatches to the adapter's limits.
     pub chunked_operations: Option<bool>,

@@ -257,6 +257,10 @@ pub struct WebNnInfo {
     pub reported_devices: Option<Vec<String>>,
     /// How weights were given to the graph.
     pub lowering: String,
+    /// Parts of the input, each with graphs of its own, that are computed side by side; `None` where the engine does not
+    /// tell.
+    #[serde(default)]
+    pub parallel_parts: Option<usize>,
     /// Operators of the graph, counted.
     pub operators: BTreeMap<String, usize>,
 }

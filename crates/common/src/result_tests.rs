@@ -53,6 +53,7 @@ fn full() -> RunRecord {
             requested: "cpu".into(),
             reported_devices: Some(vec!["cpu".into()]),
             lowering: "l".into(),
+            parallel_parts: Some(1),
             operators: [("gemm".to_owned(), 2)].into(),
         }),
         kernels: Some([("linear".to_owned(), "q4".to_owned())].into()),

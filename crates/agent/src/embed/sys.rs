@@ -97,6 +97,7 @@ export interface WebNnInfo {
   requested: string;
   reported_devices: string[] | null;
   lowering: string;
+  parallel_parts: number | null;
   operators: Record<string, number>;
 }
 

@@ -134,6 +134,7 @@ impl Model {
                 requested: device.unwrap_or("cpu").to_owned(),
                 reported_devices: None,
                 lowering: "onnxruntime-web".into(),
+                parallel_parts: None,
                 operators,
             });
         }

@@ -155,7 +155,9 @@ fn print_summary(record: &RunRecord) {
         let devices =
             webnn.reported_devices.as_ref().map(|devices| format!(", by the browser's word on {}", devices.join(", ")));
         let devices = devices.unwrap_or_default();
-        row("webnn", format!("{} asked for{devices}; lowering {}", webnn.requested, webnn.lowering));
+        let parts = webnn.parallel_parts.filter(|parts| *parts > 1);
+        let parts = parts.map(|parts| format!(", {parts} parts side by side")).unwrap_or_default();
+        row("webnn", format!("{} asked for{devices}; lowering {}{parts}", webnn.requested, webnn.lowering));
     }
     if let Some(browser) = &record.browser {
         row("browser", format!("{} {}, ready after {:.0} ms", browser.name, browser.version, browser.start_ms));

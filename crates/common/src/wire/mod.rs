@@ -316,7 +316,8 @@ pub struct LoadOptions {
     /// WebNN: how weights are given to the graph; chosen by measuring where it is not given.
     #[serde(default)]
     pub lowering: Option<String>,
-    /// Threads of the CPU executor; what the machine has where it is not given.
+    /// Threads of the CPU executor, what the machine has where it is not given; parts of the input that WebNN computes side
+    /// by side, as many as are measured to pay where it is not given.
     #[serde(default)]
     pub threads: Option<u32>,
     /// Only kernels of core WebGPU.

@@ -2,7 +2,7 @@
 
 use webnibble_common::graph::{Columns, Op};
 
-use super::recorder::Recorder;
+use super::recorder::{Recorder, Value};
 use super::{Operand, Operation, WebNnError};
 
 /// Records attention; gives `[batch · queries, heads · head_dim]`.
@@ -10,17 +10,19 @@ pub(super) fn record(recorder: &mut Recorder<'_>, op: &Op) -> Result<Operand, We
     let Op::Attention { q, k, v, mask, heads, head_dim, scale } = op else { unreachable!("called for attention") };
     let (heads, head_dim) = (*heads, *head_dim);
     let queries = recorder.shape(q.value)?;
-    let (batch, length, keys) = (queries[0], queries[1], recorder.shape(k.value)?[1]);
+    let (batch, length) = (queries[0], queries[1]);
+    let keys = recorder.pieces(k.value)?.iter().map(|piece| piece.rows).sum::<usize>() / batch;
     let width = heads * head_dim;
 
-    let rows = columns(recorder, *q, width)?;
+    let rows = recorder.value(q.value)?;
+    let rows = columns(recorder, rows, q.start, width)?;
     // There are fewer queries than scores.
     let scale = recorder.number(f64::from(*scale), 2)?;
     let rows = recorder.mul(rows, scale)?;
     let q = split_heads(recorder, rows, [batch, length, heads, head_dim], [0, 2, 1, 3])?;
-    let rows = columns(recorder, *k, width)?;
+    let rows = all_columns(recorder, *k, width)?;
     let k = split_heads(recorder, rows, [batch, keys, heads, head_dim], [0, 2, 3, 1])?;
-    let rows = columns(recorder, *v, width)?;
+    let rows = all_columns(recorder, *v, width)?;
     let v = split_heads(recorder, rows, [batch, keys, heads, head_dim], [0, 2, 1, 3])?;
 
     let mut scores = recorder.call(Operation::Matmul { a: q, b: k })?;
@@ -40,13 +42,20 @@ pub(super) fn record(recorder: &mut Recorder<'_>, op: &Op) -> Result<Operand, We
     recorder.reshape(joined, [batch * length, width])
 }
 
-/// The columns of a value that count.
-fn columns(recorder: &mut Recorder<'_>, columns: Columns, width: usize) -> Result<Operand, WebNnError> {
-    let value = recorder.value(columns.value)?;
+/// The columns of all rows of a value.
+fn all_columns(recorder: &mut Recorder<'_>, of: Columns, width: usize) -> Result<Operand, WebNnError> {
+    let pieces = recorder.pieces(of.value)?;
+    let pieces = pieces.into_iter().map(|piece| columns(recorder, piece, of.start, width));
+    let pieces = pieces.collect::<Result<_, _>>()?;
+    recorder.stack(pieces)
+}
+
+/// The columns that count.
+fn columns(recorder: &mut Recorder<'_>, value: Value, start: usize, width: usize) -> Result<Operand, WebNnError> {
     if value.cols == width {
         return Ok(value.operand);
     }
-    let (starts, sizes) = (vec![0, columns.start], vec![value.rows, width]);
+    let (starts, sizes) = (vec![0, start], vec![value.rows, width]);
     recorder.call(Operation::Slice { input: value.operand, starts, sizes })
 }
 

@@ -38,12 +38,12 @@ fn position_rows(
     offset: usize,
     seq: usize,
 ) -> Result<Operand, WebNnError> {
-    let layout = recorder.layout(positions)?;
+    let (layout, first) = (recorder.layout(positions)?, recorder.first_row());
     let limit = layout.rows.saturating_sub(offset);
-    if seq > limit {
-        return Err(WebNnError::Positions { limit, found: seq });
+    if first + seq > limit {
+        return Err(WebNnError::Positions { limit, found: first + seq });
     }
-    let source = Source::Matrix { name: recorder.name(positions), first_row: offset };
+    let source = Source::Matrix { name: recorder.name(positions), first_row: offset + first };
     recorder.constant(recorder.compute(), [1, seq, layout.cols], source)
 }
 

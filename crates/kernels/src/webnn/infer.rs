@@ -26,6 +26,11 @@ pub(super) fn infer<'a>(operation: &Operation, of: impl Fn(Operand) -> &'a Desc)
         Operation::Gemm { a, b, b_transpose, .. } => {
             with_shape(a, vec![of(*a).shape[0], of(*b).shape[usize::from(!b_transpose)]])
         }
+        Operation::Concat { inputs, axis } => {
+            let mut shape = of(inputs[0]).shape.clone();
+            shape[*axis] = inputs.iter().map(|input| of(*input).shape[*axis]).sum();
+            with_shape(&inputs[0], shape)
+        }
         Operation::Gather { input, indices } => {
             with_shape(input, [&of(*indices).shape[..], &of(*input).shape[1..]].concat())
         }

@@ -1,6 +1,6 @@
 //! From a graph to a WebNN program: constants, operators and their order, as plain data.
 //!
-//! [`lower`] makes a [`Program`] for concrete shapes; a backend gives its constants ([`ConstantMaker::bytes`]) and the rest,
+//! [`lower`] makes a [`Program`] for concrete shapes, and [`lower_parts`] several that run side by side; a backend gives its constants ([`ConstantMaker::bytes`]) and the rest,
 //! as JSON, to an `MLGraphBuilder`. Nothing in here needs a browser: what one takes is told by [`Limits`].
 //!
 //! Every float value between operators is two-dimensional, `[rows, columns]`: WebNN's `gemm` takes no more, and what
@@ -9,6 +9,7 @@
 mod attention;
 mod bucket;
 mod constants;
+mod cut;
 mod embedding;
 mod error;
 mod formats;
@@ -19,6 +20,7 @@ mod normalize;
 mod pool;
 mod program;
 mod recorder;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -28,14 +30,15 @@ pub use error::WebNnError;
 pub use formats::{Candidate, Lowering, Request, candidates};
 pub use limits::Limits;
 pub use program::{Call, DataType, Operand, Operation, Port, Program};
+pub use schedule::{Schedule, lower_parts};
 
 use std::collections::BTreeMap;
 
-use webnibble_common::graph::{Bindings, Graph, Op};
+use webnibble_common::graph::{Bindings, Graph, Node, Op};
 use webnibble_common::quant::LinearActivations;
 
 use crate::plan::Formats;
-use recorder::Recorder;
+use recorder::{Recorder, Slice};
 
 /// Ranges of activations, by the name of the linear operator's weight.
 pub type Ranges = BTreeMap<String, LinearActivations>;
@@ -63,18 +66,34 @@ pub fn lower(
     target: &Target<'_>,
 ) -> Result<Program, WebNnError> {
     let mut recorder = Recorder::new(graph, formats, bindings, target)?;
-    for node in &graph.nodes {
-        let output = match &node.op {
-            Op::Embedding { .. } => embedding::record(&mut recorder, &node.op)?,
-            Op::Linear { .. } => linear::record(&mut recorder, &node.op)?,
-            Op::LayerNorm { x, norm } => {
-                let x = recorder.value(*x)?;
-                normalize::record(&mut recorder, x, *norm)?
-            }
-            Op::Attention { .. } => attention::record(&mut recorder, &node.op)?,
-            Op::Pool { .. } => pool::record(&mut recorder, &node.op)?,
-        };
-        recorder.bind(node.output, output);
+    let whole = |id| -> Result<Slice, WebNnError> {
+        let shape = graph.shape(id, bindings)?;
+        Ok(Slice { name: graph.value_of(id).name.clone(), shape: shape.clone(), offset: 0, whole: shape })
+    };
+    for id in &graph.inputs {
+        let operand = recorder.read(*id, whole(*id)?)?;
+        recorder.bind(*id, operand);
     }
-    recorder.finish()
+    for node in &graph.nodes {
+        record(&mut recorder, node)?;
+    }
+    for id in &graph.outputs {
+        recorder.write(*id, whole(*id)?)?;
+    }
+    Ok(recorder.finish())
+}
+
+fn record(recorder: &mut Recorder<'_>, node: &Node) -> Result<(), WebNnError> {
+    let output = match &node.op {
+        Op::Embedding { .. } => embedding::record(recorder, &node.op)?,
+        Op::Linear { .. } => linear::record(recorder, &node.op)?,
+        Op::LayerNorm { x, norm } => {
+            let x = recorder.value(*x)?;
+            normalize::record(recorder, x, *norm)?
+        }
+        Op::Attention { .. } => attention::record(recorder, &node.op)?,
+        Op::Pool { .. } => pool::record(recorder, &node.op)?,
+    };
+    recorder.bind(node.output, output);
+    Ok(())
 }

@@ -14,7 +14,8 @@ pub(super) fn record(recorder: &mut Recorder<'_>, op: &Op) -> Result<Operand, We
     let Op::Pool { x, mask, pooling, normalize } = op else { unreachable!("called for pooling") };
     let shape = recorder.shape(*x)?;
     let (batch, length, hidden) = (shape[0], shape[1], shape[2]);
-    let tokens = recorder.value(*x)?.operand;
+    let pieces = recorder.pieces(*x)?.into_iter().map(|piece| piece.operand).collect();
+    let tokens = recorder.stack(pieces)?;
     let tokens = recorder.reshape(tokens, [batch, length, hidden])?;
     let pooled = match (pooling, mask) {
         (Pooling::Cls, _) => {

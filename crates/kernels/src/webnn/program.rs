@@ -93,6 +93,10 @@ pub enum Operation {
         c: Option<Operand>,
         b_transpose: bool,
     },
+    Concat {
+        inputs: Vec<Operand>,
+        axis: usize,
+    },
     Gather {
         input: Operand,
         indices: Operand,
@@ -183,6 +187,7 @@ impl Operation {
             Operation::Div { .. } => "div",
             Operation::Matmul { .. } => "matmul",
             Operation::Gemm { .. } => "gemm",
+            Operation::Concat { .. } => "concat",
             Operation::Gather { .. } => "gather",
             Operation::Cast { .. } => "cast",
             Operation::Clamp { .. } => "clamp",
@@ -216,6 +221,7 @@ impl Operation {
             Operation::Gemm { a, b, c, .. } => {
                 [Some(("a", *a)), Some(("b", *b)), c.map(|c| ("c", c))].into_iter().flatten().collect()
             }
+            Operation::Concat { inputs, .. } => inputs.iter().map(|input| ("inputs", *input)).collect(),
             Operation::Gather { input, indices } => vec![("input", *input), ("indices", *indices)],
             Operation::LayerNormalization { input, scale, bias, .. } => {
                 vec![("input", *input), ("scale", *scale), ("bias", *bias)]
@@ -257,7 +263,7 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Port {
-    /// Name of the graph's value.
+    /// Name of its tensor: that of the value, with the part's number in brackets where it is one of several.
     pub name: String,
     /// The operand.
     pub operand: Operand,
@@ -265,12 +271,18 @@ pub struct Port {
     pub data_type: DataType,
     /// Its shape in WebNN.
     pub shape: Vec<usize>,
+    /// Name of the graph's value.
+    #[serde(skip)]
+    pub value: String,
     /// The value's element type in the graph.
     #[serde(skip)]
     pub dtype: DType,
-    /// The value's shape in the graph; as many elements as `shape`.
+    /// The value's shape in the graph; as many elements as `shape`, or more where this is a part of it.
     #[serde(skip)]
     pub value_shape: Vec<usize>,
+    /// The element of the value that the first of this one is; the others follow.
+    #[serde(skip)]
+    pub offset: usize,
 }
 
 /// A graph, lowered for concrete shapes.
@@ -288,6 +300,9 @@ pub struct Program {
     /// How many linear operators get their weights in which way: `float32`, `float16`, `int8`, `int4`, `int8 chain`.
     #[serde(skip)]
     pub linears: BTreeMap<&'static str, usize>,
+    /// Which part of several it computes; `None` for all of them.
+    #[serde(skip)]
+    pub part: Option<usize>,
 }
 
 impl Program {

@@ -18,6 +18,19 @@ pub(super) struct Value {
     pub(super) cols: usize,
 }
 
+/// A tensor that a program reads or writes: a value, or the part of it that lies together from `offset` on.
+#[derive(Clone, Debug)]
+pub(super) struct Slice {
+    /// Name of the tensor.
+    pub(super) name: String,
+    /// Shape of that part, in the graph.
+    pub(super) shape: Vec<usize>,
+    /// First element of the value.
+    pub(super) offset: usize,
+    /// The value's own shape.
+    pub(super) whole: Vec<usize>,
+}
+
 /// What attention and pooling need of a mask, made once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MaskOperands {
@@ -38,8 +51,13 @@ pub(super) struct Recorder<'a> {
     constants: Vec<Constant>,
     inputs: Vec<Port>,
     calls: Vec<Call>,
+    outputs: Vec<Port>,
     /// By [`ValueId`].
     values: Vec<Option<Operand>>,
+    /// Values that are there in parts, of which operators read all.
+    pieces: BTreeMap<ValueId, Vec<Value>>,
+    /// Row of the sequence that this program's first row is.
+    first_row: usize,
     masks: BTreeMap<ValueId, MaskOperands>,
     /// Inputs cast to what the program computes in.
     casts: BTreeMap<Operand, Operand>,
@@ -47,7 +65,7 @@ pub(super) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// A program with the graph's inputs and nothing else.
+    /// A program with nothing in it.
     pub(super) fn new(
         graph: &'a Graph,
         formats: &Formats,
@@ -63,7 +81,7 @@ impl<'a> Recorder<'a> {
             }
         };
         let layouts = graph.weights.iter().map(layout).collect::<Result<_, WebNnError>>()?;
-        let mut recorder = Self {
+        Ok(Self {
             graph,
             target,
             bindings,
@@ -72,29 +90,64 @@ impl<'a> Recorder<'a> {
             constants: Vec::new(),
             inputs: Vec::new(),
             calls: Vec::new(),
+            outputs: Vec::new(),
             values: vec![None; graph.values.len()],
+            pieces: BTreeMap::new(),
+            first_row: 0,
             masks: BTreeMap::new(),
             casts: BTreeMap::new(),
             linears: BTreeMap::new(),
-        };
-        for id in &graph.inputs {
-            recorder.input(*id)?;
-        }
-        Ok(recorder)
+        })
     }
 
-    fn input(&mut self, id: ValueId) -> Result<(), WebNnError> {
+    /// Says that the program's rows are those of the sequence from `row` on.
+    pub(super) fn start_at(&mut self, row: usize) {
+        self.first_row = row;
+    }
+
+    /// Row of the sequence that this program's first row is.
+    pub(super) fn first_row(&self) -> usize {
+        self.first_row
+    }
+
+    /// A tensor that the program is given; the same where it is read already.
+    pub(super) fn read(&mut self, id: ValueId, slice: Slice) -> Result<Operand, WebNnError> {
+        if let Some(port) = self.inputs.iter().find(|port| port.name == slice.name) {
+            return Ok(port.operand);
+        }
         let value = self.graph.value_of(id);
-        let value_shape = self.shape(id)?;
+        if element_count(&slice.shape) == 0 {
+            return Err(WebNnError::Empty(value.name.clone()));
+        }
         let (data_type, shape) = match value.dtype {
-            DType::F32 => (DataType::Float32, rows_and_cols(&value_shape).to_vec()),
-            DType::U32 => (self.index_type(), value_shape.clone()),
+            DType::F32 => (DataType::Float32, rows_and_cols(&slice.shape).to_vec()),
+            DType::U32 => (self.index_type(), slice.shape),
         };
         let operand = self.operand(Desc { dtype: data_type, shape: shape.clone() }, || value.name.clone())?;
-        let name = value.name.clone();
-        self.inputs.push(Port { name, operand, data_type, shape, dtype: value.dtype, value_shape });
-        self.values[id.0] = Some(operand);
+        let (dtype, value) = (value.dtype, value.name.clone());
+        let Slice { name, offset, whole: value_shape, .. } = slice;
+        self.inputs.push(Port { name, operand, data_type, shape, value, dtype, value_shape, offset });
+        Ok(operand)
+    }
+
+    /// The parts of a value that operators read all of.
+    pub(super) fn read_pieces(&mut self, id: ValueId, slices: Vec<Slice>) -> Result<(), WebNnError> {
+        let mut pieces = Vec::new();
+        for slice in slices {
+            let [rows, cols] = rows_and_cols(&slice.shape);
+            let operand = self.read(id, slice)?;
+            pieces.push(Value { operand: self.cast(operand, self.compute())?, rows, cols });
+        }
+        self.pieces.insert(id, pieces);
         Ok(())
+    }
+
+    /// All rows of a value, in as many parts as it is there.
+    pub(super) fn pieces(&mut self, id: ValueId) -> Result<Vec<Value>, WebNnError> {
+        match self.pieces.get(&id) {
+            Some(pieces) => Ok(pieces.clone()),
+            None => Ok(vec![self.value(id)?]),
+        }
     }
 
     /// Type of ids and masks: their bytes are the same in both.
@@ -117,7 +170,6 @@ impl<'a> Recorder<'a> {
 
     /// A float value as it is computed with.
     pub(super) fn value(&mut self, id: ValueId) -> Result<Value, WebNnError> {
-        let [rows, cols] = rows_and_cols(&self.shape(id)?);
         let operand = self.indices(id);
         let operand = match self.casts.get(&operand) {
             Some(cast) => *cast,
@@ -127,6 +179,7 @@ impl<'a> Recorder<'a> {
                 cast
             }
         };
+        let [rows, cols] = rows_and_cols(&self.descs[operand.0].shape);
         Ok(Value { operand, rows, cols })
     }
 
@@ -219,6 +272,14 @@ impl<'a> Recorder<'a> {
         self.call(Operation::Cast { input, to })
     }
 
+    /// Matrices one below the other; the same operand where there is one.
+    pub(super) fn stack(&mut self, inputs: Vec<Operand>) -> Result<Operand, WebNnError> {
+        match inputs[..] {
+            [one] => Ok(one),
+            _ => self.call(Operation::Concat { inputs, axis: 0 }),
+        }
+    }
+
     /// The same operand where it has that shape already.
     pub(super) fn reshape(&mut self, input: Operand, shape: impl Into<Vec<usize>>) -> Result<Operand, WebNnError> {
         let shape = shape.into();
@@ -246,30 +307,33 @@ impl<'a> Recorder<'a> {
         Ok(made)
     }
 
-    /// The program, with the graph's outputs in single precision.
-    pub(super) fn finish(mut self) -> Result<Program, WebNnError> {
-        let mut outputs = Vec::new();
-        for id in &self.graph.outputs {
-            let value = self.graph.value_of(*id);
-            let operand = match value.dtype {
-                DType::F32 => self.cast(self.indices(*id), DataType::Float32)?,
-                DType::U32 => self.indices(*id),
-            };
-            let Desc { dtype: data_type, shape } = self.descs[operand.0].clone();
-            let (name, value_shape) = (value.name.clone(), self.shape(*id)?);
-            outputs.push(Port { name, operand, data_type, shape, dtype: value.dtype, value_shape });
-        }
+    /// Gives a value out, floats in single precision.
+    pub(super) fn write(&mut self, id: ValueId, slice: Slice) -> Result<(), WebNnError> {
+        let (dtype, value) = (self.graph.value_of(id).dtype, self.graph.value_of(id).name.clone());
+        let operand = match dtype {
+            DType::F32 => self.cast(self.indices(id), DataType::Float32)?,
+            DType::U32 => self.indices(id),
+        };
+        let Desc { dtype: data_type, shape } = self.descs[operand.0].clone();
+        let Slice { name, offset, whole: value_shape, .. } = slice;
+        self.outputs.push(Port { name, operand, data_type, shape, value, dtype, value_shape, offset });
+        Ok(())
+    }
+
+    /// The program.
+    pub(super) fn finish(mut self) -> Program {
         // Pooling of the first token has no use for its mask, and a graph has no input that nothing reads.
         let reads: BTreeSet<Operand> =
             self.calls.iter().flat_map(|call| call.operation.operands()).map(|(_, operand)| operand).collect();
         self.inputs.retain(|port| reads.contains(&port.operand));
-        Ok(Program {
+        Program {
             constants: self.constants,
             inputs: self.inputs,
             calls: self.calls,
-            outputs,
+            outputs: self.outputs,
             linears: self.linears,
-        })
+            part: None,
+        }
     }
 
     fn operand(&mut self, desc: Desc, name: impl FnOnce() -> String) -> Result<Operand, WebNnError> {

@@ -1,6 +1,8 @@
 //! Programs as data: what is in them, what their constants hold, and what contexts refuse. What they compute is tested
 //! where they run, in a browser.
 
+use std::collections::BTreeSet;
+
 use webnibble_common::graph::{Activation, Columns, Norm, Pooling, Role, ValueId};
 use webnibble_common::quant::{ActivationScale, Bits, Format, Granularity, QTensor, Quantizer, Scheme};
 use webnibble_common::tensor::DType;
@@ -49,6 +51,7 @@ fn limits(without: &[&str]) -> Limits {
             value[name] = serde_json::json!({ "a": operand(types), "b": operand(types), "input": operand(types) });
         }
     }
+    value["concat"] = serde_json::json!({ "inputs": operand(&floats) });
     value["gather"] = serde_json::json!({ "input": operand(&all[..5]), "indices": operand(&["int32", "uint32"]) });
     let (codes, scale) = (operand(&["int32", "int8", "int4"]), operand(&floats));
     value["dequantizeLinear"] = serde_json::json!({ "input": codes, "scale": scale, "zeroPoint": codes });
@@ -236,6 +239,105 @@ fn every_problem_is_lowered_in_every_lowering() {
             }
         }
     }
+}
+
+/// Formats and shapes of a problem.
+fn of_problem(problem: &Problem) -> (Formats, Bindings) {
+    let given: Vec<_> = problem.inputs.iter().map(|(name, t)| (name.as_str(), t.dtype(), t.shape())).collect();
+    let matrices = problem.weights.iter().filter_map(|(name, weight)| match weight {
+        WeightData::Matrix(matrix) => Some((name.clone(), matrix.layout.format)),
+        WeightData::Vector(_) => None,
+    });
+    (matrices.collect(), problem.graph.bind(&given).unwrap())
+}
+
+/// Checks that what a schedule's programs read was written before, and that the parts of each value at its ends are all of
+/// it, once each.
+fn check_schedule(schedule: &Schedule, name: &str) {
+    let mut there: BTreeSet<&str> = schedule.inputs.iter().map(|port| port.name.as_str()).collect();
+    for program in &schedule.programs {
+        for port in &program.inputs {
+            assert!(there.contains(&*port.name), "{name}: nothing has written `{}`", port.name);
+        }
+        for port in &program.outputs {
+            assert!(there.insert(&port.name), "{name}: `{}` is written twice", port.name);
+        }
+    }
+    let mut parts: BTreeMap<&str, Vec<(usize, usize, usize)>> = BTreeMap::new();
+    for port in schedule.inputs.iter().chain(&schedule.outputs) {
+        let count = |shape: &[usize]| shape.iter().product::<usize>();
+        parts.entry(&port.value).or_default().push((port.offset, count(&port.shape), count(&port.value_shape)));
+    }
+    for (value, mut parts) in parts {
+        parts.sort_unstable();
+        let end = parts.iter().fold(0, |end, (offset, count, _)| {
+            assert_eq!(*offset, end, "{name}: a part of `{value}`");
+            end + count
+        });
+        assert_eq!(end, parts[0].2, "{name}: parts of `{value}`");
+    }
+}
+
+#[test]
+fn every_problem_is_lowered_in_parts() {
+    let limits = limits(&[]);
+    let ranges = Ranges::new();
+    for problem in problems() {
+        let (formats, bindings) = of_problem(&problem);
+        let target = target(&limits, Lowering::Float32, &ranges);
+        for parts in [1, 2, 3] {
+            let schedule = lower_parts(&problem.graph, &formats, &bindings, &target, parts).unwrap();
+            assert!((1..=parts).contains(&schedule.parts), "{}", problem.name);
+            check_schedule(&schedule, &problem.name);
+            let whole = lower(&problem.graph, &formats, &bindings, &target).unwrap();
+            assert_eq!(schedule.linears(), whole.linears, "{}", problem.name);
+        }
+    }
+}
+
+fn parts_of(graph: &Graph, [batch, seq]: [usize; 2], parts: usize) -> Schedule {
+    let (limits, ranges) = (limits(&[]), Ranges::new());
+    let formats = ["w", "table", "positions"].map(|name| (name.to_owned(), Format::F32));
+    let bindings = Bindings::new([("batch", batch), ("seq", seq)]);
+    let target = target(&limits, Lowering::Float32, &ranges);
+    lower_parts(graph, &formats.into(), &bindings, &target, parts).unwrap()
+}
+
+#[test]
+fn rows_meet_where_every_row_is_needed() {
+    let schedule = parts_of(&sequence(true, Pooling::Mean), [1, 40], 2);
+    // Embedding, then attention, of each part; then pooling, once.
+    assert_eq!(
+        schedule.programs.iter().map(|one| one.part).collect::<Vec<_>>(),
+        [Some(0), Some(1), Some(0), Some(1), None]
+    );
+    let names = |ports: &[Port]| ports.iter().map(|port| port.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&schedule.inputs), ["ids[0]", "ids[1]", "mask"]);
+    assert_eq!(names(&schedule.programs[2].inputs), ["x[0]", "mask", "x[1]"]);
+    assert_eq!(names(&schedule.programs[4].inputs), ["mask", "y[0]", "y[1]"]);
+    assert_eq!(names(&schedule.outputs), ["z"]);
+    assert_eq!(schedule.inputs.iter().map(|port| port.offset).collect::<Vec<_>>(), [0, 20, 0]);
+    let positions = |program: &Program| {
+        let first_row = |constant: &Constant| match &constant.source {
+            Source::Matrix { name, first_row } if name == "positions" => Some(*first_row),
+            _ => None,
+        };
+        program.constants.iter().find_map(first_row)
+    };
+    assert_eq!([0, 1].map(|part| positions(&schedule.programs[part])), [Some(2), Some(22)]);
+    check_schedule(&schedule, "sequence");
+}
+
+#[test]
+fn a_batch_is_divided_by_its_items_and_few_rows_are_not() {
+    let graph = sequence(true, Pooling::Cls);
+    let batch = parts_of(&graph, [3, 8], 2);
+    assert_eq!((batch.parts, batch.programs.len()), (2, 2));
+    assert_eq!(batch.outputs.iter().map(|port| port.offset).collect::<Vec<_>>(), [0, 8]);
+    check_schedule(&batch, "batch");
+    assert_eq!(parts_of(&graph, [1, 31], 2).parts, 1);
+    assert_eq!(parts_of(&graph, [1, 48], 4).parts, 3);
+    assert_eq!(parts_of(&graph, [1, 48], 1).parts, 1);
 }
 
 #[test]

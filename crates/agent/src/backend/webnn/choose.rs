@@ -1,10 +1,11 @@
-//! Which lowering is the fastest here: measured once a page for each kind of model.
+//! Which lowering is the fastest here, and in how many parts: measured once a page for each kind of model.
 
 use webnibble_common::graph::{Bindings, Dim};
-use webnibble_common::wire::RemoteError;
+use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::webnn::{Candidate, bucket_of};
 
 use super::Model;
+use super::context::Fastest;
 use super::executable::Executable;
 use crate::sys::now_ms;
 
@@ -19,6 +20,13 @@ const RUNS: usize = 5;
 const SLOWER_FOR_MEMORY: f64 = 1.05;
 /// A lowering that loses digits must take at most this part of the time of those that do not.
 const FASTER_FOR_DIGITS: f64 = 0.8;
+/// Parts, each with all weights, must take at most this part of the time of fewer.
+const FASTER_FOR_PARTS: f64 = 0.9;
+
+/// Most parts that are computed side by side.
+pub(super) const MOST_PARTS: usize = 4;
+/// Parts are tried while all their constants stay under this.
+const PARTS_CONSTANT_BYTES: u64 = 1 << 30;
 
 /// A candidate and what it was measured to take.
 #[derive(Clone, Copy, Debug)]
@@ -39,15 +47,51 @@ impl Model {
         let key = self.speed_key();
         let known = self.context.fastest.borrow().get(&key).copied();
         // What was the fastest of all may not be among those asked for now.
-        if let Some(known) = self.candidates.iter().find(|candidate| Some(candidate.lowering) == known).copied() {
-            self.candidates = vec![known];
+        let of_known = |candidate: &&Candidate| known.is_some_and(|known| candidate.lowering == known.lowering);
+        if let Some(candidate) = self.candidates.iter().find(of_known).copied() {
+            self.candidates = vec![candidate];
         }
         if self.candidates.len() > 1 {
-            let best = self.measure_all(&bindings).await?;
-            self.context.fastest.borrow_mut().insert(key, best.lowering);
-            self.candidates = vec![best];
+            self.candidates = vec![self.measure_all(&bindings).await?];
+        }
+        let lowering = self.lowering()?;
+        match known.filter(|known| known.lowering == lowering) {
+            _ if self.asked_parts.is_some() => {}
+            Some(known) => self.parts = known.parts,
+            None => {
+                self.measure_parts(&bindings).await?;
+                self.context.fastest.borrow_mut().insert(key, Fastest { lowering, parts: self.parts });
+            }
         }
         self.prepare(&bindings).await?;
+        Ok(())
+    }
+
+    /// Finds out whether the browser computes several graphs at once, and whether that pays.
+    async fn measure_parts(&mut self, bindings: &Bindings) -> Result<(), RemoteError> {
+        let cores = crate::capabilities::hardware_concurrency().unwrap_or(1) as usize;
+        let lowering = self.lowering()?;
+        self.prepare(bindings).await?;
+        for parts in [2, MOST_PARTS].into_iter().filter(|parts| *parts <= cores) {
+            let Some(best) = self.built.last() else { break };
+            if best.constant_bytes / best.parts as u64 * parts as u64 > PARTS_CONSTANT_BYTES {
+                break;
+            }
+            let executable = match self.build(lowering, parts, best.bucket.clone()).await {
+                Ok(executable) => executable,
+                Err(failed) if failed.code == ErrorCode::DeviceLost => return Err(failed),
+                // What takes a graph in one piece need not take it in parts.
+                Err(_) => break,
+            };
+            let divided = executable.parts > best.parts;
+            let [new_ms, best_ms] = time([&executable, best]).await?;
+            if !divided || new_ms > best_ms * FASTER_FOR_PARTS {
+                break;
+            }
+            self.parts = parts;
+            self.built.pop();
+            self.keep(executable);
+        }
         Ok(())
     }
 
@@ -57,7 +101,7 @@ impl Model {
         let mut best: Option<(Candidate, Executable)> = None;
         let mut failure = None;
         for candidate in self.candidates.clone() {
-            let executable = match self.build(candidate.lowering, bucket.clone()).await {
+            let executable = match self.build(candidate.lowering, self.parts, bucket.clone()).await {
                 Ok(executable) => executable,
                 Err(failed) => {
                     failure.get_or_insert(failed);

@@ -12,6 +12,14 @@ use webnibble_kernels::webnn::{Limits, Lowering};
 use super::sys::{CodedError, JsContext, open_context};
 use crate::error::{error, internal};
 
+/// The fastest of what was measured for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fastest {
+    pub(super) lowering: Lowering,
+    /// Parts that are computed side by side.
+    pub(super) parts: usize,
+}
+
 /// An `MLContext`, shared by the models that run on it.
 pub(crate) struct Context {
     /// The device asked for; the browser's own choice where it is `None`.
@@ -19,8 +27,8 @@ pub(crate) struct Context {
     /// What it takes.
     pub(super) limits: Limits,
     pub(super) js: JsContext,
-    /// The fastest lowering of each model that was measured, by what its speed depends on.
-    pub(super) fastest: RefCell<BTreeMap<String, Lowering>>,
+    /// What was the fastest for each model that was measured, by what its speed depends on.
+    pub(super) fastest: RefCell<BTreeMap<String, Fastest>>,
 }
 
 impl Context {

@@ -1,6 +1,7 @@
-//! The WebNN backend: a program of `webnibble-kernels`, built on a context.
+//! The WebNN backend: programs of `webnibble-kernels`, built on a context.
 //!
-//! Graphs cannot share constants, so each bucket of shapes holds all weights once more; the package's weights stay in
+//! Graphs cannot share constants, so each bucket of shapes holds all weights once more, and each part that is computed side
+//! by side with others does too; the package's weights stay in
 //! wasm memory, in their own format, to build the next one of. Few graphs are kept.
 
 mod choose;
@@ -23,7 +24,7 @@ use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::exec::check_inputs;
 use webnibble_kernels::plan::Formats;
 use webnibble_kernels::webnn::{
-    Bucket, Candidate, Lowering, Ranges, Request, Target, WebNnError, bucket_of, candidates, lower,
+    Bucket, Candidate, Lowering, Ranges, Request, Target, WebNnError, bucket_of, candidates, lower_parts,
 };
 
 pub(crate) use context::Context;
@@ -46,6 +47,10 @@ pub(crate) struct Model {
     ranges: Ranges,
     /// To choose from; one is left once it is chosen.
     candidates: Vec<Candidate>,
+    /// Parts of the input to compute side by side, where the caller said.
+    asked_parts: Option<usize>,
+    /// As many as graphs are built for.
+    parts: usize,
     header: Option<Header>,
     /// Planes that came, until [`Model::finish_load`] makes weights of them.
     planes: Planes,
@@ -76,6 +81,9 @@ impl Model {
         let candidates = candidates(&graph, &formats, &ranges, &context.limits, request).map_err(|e| from_webnn(&e))?;
         let mut model = Self::with_candidates(context, graph, formats, ranges, candidates);
         model.header = Some(header.clone());
+        if let Some(asked) = options.threads {
+            model.ask_for_parts(asked as usize);
+        }
         Ok(model)
     }
 
@@ -93,11 +101,19 @@ impl Model {
             formats,
             ranges,
             candidates,
+            asked_parts: None,
+            parts: 1,
             header: None,
             planes: Planes::default(),
             weights: WeightMap::new(),
             built: Vec::new(),
         }
+    }
+
+    /// Computes that many parts side by side, whatever would be measured.
+    pub(crate) fn ask_for_parts(&mut self, parts: usize) {
+        self.parts = parts.clamp(1, choose::MOST_PARTS);
+        self.asked_parts = Some(self.parts);
     }
 
     /// A JavaScript buffer of the plane's length.
@@ -129,11 +145,12 @@ impl Model {
         }
         let start = now_ms();
         let lowering = self.lowering()?;
-        let executable = match self.build(lowering, bucket.clone()).await {
-            // Graphs of other shapes may be what takes the memory.
-            Err(failed) if failed.code == ErrorCode::OutOfMemory && !self.built.is_empty() => {
+        let executable = match self.build(lowering, self.parts, bucket.clone()).await {
+            // Graphs of other shapes, or parts that have all weights each, may be what takes the memory.
+            Err(failed) if failed.code == ErrorCode::OutOfMemory && (self.parts > 1 || !self.built.is_empty()) => {
                 self.built.clear();
-                self.build(lowering, bucket).await?
+                self.parts = 1;
+                self.build(lowering, self.parts, bucket).await?
             }
             built => built?,
         };
@@ -141,10 +158,11 @@ impl Model {
         Ok(now_ms() - start)
     }
 
-    async fn build(&self, lowering: Lowering, bucket: Bucket) -> Result<Executable, RemoteError> {
+    async fn build(&self, lowering: Lowering, parts: usize, bucket: Bucket) -> Result<Executable, RemoteError> {
         let target = Target { limits: &self.context.limits, lowering, ranges: &self.ranges };
-        let program = lower(&self.graph, &self.formats, &bucket.bindings, &target).map_err(|e| from_webnn(&e))?;
-        Executable::build(&self.context, program, (lowering, bucket), (&self.weights, &self.ranges)).await
+        let schedule = lower_parts(&self.graph, &self.formats, &bucket.bindings, &target, parts);
+        let schedule = schedule.map_err(|e| from_webnn(&e))?;
+        Executable::build(&self.context, schedule, (lowering, bucket), (&self.weights, &self.ranges)).await
     }
 
     /// Makes `executable` the one used last, and lets go of those that are too much.
@@ -195,11 +213,15 @@ impl Model {
         None
     }
 
-    /// How the linear operators of the graph that was used last get their weights.
+    /// How the linear operators of the graph that was used last get their weights, and in how many parts it runs.
     pub(crate) fn variants(&self) -> BTreeMap<String, String> {
-        let counts = self.built.last().map(|executable| &executable.linears);
-        let counts: Vec<String> = counts.into_iter().flatten().map(|(how, count)| format!("{how}: {count}")).collect();
-        if counts.is_empty() { BTreeMap::new() } else { BTreeMap::from([("linear".to_owned(), counts.join("; "))]) }
+        let Some(last) = self.built.last() else { return BTreeMap::new() };
+        let mut variants = BTreeMap::from([("parts".to_owned(), last.parts.to_string())]);
+        let counts: Vec<String> = last.linears.iter().map(|(how, count)| format!("{how}: {count}")).collect();
+        if !counts.is_empty() {
+            variants.insert("linear".to_owned(), counts.join("; "));
+        }
+        variants
     }
 
     /// There is no adapter.

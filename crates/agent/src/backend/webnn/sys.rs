@@ -13,7 +13,11 @@ extern "C" {
     #[wasm_bindgen(js_name = Builder)]
     pub(super) type JsBuilder;
 
-    /// An `MLGraph` and its tensors.
+    /// An `MLGraph` and the names of what it reads and writes.
+    #[wasm_bindgen(js_name = Step)]
+    pub(super) type JsStep;
+
+    /// Graphs and their tensors.
     #[wasm_bindgen(js_name = Executable)]
     pub(super) type JsExecutable;
 
@@ -42,11 +46,20 @@ extern "C" {
         bytes: &[u8],
     ) -> Result<(), JsValue>;
 
+    /// A promise of a [`JsStep`].
     #[wasm_bindgen(method)]
     pub(super) fn build(this: &JsBuilder, program: &str) -> Promise;
 
     #[wasm_bindgen(method)]
-    pub(super) fn devices(this: &JsExecutable) -> Option<Array>;
+    pub(super) fn devices(this: &JsStep) -> Option<Array>;
+
+    /// Lets go of the graph.
+    #[wasm_bindgen(method, js_name = destroy)]
+    pub(super) fn destroy_step(this: &JsStep);
+
+    /// A promise of a [`JsExecutable`], which owns the steps from then on, come what may.
+    #[wasm_bindgen(method)]
+    pub(super) fn executable(this: &JsContext, steps: &Array, written: Vec<String>, read: Vec<String>) -> Promise;
 
     /// `data` reaches the browser as a view of wasm's memory.
     #[wasm_bindgen(method, catch, js_name = write)]

@@ -15,6 +15,7 @@ use webnibble_kernels::plan::Formats;
 use webnibble_kernels::problems::{Problem, int8_problems, problems};
 use webnibble_kernels::webnn::{Candidate, Lowering, Ranges};
 
+use super::context::Fastest;
 use super::{Context, Model};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
@@ -49,24 +50,35 @@ fn model(context: &Rc<Context>, problem: &Problem, lowering: Lowering) -> Model 
     model
 }
 
-async fn solve(context: &Rc<Context>, problem: &Problem, lowering: Lowering) -> Result<f64, String> {
+async fn solve(context: &Rc<Context>, problem: &Problem, (lowering, parts): (Lowering, usize)) -> Result<f64, String> {
     let mut model = model(context, problem, lowering);
+    model.ask_for_parts(parts);
     let found = model.run(&problem.inputs).await.map_err(|e| format!("{}: {}", problem.name, e.message))?;
     problem.check(&found.outputs)
 }
 
 /// Solves all of them and panics with a list of those that are wrong.
 async fn solve_all(problems: &[Problem], lowering: Lowering) {
+    solve_all_in(problems, lowering, 1).await;
+}
+
+/// The same, in parts that are computed side by side.
+async fn solve_all_in(problems: &[Problem], lowering: Lowering, parts: usize) {
     let Some(context) = context().await else { return };
     let (mut failures, mut worst) = (Vec::new(), (0f64, ""));
     for problem in problems {
-        match solve(&context, problem, lowering).await {
+        match solve(&context, problem, (lowering, parts)).await {
             Ok(error) if error > worst.0 => worst = (error, &problem.name),
             Ok(_) => {}
             Err(message) => failures.push(message),
         }
     }
-    console_log!("{lowering}: {} op problems, largest error {:e} in {}", problems.len(), worst.0, worst.1);
+    console_log!(
+        "{lowering}, at most {parts} parts: {} op problems, largest error {:e} in {}",
+        problems.len(),
+        worst.0,
+        worst.1
+    );
     assert!(failures.is_empty(), "{} of {} wrong:\n{}", failures.len(), problems.len(), failures.join("\n"));
 }
 
@@ -77,6 +89,39 @@ fn encoder(name: &str) -> Problem {
 #[wasm_bindgen_test]
 async fn webnn_op_problems_dequantized_once() {
     solve_all(&problems(), Lowering::Float32).await;
+}
+
+#[wasm_bindgen_test]
+async fn webnn_op_problems_in_parts_side_by_side() {
+    solve_all_in(&problems(), Lowering::Float32, 2).await;
+}
+
+/// An encoder of one sequence, whose rows are divided, with a length that is padded.
+#[wasm_bindgen_test]
+async fn webnn_rows_of_a_sequence_are_computed_side_by_side() {
+    let Some(context) = context().await else { return };
+    let problem = encoder("encoder f32");
+    for (seq, lowering, parts) in [
+        (61, Lowering::Float32, 2),
+        (100, Lowering::Float32, 3),
+        (48, Lowering::Float32, 3),
+        (20, Lowering::Float32, 2),
+        (61, Lowering::HalfCompute, 2),
+    ] {
+        let ids = Tensor::u32([1, seq], (0..seq as u32).map(|index| index * 7 % 101).collect()).unwrap();
+        let mask = Tensor::u32([1, seq], (0..seq).map(|index| u32::from(index % 5 != 3)).collect()).unwrap();
+        let inputs = vec![("input_ids".to_owned(), ids), ("attention_mask".to_owned(), mask)];
+        let mut model = model(&context, &problem, lowering);
+        model.ask_for_parts(parts);
+        let found = model.run(&inputs).await.unwrap().outputs;
+        let tolerance = if lowering == Lowering::HalfCompute { HALF_TOLERANCE } else { problem.tolerance };
+        Problem { inputs, tolerance, ..problem.clone() }.check(&found).unwrap();
+        assert_eq!(model.webnn().unwrap().parallel_parts, Some(parts), "{seq} tokens");
+        assert_eq!(
+            model.variants()["linear"],
+            format!("{}: 8", if lowering == Lowering::HalfCompute { "float16" } else { "float32" })
+        );
+    }
 }
 
 #[wasm_bindgen_test]
@@ -176,7 +221,8 @@ async fn webnn_lowerings_are_chosen_by_measuring_once() {
         model.weights = problem.weights.clone();
         model.finish_load().await.unwrap();
         assert_eq!((model.candidates.len(), model.built.len()), (1, 1));
-        assert_eq!(context.fastest.borrow().values().collect::<Vec<_>>(), [&model.candidates[0].lowering]);
+        let fastest: Vec<_> = context.fastest.borrow().values().copied().collect();
+        assert_eq!(fastest, [Fastest { lowering: model.candidates[0].lowering, parts: model.parts }]);
         let found = model.run(&problem.inputs).await.unwrap();
         problem.check(&found.outputs).unwrap();
     }
