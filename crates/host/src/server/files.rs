@@ -16,8 +16,9 @@ use bytes::Bytes;
 use super::{Shared, lock};
 use crate::onnx::Content;
 
-/// Bytes of one piece of a package: large enough that the system calls do not count, small enough to start at once.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of one piece of a file: large enough that the system calls do not count, small enough to start at once, and that
+/// allocators, which keep what was freed for each thread, do not keep much.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Pieces read ahead of the socket.
 const CHUNKS_AHEAD: usize = 4;
@@ -70,10 +71,27 @@ pub(super) async fn asset(State(shared): State<Arc<Shared>>, uri: Uri) -> Respon
     let Some(asset) = shared.assets.get(uri.path()) else {
         return (StatusCode::NOT_FOUND, "there is no such file\n").into_response();
     };
-    match tokio::fs::read(&asset.path).await {
-        Ok(bytes) => ([(header::CONTENT_TYPE, asset.media_type)], bytes).into_response(),
-        Err(error) => unreadable(&asset.path, &error),
-    }
+    whole(&asset.path, asset.media_type).await
+}
+
+/// All of a file.
+async fn whole(path: &std::path::Path, media_type: &'static str) -> Response {
+    let (total, file) = match open(path).await {
+        Ok(opened) => opened,
+        Err(error) => return unreadable(path, &error),
+    };
+    let mut response = Response::new(stream(path.to_owned(), file, 0, total));
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(total));
+    response
+}
+
+/// Opens a file; its length comes with it.
+async fn open(path: &std::path::Path) -> std::io::Result<(u64, File)> {
+    let path = path.to_owned();
+    let open = move || File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
 /// A published package, whole or by range.
@@ -87,14 +105,9 @@ pub(super) async fn package(
     let (Some(path), Some(digest)) = (path, digest) else {
         return (StatusCode::NOT_FOUND, "there is no such package\n").into_response();
     };
-    let opened = {
-        let path = path.clone();
-        tokio::task::spawn_blocking(move || File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)))).await
-    };
-    let (total, file) = match opened {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(error)) => return unreadable(&path, &error),
-        Err(error) => return unreadable(&path, &std::io::Error::other(error)),
+    let (total, file) = match open(&path).await {
+        Ok(opened) => opened,
+        Err(error) => return unreadable(&path, &error),
     };
     let tag = format!("\"{digest}\"");
     let range = match requested_range(&headers, &tag) {
@@ -124,27 +137,10 @@ pub(super) async fn package(
 pub(super) async fn onnx(State(shared): State<Arc<Shared>>, Path((digest, file)): Path<(String, String)>) -> Response {
     let folder = lock(&shared.folders).get(&digest).cloned();
     let content = folder.as_ref().and_then(|folder| folder.files.get(&file));
-    let path = match content {
-        None => return (StatusCode::NOT_FOUND, "there is no such file\n").into_response(),
-        Some(Content::Bytes(bytes)) => {
-            return ([(header::CONTENT_TYPE, "application/json")], bytes.clone()).into_response();
-        }
-        Some(Content::File(path)) => path.clone(),
-    };
-    let opened = {
-        let path = path.clone();
-        tokio::task::spawn_blocking(move || File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)))).await
-    };
-    match opened {
-        Ok(Ok((total, file))) => {
-            let mut response = Response::new(stream(path, file, 0, total));
-            let fields = response.headers_mut();
-            fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-            fields.insert(header::CONTENT_LENGTH, HeaderValue::from(total));
-            response
-        }
-        Ok(Err(error)) => unreadable(&path, &error),
-        Err(error) => unreadable(&path, &std::io::Error::other(error)),
+    match content {
+        None => (StatusCode::NOT_FOUND, "there is no such file\n").into_response(),
+        Some(Content::Bytes(bytes)) => ([(header::CONTENT_TYPE, "application/json")], bytes.clone()).into_response(),
+        Some(Content::File(path)) => whole(path, "application/octet-stream").await,
     }
 }
 
@@ -173,7 +169,7 @@ fn byte_range(text: &str, total: u64) -> Result<(u64, u64), ()> {
     if begin < end { Ok((begin, end)) } else { Err(()) }
 }
 
-/// The body of a package: a thread reads ahead of the socket, and stops when the client goes away.
+/// The body of a file: a thread reads ahead of the socket, and stops when the client goes away.
 fn stream(path: PathBuf, mut file: File, begin: u64, length: u64) -> Body {
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<std::io::Result<Bytes>>(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
