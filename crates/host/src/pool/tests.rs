@@ -21,6 +21,8 @@ struct World {
     running: AtomicBool,
     /// Whether `kills-once` did.
     killed: AtomicBool,
+    /// Sessions up to this number are lost.
+    lost: watch::Sender<usize>,
 }
 
 /// Gives so many sessions, and refuses more.
@@ -33,8 +35,9 @@ struct Stations {
 
 struct FakeStation {
     world: Arc<World>,
+    number: usize,
     busy: AtomicBool,
-    lost: watch::Sender<bool>,
+    hangs: AtomicBool,
 }
 
 impl Source for Stations {
@@ -42,16 +45,14 @@ impl Source for Stations {
 
     async fn open(&self) -> Result<FakeStation, HostError> {
         tokio::task::yield_now().await;
-        if self.world.opened.fetch_add(1, Ordering::SeqCst) >= self.most {
+        let number = self.world.opened.fetch_add(1, Ordering::SeqCst) + 1;
+        if number > self.most {
             return Err((self.refusal)());
         }
         let open = self.world.open.fetch_add(1, Ordering::SeqCst) + 1;
         self.world.most_open.fetch_max(open, Ordering::SeqCst);
-        Ok(FakeStation {
-            world: Arc::clone(&self.world),
-            busy: AtomicBool::new(false),
-            lost: watch::Sender::new(false),
-        })
+        let world = Arc::clone(&self.world);
+        Ok(FakeStation { world, number, busy: AtomicBool::new(false), hangs: AtomicBool::new(false) })
     }
 }
 
@@ -66,6 +67,10 @@ impl Station for FakeStation {
             "kills-once" if !self.world.killed.swap(true, Ordering::SeqCst) => {
                 fails(ErrorCode::DeviceLost, "the device was lost")
             }
+            "hangs" => {
+                self.hangs.store(true, Ordering::SeqCst);
+                fails(ErrorCode::Deadline, "the page did not answer")
+            }
             "waits" => {
                 self.world.running.store(true, Ordering::SeqCst);
                 stop.await;
@@ -79,12 +84,12 @@ impl Station for FakeStation {
     }
 
     async fn ended(&self) -> String {
-        let _ = self.lost.subscribe().wait_for(|lost| *lost).await;
+        let _ = self.world.lost.subscribe().wait_for(|lost| *lost >= self.number).await;
         "it went away".into()
     }
 
     async fn answers(&self) -> bool {
-        true
+        !self.hangs.load(Ordering::SeqCst)
     }
 
     async fn close(self) {
@@ -170,6 +175,28 @@ async fn failures_of_the_work_are_no_reason_to_try_again() {
     let record = pool.run(request("bad")).await;
     assert_eq!((record.error.unwrap().code.as_str(), record.fallbacks.len()), ("bad_input", 0));
     assert_eq!((pool.lost(), world.opened.load(Ordering::SeqCst)), (0, 1));
+}
+
+#[tokio::test]
+async fn a_page_that_hangs_is_left_and_its_run_not_tried_again() {
+    let world = Arc::new(World::default());
+    let pool = pool(&world, 1, usize::MAX, full).await.unwrap();
+    let record = pool.run(request("hangs")).await;
+    assert_eq!((record.error.unwrap().code.as_str(), record.fallbacks.len()), ("deadline", 0));
+    assert_eq!(pool.run(request("fine")).await.error, None);
+    assert_eq!((pool.lost(), world.opened.load(Ordering::SeqCst)), (1, 2));
+}
+
+#[tokio::test]
+async fn sessions_that_are_lost_while_they_wait_are_replaced() {
+    let world = Arc::new(World::default());
+    let pool = pool(&world, 2, usize::MAX, full).await.unwrap();
+    world.lost.send_replace(2);
+    let mut states = pool.shared.states.subscribe();
+    let replaced = states.wait_for(|states| pool.lost() == 2 && states.iter().all(|state| *state == LaneState::Ready));
+    replaced.await.unwrap();
+    assert_eq!(world.opened.load(Ordering::SeqCst), 4);
+    assert_eq!(pool.run(request("fine")).await.error, None);
 }
 
 #[tokio::test]
