@@ -293,6 +293,8 @@ pub struct QuantizationInfo {
 /// What was measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PerformanceMetrics {
+    /// From the beginning of a run to its first answer; `None` where the browser ran already.
+    pub start_to_first_result_ms: Option<StartToFirstResult>,
     /// Loading the package.
     pub initialization_time_ms: Option<InitializationTime>,
     /// The first inference of this shape, with what it has to prepare.
@@ -315,6 +317,27 @@ pub struct PerformanceMetrics {
     pub quantization_bits: Option<Bits>,
     /// Outputs against those of the same model in f32.
     pub quantization_error: Option<QuantizationError>,
+}
+
+/// From the beginning of a run to its first answer, by the host's clock, in ms. The package is looked for or made while
+/// the browser starts, so the parts are more than the total; where a route before failed, or platforms were measured to
+/// choose one, they are less.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StartToFirstResult {
+    /// All of it.
+    pub total: f64,
+    /// Finding and opening the model.
+    pub model: f64,
+    /// Finding its package, or making it.
+    pub package: f64,
+    /// Server, driver and browser, to an empty page.
+    pub browser: f64,
+    /// The page, from being opened to having told what it can do.
+    pub page: f64,
+    /// From the request to load the package to the page's word that it is loaded.
+    pub load: f64,
+    /// From the request for the first inference to its answer.
+    pub first_inference: f64,
 }
 
 /// Time of loading a package, in ms.
@@ -378,6 +401,8 @@ pub struct MemoryUse {
     pub wasm_heap_bytes: Option<u64>,
     /// Resident memory of the browser's processes after the run. Pages that processes share are counted in each.
     pub browser_rss_bytes: Option<u64>,
+    /// Proportional memory of the same processes: a page that several share is divided among them. Linux alone tells.
+    pub browser_pss_bytes: Option<u64>,
 }
 
 /// Memory against the same model in f16, in percent.

@@ -70,6 +70,15 @@ fn full() -> RunRecord {
             experimental: false,
         }),
         performance_metrics: PerformanceMetrics {
+            start_to_first_result_ms: Some(StartToFirstResult {
+                total: 7.0,
+                model: 1.0,
+                package: 2.0,
+                browser: 3.0,
+                page: 4.0,
+                load: 5.0,
+                first_inference: 6.0,
+            }),
             initialization_time_ms: Some(InitializationTime {
                 total: 4.0,
                 fetch: 3.0,
@@ -87,6 +96,7 @@ fn full() -> RunRecord {
                 gpu_peak_bytes: Some(2),
                 wasm_heap_bytes: Some(3),
                 browser_rss_bytes: Some(4),
+                browser_pss_bytes: Some(5),
             },
             memory_reduction_percent: Some(MemoryReduction { nominal: 75.0, measured: Some(40.5) }),
             quantization_bits: Some(Bits::B4),
@@ -109,7 +119,7 @@ fn names_and_order_are_those_that_were_released() {
 fn what_was_not_measured_is_null_and_not_left_out() {
     let metrics = serde_json::to_value(PerformanceMetrics::default()).unwrap();
     let fields = metrics.as_object().unwrap();
-    assert_eq!(fields.len(), 11);
+    assert_eq!(fields.len(), 12);
     let is_null = |name: &str| fields[name].is_null();
     assert!(fields.keys().filter(|name| *name != "memory").all(|name| is_null(name)));
     assert!(fields["memory"].as_object().unwrap().values().all(serde_json::Value::is_null));

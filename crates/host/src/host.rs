@@ -12,7 +12,7 @@ use webnibble_common::result::BrowserInfo;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunInput, RunOptions};
 
 use crate::assets::Assets;
-use crate::browser::{Browser, BrowserConfig};
+use crate::browser::{Browser, BrowserConfig, Memory};
 use crate::error::HostError;
 use crate::onnx::OnnxFolder;
 use crate::server::{DEFAULT_ADDRESS, Server};
@@ -50,11 +50,21 @@ pub struct HostBuilder {
 pub struct Host {
     capabilities: Arc<Capabilities>,
     info: BrowserInfo,
+    startup: Startup,
     // In the order in which they are dropped.
     tasks: Tasks,
     session: Session,
     browser: Browser,
     server: Arc<Server>,
+}
+
+/// What it took to start a [`Host`], in ms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Startup {
+    /// Server, driver and browser, to an empty page.
+    pub browser_ms: f64,
+    /// The page, from being opened to having told what it can do.
+    pub page_ms: f64,
 }
 
 /// Tasks that end with the host.
@@ -122,17 +132,20 @@ impl HostBuilder {
         if self.verbose {
             tasks.0.push(browser.follow_console());
         }
+        let browser_ms = ms_since(began);
         browser.open(session.page_url()).await?;
         let capabilities = ready(&session, &browser).await?;
+        let start_ms = ms_since(began);
         let info = BrowserInfo {
             name: browser.name.clone(),
             version: browser.version.clone(),
             headless: config.headless,
             user_agent: capabilities.user_agent.clone(),
-            start_ms: began.elapsed().as_secs_f64() * 1e3,
+            start_ms,
         };
         tracing::debug!("{} {} is ready after {:.0} ms", info.name, info.version, info.start_ms);
-        Ok(Host { capabilities, info, tasks, session, browser, server })
+        let startup = Startup { browser_ms, page_ms: start_ms - browser_ms };
+        Ok(Host { capabilities, info, startup, tasks, session, browser, server })
     }
 }
 
@@ -156,6 +169,11 @@ pub(crate) async fn start_server(
         _ => address,
     };
     Server::start(address, assets, advertise).await
+}
+
+/// Time since a moment.
+pub(crate) fn ms_since(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1e3
 }
 
 /// What the page can do, once it told.
@@ -194,9 +212,14 @@ impl Host {
         &self.info
     }
 
-    /// Resident memory of the browser's processes in bytes, where the system tells.
-    pub fn browser_rss_bytes(&self) -> Option<u64> {
-        self.browser.resident_bytes()
+    /// How long it took to be ready.
+    pub fn startup(&self) -> Startup {
+        self.startup
+    }
+
+    /// Memory of the browser's processes, where the system tells.
+    pub fn browser_memory(&self) -> Memory {
+        self.browser.memory()
     }
 
     /// The session, for requests that are to be cancelled or sent side by side.

@@ -34,5 +34,5 @@ pub mod verify;
 pub mod versus;
 
 pub use error::HostError;
-pub use host::{Host, HostBuilder};
+pub use host::{Host, HostBuilder, Startup};
 pub use pool::Pool;

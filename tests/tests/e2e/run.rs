@@ -56,6 +56,14 @@ fn the_golden_answer_on_webgpu_with_every_field_of_the_record() {
     assert!(metrics.initialization_time_ms.unwrap().total > 0.0);
     assert!(metrics.memory.weights_bytes.unwrap() > 100_000);
     assert!(metrics.memory.browser_rss_bytes.unwrap() > 10_000_000);
+    if cfg!(target_os = "linux") {
+        assert!(metrics.memory.browser_pss_bytes.unwrap() > 10_000_000);
+        assert!(metrics.memory.browser_pss_bytes <= metrics.memory.browser_rss_bytes);
+    }
+    // One after another, however long the model took beside them.
+    let start = metrics.start_to_first_result_ms.unwrap();
+    let parts = [start.browser, start.page, start.load, start.first_inference];
+    assert!(parts.iter().all(|part| *part > 0.0) && start.total >= parts.iter().sum::<f64>(), "{start:?}");
     assert!(metrics.quantization_error.unwrap().cosine > 0.99999, "{:?}", metrics.quantization_error);
     assert!(!record.kernels.as_ref().unwrap().is_empty());
     assert_eq!(document["options"]["bits"], json!({"value": 32, "source": "explicit"}));

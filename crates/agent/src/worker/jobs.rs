@@ -106,12 +106,10 @@ impl Workshop {
         stop: &Stop,
     ) -> Result<Answer, RemoteError> {
         let progress = progress_of(id, stop);
-        // A record has at least one measured run.
-        let options = RunOptions { runs: options.runs.max(1), ..options.clone() };
         let Some(loaded) = self.models.get_mut(model) else { return Err(self.unknown_model(model)) };
         let Ran { outputs, report } = match loaded {
-            Loaded::Native(model) => model.run(input, &options, stop, progress).await?,
-            Loaded::TransformersJs(model) => model.run(input, &options, stop, progress).await?,
+            Loaded::Native(model) => model.run(input, options, stop, progress).await?,
+            Loaded::TransformersJs(model) => model.run(input, options, stop, progress).await?,
         };
         Ok(Answer { tensors: outputs, message: AgentMessage::Ran { report: Box::new(report) } })
     }

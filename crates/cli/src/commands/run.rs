@@ -206,6 +206,15 @@ fn metric_rows(record: &RunRecord) -> Vec<(&'static str, String)> {
     let times =
         |times: Times| format!("{:.2} ms p50, {:.2} p90, {:.2} min of {}", times.p50, times.p90, times.min, times.runs);
     let mut rows = Vec::new();
+    if let Some(start) = metrics.start_to_first_result_ms {
+        rows.push((
+            "first answer",
+            format!(
+                "after {:.0} ms: browser {:.0}, page {:.0}, beside them model and package {:.0}; loading {:.0}, first inference {:.0}",
+                start.total, start.browser, start.page, start.model + start.package, start.load, start.first_inference
+            ),
+        ));
+    }
     if let Some(load) = metrics.initialization_time_ms {
         rows.push(("loading", format!("{:.0} ms, of these {:.0} fetching", load.total, load.fetch)));
     }

@@ -388,7 +388,7 @@ pub struct RunOptions {
     /// Runs before the measured ones, after the first.
     #[serde(default)]
     pub warmup: u32,
-    /// Measured runs, at least 1.
+    /// Measured runs; with 0, the first gives the answer.
     #[serde(default)]
     pub runs: u32,
     /// Time each kernel with timestamp queries.

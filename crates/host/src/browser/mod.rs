@@ -24,6 +24,7 @@ mod webkit;
 pub use find::{Found, Program};
 pub(crate) use find::{drivers_dir, on_path as find_program};
 pub use gpu::default_gpu_profile;
+pub use process::Memory;
 pub(crate) use remote::{Slots, settled};
 
 pub(crate) use process::is_root;
@@ -254,12 +255,11 @@ impl Browser {
         })
     }
 
-    /// Resident memory of the browser's processes in bytes, where the system tells. Pages that they share are counted in
-    /// each of them.
-    pub fn resident_bytes(&self) -> Option<u64> {
+    /// Memory of the browser's processes; of a remote one nothing is known.
+    pub fn memory(&self) -> Memory {
         match &self.place {
-            Place::Here { process, .. } => process::resident_bytes(*process),
-            Place::Remote { .. } => None,
+            Place::Here { process, .. } => process::memory(*process),
+            Place::Remote { .. } => Memory::default(),
         }
     }
 

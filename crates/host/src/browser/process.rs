@@ -53,9 +53,24 @@ pub(super) fn child_running(parent: u32, program: &Path) -> Option<u32> {
     all().into_iter().find(|process| process.parent == parent && process.names(program)).map(|process| process.id)
 }
 
-/// Resident memory of a process and all below it, in bytes. `None` where the system does not tell.
-/// Pages that they share are counted in each.
-pub(super) fn resident_bytes(root: u32) -> Option<u64> {
+/// Memory of a process and all below it, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Resident pages; those that processes share are counted in each. `None` where the system does not tell.
+    pub resident_bytes: Option<u64>,
+    /// Resident pages, each divided among the processes that have it. `None` where the system does not tell.
+    pub proportional_bytes: Option<u64>,
+}
+
+/// Memory of a process and all below it. A process that ends while it is looked at is left out.
+pub(super) fn memory(root: u32) -> Memory {
+    let family = family(root);
+    let sum = |of: fn(u32) -> Option<u64>| family.iter().filter_map(|id| of(*id)).reduce(|sum, bytes| sum + bytes);
+    Memory { resident_bytes: sum(resident_bytes_of), proportional_bytes: sum(proportional_bytes_of) }
+}
+
+/// A process and all below it.
+fn family(root: u32) -> Vec<u32> {
     let processes = all();
     let mut family = vec![root];
     let mut next = 0;
@@ -63,13 +78,23 @@ pub(super) fn resident_bytes(root: u32) -> Option<u64> {
         family.extend(processes.iter().filter(|process| process.parent == parent).map(|process| process.id));
         next += 1;
     }
-    family.iter().filter_map(|id| resident_bytes_of(*id)).reduce(|sum, bytes| sum + bytes)
+    family
 }
 
 /// `VmRSS` of one process, in bytes.
 fn resident_bytes_of(id: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    bytes_in(&format!("/proc/{id}/status"), "VmRSS:")
+}
+
+/// `Pss` of one process, in bytes.
+fn proportional_bytes_of(id: u32) -> Option<u64> {
+    bytes_in(&format!("/proc/{id}/smaps_rollup"), "Pss:")
+}
+
+/// The figure after `name` in a file of `/proc`, which gives it in KiB.
+fn bytes_in(path: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -167,12 +192,16 @@ mod tests {
     fn memory_of_a_family_is_more_than_that_of_its_head() {
         let mut shell = Command::new("sh").args(["-c", "sleep 600 & wait"]).process_group(0).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        while resident_bytes(shell.id()) <= resident_bytes_of(shell.id()) {
+        while memory(shell.id()).resident_bytes <= resident_bytes_of(shell.id()) {
             assert!(Instant::now() < deadline, "the shell has no child");
             std::thread::yield_now();
         }
+        let found = memory(shell.id());
+        assert!(found.proportional_bytes > proportional_bytes_of(shell.id()), "{found:?}");
+        // Both of them have the C library: it is counted once in one sum, and twice in the other.
+        assert!(found.proportional_bytes < found.resident_bytes, "{found:?}");
         kill_group(shell.id());
         shell.wait().unwrap();
-        assert_eq!(resident_bytes(shell.id()), None);
+        assert_eq!(memory(shell.id()), Memory::default());
     }
 }

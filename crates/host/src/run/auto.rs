@@ -10,8 +10,8 @@ use webnibble_common::options::Platform;
 use webnibble_common::result::{BrowserInfo, Candidate, Choice, RunRecord, Times};
 use webnibble_common::wire::RunOptions;
 
-use super::chain;
-use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, load_options, tell};
+use super::chain::{self, Extent};
+use super::{LOAD_LIMIT, Prepared, RunRequest, Start, load_options, tell};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::{Model, cache_dir};
@@ -63,6 +63,7 @@ pub(super) async fn fill(
     record: &mut RunRecord,
     request: &RunRequest,
     model: &Arc<Model>,
+    start: Option<&Start>,
 ) -> Result<(), HostError> {
     record.browser = Some(host.info().clone());
     let file = file_of(&key(model, request, host.info(), host.capabilities()));
@@ -70,7 +71,7 @@ pub(super) async fn fill(
         && let Some(best) = memory.best()
     {
         record.choice = Some(memory.choice(true));
-        match run_on(host, record, request, model, best).await {
+        match run_on(host, record, request, model, best, start).await {
             Ok(()) => return Ok(()),
             // What ran then does not run now: look again.
             Err(error) => tracing::debug!("{best} was the fastest, but fails now: {error}"),
@@ -86,7 +87,7 @@ pub(super) async fn fill(
     if let Err(error) = write(&file, &memory) {
         tracing::warn!("the choice cannot be remembered in {}: {error}", file.display());
     }
-    run_on(host, record, request, model, best).await
+    run_on(host, record, request, model, best, start).await
 }
 
 async fn run_on(
@@ -95,11 +96,12 @@ async fn run_on(
     request: &RunRequest,
     model: &Arc<Model>,
     platform: Platform,
+    start: Option<&Start>,
 ) -> Result<(), HostError> {
     let prepared = Prepared::new(request, Arc::clone(model), platform).await?;
     prepared.describe(record, request);
     let first = chain::routes(platform, record.engine, false);
-    chain::follow(host, record, request, &prepared, &first).await
+    chain::follow(host, record, request, &prepared, &first, Extent::Whole(start)).await
 }
 
 /// Measures every candidate; one that fails says why.
@@ -125,16 +127,12 @@ async fn measure_all(host: &Host, request: &RunRequest, model: &Arc<Model>) -> R
 /// Median time of a few inferences of the caller's input.
 async fn measure(host: &Host, request: &RunRequest, model: &Arc<Model>, platform: Platform) -> Result<f64, HostError> {
     tell(request, &format!("measuring {platform}"), 0, 0);
-    let prepared = Prepared::new(request, Arc::clone(model), platform).await?;
-    let (package, name) = (&prepared.package, "auto");
+    let prepared = Prepared { loaded_as: "auto".into(), ..Prepared::new(request, Arc::clone(model), platform).await? };
+    let (package, name) = (&prepared.package, prepared.loaded_as.as_str());
     let options = load_options(platform, &prepared.resolved);
     host.load(name, &package.path, &package.header.digest, options, LOAD_LIMIT).await?;
     let options = RunOptions { warmup: 1, runs: RUNS, profile: false, deadline_ms: None };
-    let pending = match &request.input {
-        Input::Given(input) => host.session().run(name, input.clone(), options, RUN_LIMIT),
-        Input::Tensors(tensors) => host.session().run_tensors(name, tensors.clone(), options, RUN_LIMIT),
-    };
-    let ran = host.explain(pending.wait().await).await;
+    let ran = chain::runs(host, request, &prepared, options).await;
     host.unload(name, LOAD_LIMIT).await?;
     let (report, _) = ran?;
     let times = Times::of(&report.run_ms).ok_or_else(|| HostError::PlatformUnavailable {

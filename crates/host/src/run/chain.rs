@@ -1,16 +1,19 @@
 //! From the platform that was asked for to what runs: one route after another, each step in the record with its reason.
 
+use std::time::Instant;
+
 use webnibble_common::capabilities::{Capabilities, WebNnDevice};
 use webnibble_common::options::{Engine, ExecutionProvider, Platform};
-use webnibble_common::result::{ErrorInfo, Fallback, RunRecord};
-use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RunOptions};
+use webnibble_common::result::{ErrorInfo, Fallback, RunRecord, StartToFirstResult};
+use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RunOptions, RunReport};
 
-use super::fill::{fill_loaded, fill_ran, fill_transformers_js, output_of, quantization_info};
-use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, blocking, compare, load_options, tell};
+use super::fill::{fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js, output_of, quantization_info};
+use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, Start, blocking, compare, load_options, tell};
 use crate::error::HostError;
-use crate::host::Host;
+use crate::host::{Host, ms_since};
 use crate::loader::PackageFile;
 use crate::onnx::{self, OnnxOptions};
+use crate::session::RunOutcome;
 
 /// A way to an answer on the platform that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,15 @@ pub(super) fn step(platform: Platform, from: Route, to: Route, why: &ErrorInfo) 
     Fallback { from: name(from), to: name(to), code: why.code.clone(), reason: why.message.clone() }
 }
 
+/// How far a route is followed.
+#[derive(Clone, Copy)]
+pub(super) enum Extent<'a> {
+    /// To the last measured run, of a run that began so.
+    Whole(Option<&'a Start>),
+    /// To the first answer: the model stays loaded, and somebody else measures.
+    First,
+}
+
 /// Tries one route after another until one gives an answer, or fails for a reason that all share.
 pub(super) async fn follow(
     host: &Host,
@@ -67,6 +79,7 @@ pub(super) async fn follow(
     request: &RunRequest,
     prepared: &Prepared,
     routes: &[Route],
+    extent: Extent<'_>,
 ) -> Result<(), HostError> {
     record.browser = Some(host.info().clone());
     let platform = prepared.platform;
@@ -75,7 +88,7 @@ pub(super) async fn follow(
         let outcome = match (missing(host.capabilities(), platform, device), route) {
             // Whatever engine asks: the page has no such thing.
             (Some(error), Route::Native | Route::TransformersJs) => Err(error),
-            _ => attempt(host, record, request, prepared, *route).await,
+            _ => attempt(host, record, request, prepared, *route, extent).await,
         };
         let error = match outcome {
             Ok(()) => return Ok(()),
@@ -99,42 +112,95 @@ async fn attempt(
     request: &RunRequest,
     prepared: &Prepared,
     route: Route,
+    extent: Extent<'_>,
 ) -> Result<(), HostError> {
-    let (package, resolved) = (&prepared.package, &prepared.resolved);
-    let name = package.header.meta.name.as_str();
-    // A route before this one may have had other weights.
-    record.quantization = Some(quantization_info(&package.header.meta, &resolved.settings));
-    let options = load_options(prepared.platform, resolved);
-    let loaded = match route {
-        Route::TransformersJs => load_onnx(host, record, request, prepared, options).await?,
-        Route::Native | Route::Simulation => {
-            let options = LoadOptions { simulate: route == Route::Simulation, ..options };
-            host.load(name, &package.path, &package.header.digest, options, LOAD_LIMIT).await?
-        }
-    };
-    fill_loaded(record, &loaded, &package.header.meta);
+    let requested = Instant::now();
+    let loaded = load(host, record, request, prepared, route).await?;
+    let (load_ms, requested) = (ms_since(requested), Instant::now());
+    fill_loaded(record, &loaded, &prepared.package.header.meta);
     if route == Route::TransformersJs {
         fill_transformers_js(record);
     }
+    let (first, _) = runs(host, request, prepared, RunOptions::default()).await?;
+    if let Extent::Whole(Some(start)) = extent {
+        record.performance_metrics.start_to_first_result_ms = Some(StartToFirstResult {
+            total: ms_since(start.began),
+            model: start.model_ms,
+            package: prepared.took_ms,
+            browser: host.startup().browser_ms,
+            page: host.startup().page_ms,
+            load: load_ms,
+            first_inference: ms_since(requested),
+        });
+    }
+    tracing::debug!("first inference {:.0} ms, {:.0} of these to prepare its shape", first.first_ms, first.prepare_ms);
+    fill_ran(record, &first, &request.input);
+    match extent {
+        Extent::First => Ok(()),
+        Extent::Whole(_) => measure(host, record, request, prepared, &first).await,
+    }
+}
 
+/// Has the page load the model for a route.
+async fn load(
+    host: &Host,
+    record: &mut RunRecord,
+    request: &RunRequest,
+    prepared: &Prepared,
+    route: Route,
+) -> Result<LoadReport, HostError> {
+    let (package, resolved) = (&prepared.package, &prepared.resolved);
+    // A route before this one may have had other weights.
+    record.quantization = Some(quantization_info(&package.header.meta, &resolved.settings));
+    let options = load_options(prepared.platform, resolved);
+    match route {
+        Route::TransformersJs => load_onnx(host, record, request, prepared, options).await,
+        Route::Native | Route::Simulation => {
+            let options = LoadOptions { simulate: route == Route::Simulation, ..options };
+            host.load(&prepared.loaded_as, &package.path, &package.header.digest, options, LOAD_LIMIT).await
+        }
+    }
+}
+
+/// Warms up and measures what gave its first answer, and compares the last one with the model in f32.
+async fn measure(
+    host: &Host,
+    record: &mut RunRecord,
+    request: &RunRequest,
+    prepared: &Prepared,
+    first: &RunReport,
+) -> Result<(), HostError> {
+    let resolved = &prepared.resolved;
     let options = RunOptions {
         warmup: resolved.warmup.value,
         runs: resolved.runs.value,
         profile: resolved.profile.value,
         deadline_ms: None,
     };
-    let pending = match &request.input {
-        Input::Given(input) => host.session().run(name, input.clone(), options, RUN_LIMIT),
-        Input::Tensors(tensors) => host.session().run_tensors(name, tensors.clone(), options, RUN_LIMIT),
-    };
-    let (report, outputs) = host.explain(pending.wait().await).await?;
-    fill_ran(record, &report, &request.input);
-    record.performance_metrics.memory.browser_rss_bytes = host.browser_rss_bytes();
-    record.output = output_of(&outputs, package.header.meta.sentence.is_some());
+    let (report, outputs) = runs(host, request, prepared, options).await?;
+    // This request's own first run is none any more.
+    fill_ran(record, &RunReport { first_ms: first.first_ms, ..report }, &request.input);
+    fill_browser_memory(record, host.browser_memory());
+    record.output = output_of(&outputs, prepared.package.header.meta.sentence.is_some());
 
     tell(request, "comparing with f32", 0, 0);
     record.performance_metrics.quantization_error = compare(&prepared.model, &request.input, outputs).await;
     Ok(())
+}
+
+/// Runs a model that is loaded on the request's input.
+pub(super) async fn runs(
+    host: &Host,
+    request: &RunRequest,
+    prepared: &Prepared,
+    options: RunOptions,
+) -> Result<RunOutcome, HostError> {
+    let name = prepared.loaded_as.as_str();
+    let pending = match &request.input {
+        Input::Given(input) => host.session().run(name, input.clone(), options, RUN_LIMIT),
+        Input::Tensors(tensors) => host.session().run_tensors(name, tensors.clone(), options, RUN_LIMIT),
+    };
+    host.explain(pending.wait().await).await
 }
 
 /// Has transformers.js load the model's ONNX form.
@@ -156,8 +222,7 @@ async fn load_onnx(
         // Somebody else's file: what its weights are is known by its name alone.
         record.quantization = None;
     }
-    let name = prepared.package.header.meta.name.as_str();
-    host.load_onnx(name, folder, options, LOAD_LIMIT).await
+    host.load_onnx(&prepared.loaded_as, folder, options, LOAD_LIMIT).await
 }
 
 /// Failures of a platform or of an engine, after which another route may still give the answer. An input that does not

@@ -11,6 +11,7 @@ use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{LoadReport, RunInput, RunReport};
 
 use super::Input;
+use crate::browser::Memory;
 
 pub(super) fn model_info(meta: &PackageMeta, source: &str, digest: &str) -> ModelInfo {
     let task = if meta.sentence.is_some() { "sentence-embedding" } else { "feature-extraction" };
@@ -78,6 +79,11 @@ pub(super) fn fill_transformers_js(record: &mut RunRecord) {
     if let Some(reduction) = &mut metrics.memory_reduction_percent {
         reduction.measured = None;
     }
+}
+
+pub(super) fn fill_browser_memory(record: &mut RunRecord, memory: Memory) {
+    let filled = &mut record.performance_metrics.memory;
+    (filled.browser_rss_bytes, filled.browser_pss_bytes) = (memory.resident_bytes, memory.proportional_bytes);
 }
 
 /// Memory against the same model in f16, of two bytes a weight.

@@ -7,7 +7,7 @@
 //! is made up: what was not measured stays null, and what really ran is what the page's backend reported.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use webnibble_common::options::{BrowserKind, Engine, Options, Platform};
 use webnibble_common::profiles::{self, Context, Resolved, ResolvedSettings, Source};
@@ -20,7 +20,7 @@ use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError, RunInput, Stag
 
 use crate::browser::default_gpu_profile;
 use crate::error::HostError;
-use crate::host::Host;
+use crate::host::{Host, ms_since};
 use crate::loader::{self, Model, PackageFile};
 use crate::machine;
 use crate::prepare;
@@ -32,6 +32,7 @@ mod chain;
 mod fill;
 mod simulate;
 
+use chain::Extent;
 pub(crate) use chain::missing;
 use fill::{model_info, quantization_info};
 
@@ -98,8 +99,9 @@ pub enum RunProgress<'a> {
 
 /// Runs a model once and writes down everything about it. A failure is a record too, with its `error` filled.
 pub async fn run(request: RunRequest) -> RunRecord {
+    let began = Instant::now();
     let mut record = empty(&request);
-    let outcome = answer(&mut record, &request).await;
+    let outcome = answer(&mut record, &request, began).await;
     finish(record, outcome)
 }
 
@@ -177,15 +179,18 @@ fn finish(mut record: RunRecord, outcome: Result<(), HostError>) -> RunRecord {
 }
 
 /// Starts the browser that is asked for, and answers in it; without one, simulates where that is allowed.
-async fn answer(record: &mut RunRecord, request: &RunRequest) -> Result<(), HostError> {
+async fn answer(record: &mut RunRecord, request: &RunRequest, began: Instant) -> Result<(), HostError> {
     tell(request, "looking for the model", 0, 0);
     let model = load_model(request).await?;
-    // What can fail without a browser fails before one is started.
-    let prepared = prepare_for(record, request, &model).await?;
+    let start = Start { began, model_ms: ms_since(began) };
     tell(request, "starting the browser", 0, 0);
-    match (start_host(request).await, &prepared) {
+    // Side by side: each waits for most of its time. A model that cannot be prepared ends the browser's start; one
+    // whose options are wrong fails before it.
+    let starting = async { Ok(start_host(request).await) };
+    let (prepared, started) = tokio::try_join!(prepare_for(record, request, &model), starting)?;
+    match (started, &prepared) {
         (Ok(host), _) => {
-            let outcome = follow(&host, record, request, &model, prepared.as_ref()).await;
+            let outcome = follow(&host, record, request, &model, prepared.as_ref(), Some(&start)).await;
             host.shutdown().await;
             outcome
         }
@@ -202,11 +207,18 @@ async fn answer(record: &mut RunRecord, request: &RunRequest) -> Result<(), Host
     }
 }
 
+/// When a run began, and when it had its model: for the time to its first answer.
+struct Start {
+    began: Instant,
+    /// Finding and opening the model.
+    model_ms: f64,
+}
+
 /// Answers in a browser that runs.
 async fn answer_on(host: &Host, record: &mut RunRecord, request: &RunRequest) -> Result<(), HostError> {
     let model = load_model(request).await?;
     let prepared = prepare_for(record, request, &model).await?;
-    follow(host, record, request, &model, prepared.as_ref()).await
+    follow(host, record, request, &model, prepared.as_ref(), None).await
 }
 
 /// The model made ready for the platform that is asked for; nothing for `auto`, which finds it first.
@@ -230,12 +242,13 @@ async fn follow(
     request: &RunRequest,
     model: &Arc<Model>,
     prepared: Option<&Prepared>,
+    start: Option<&Start>,
 ) -> Result<(), HostError> {
     match prepared {
-        None => auto::fill(host, record, request, model).await,
+        None => auto::fill(host, record, request, model, start).await,
         Some(prepared) => {
             let routes = chain::routes(prepared.platform, record.engine, prepared.resolved.fallback.value);
-            chain::follow(host, record, request, prepared, &routes).await
+            chain::follow(host, record, request, prepared, &routes, Extent::Whole(start)).await
         }
     }
 }
@@ -246,6 +259,10 @@ struct Prepared {
     platform: Platform,
     resolved: Resolved,
     package: PackageFile,
+    /// Its name in the page.
+    loaded_as: String,
+    /// Time that finding or making the package took.
+    took_ms: f64,
 }
 
 impl Prepared {
@@ -254,8 +271,10 @@ impl Prepared {
         let options =
             Options { settings: prepare::settings_for(&model, &request.options.settings)?, ..request.options.clone() };
         let resolved = resolve(&options, platform, family(&model))?;
+        let began = Instant::now();
         let package = package(&model, &resolved.settings, request).await?;
-        Ok(Self { model, platform, resolved, package })
+        let (loaded_as, took_ms) = (package.header.meta.name.clone(), ms_since(began));
+        Ok(Self { model, platform, resolved, package, loaded_as, took_ms })
     }
 
     /// Options, model and quantization, for the record.
