@@ -8,6 +8,7 @@ use webnibble_common::options::{
     BrowserKind, Engine, ExecutionProvider, GpuProfile, LaunchOptions, MeasureOptions, Options, Platform, Settings,
 };
 use webnibble_common::quant::{Bits, Granularity, Scheme};
+use webnibble_host::bench::Preset;
 use webnibble_host::loader::DEFAULT_MODEL;
 use webnibble_host::onnx::WeightForm;
 use webnibble_host::quantizer::TensorSource;
@@ -41,7 +42,7 @@ pub(crate) enum Command {
     Eval(Box<EvalArgs>),
     /// Quantize a model into a package, or one tensor to see what it costs
     Quantize(QuantizeArgs),
-    /// Measure ours beside onnxruntime-web: the same weights in one page, turn by turn
+    /// Measure the matrix of browsers, platforms, models and precisions, or ours beside onnxruntime-web
     Bench(Box<BenchArgs>),
     /// Show stored results, and what moved between them
     Report(ReportArgs),
@@ -164,21 +165,25 @@ pub(crate) struct BenchArgs {
     /// What ours is measured beside, turn by turn in one page; without it the matrix is measured
     #[arg(long, value_name = "RIVAL", value_enum)]
     pub(crate) vs: Option<Rival>,
-    /// Every browser that is here, and every platform
+    /// Every browser that is here, and every platform, with lengths and batches at one precision of each
     #[arg(long, conflicts_with = "vs")]
     pub(crate) all: bool,
+    /// A matrix by name, in every browser that is here: guide, webgpu-only, webnn-only, ultra-low-prec. What is named
+    /// besides takes the place of the preset's
+    #[arg(long, value_name = "NAME", conflicts_with = "vs")]
+    pub(crate) preset: Option<Preset>,
     /// Several browsers, for the matrix: chrome,firefox,webkit
     #[arg(long, value_name = "BROWSER,…", value_delimiter = ',', conflicts_with_all = ["vs", "browser"])]
     pub(crate) browsers: Vec<BrowserKind>,
-    /// Several engines, for the matrix: native,transformers-js
+    /// Several engines, for the matrix, which then take turns in one page: native,transformers-js
     #[arg(long, value_name = "ENGINE,…", value_delimiter = ',', conflicts_with = "vs")]
     pub(crate) engine: Vec<Engine>,
-    /// A folder in Hugging Face layout, or a name
-    #[arg(long, short, value_name = "MODEL", default_value = DEFAULT_MODEL)]
-    pub(crate) model: String,
-    /// webgpu, webnn, wasm (default: webgpu,wasm)
-    #[arg(long, value_name = "PLATFORM,…", value_delimiter = ',')]
-    pub(crate) platform: Vec<Platform>,
+    /// A folder in Hugging Face layout, or a name; several for the matrix (default: all-MiniLM-L6-v2)
+    #[arg(long, short, value_name = "MODEL,…", value_delimiter = ',')]
+    pub(crate) model: Vec<String>,
+    /// webgpu, webnn, wasm, or both for webgpu and webnn (default: webgpu,wasm)
+    #[arg(long, value_name = "PLATFORM,…", value_delimiter = ',', value_parser = platforms)]
+    pub(crate) platform: Vec<Platforms>,
     /// Bits of our weights (default: 32,16,8,4 beside another engine, 16,8,4,2 in the matrix)
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub(crate) bits: Vec<Bits>,
@@ -188,20 +193,47 @@ pub(crate) struct BenchArgs {
     /// Threads on wasm, on both sides
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values = ["1"])]
     pub(crate) threads: Vec<u32>,
-    /// Length of the input; its batch is 1
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    pub(crate) tokens: usize,
+    /// Length of the input; several for the matrix (default: 128)
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = positive())]
+    pub(crate) tokens: Vec<usize>,
+    /// Texts in one run, for the matrix (default: 1)
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = positive(), conflicts_with = "vs")]
+    pub(crate) batch: Vec<usize>,
     /// Measured runs of each (default: 50 beside another engine, 10 in the matrix)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: Option<u32>,
-    /// Weights that share a scale: a multiple of 16
-    #[arg(long, value_name = "N")]
-    pub(crate) group_size: Option<usize>,
+    /// Weights that share a scale: a multiple of 16; several for the matrix
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub(crate) group_size: Vec<usize>,
+    /// Attention projections at 8 bits, for the matrix; with --no-mixed-precision too, both
+    #[arg(long, conflicts_with = "vs")]
+    pub(crate) mixed_precision: bool,
+    /// All linear weights at the same bits, for the matrix
+    #[arg(long, conflicts_with = "vs")]
+    pub(crate) no_mixed_precision: bool,
     /// Folder for the results: JSON, Markdown and, for the matrix, one HTML page
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) launch: LaunchArgs,
+}
+
+/// Whole numbers from 1.
+fn positive() -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(1..)
+}
+
+impl BenchArgs {
+    /// The platforms that were typed, each once.
+    pub(crate) fn platforms(&self) -> Vec<Platform> {
+        let mut found = Vec::new();
+        for platform in self.platform.iter().flat_map(|platforms| &platforms.0) {
+            if !found.contains(platform) {
+                found.push(*platform);
+            }
+        }
+        found
+    }
 }
 
 #[derive(Debug, Args)]

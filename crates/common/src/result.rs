@@ -303,7 +303,8 @@ pub struct PerformanceMetrics {
     pub inference_time_ms: Option<Times>,
     /// The same, where the CPU executor stood in.
     pub cpu_time_ms: Option<Times>,
-    /// Time on the GPU, by timestamp queries.
+    /// Time on the GPU from the first kernel to the last, by timestamp queries: of runs that `inference_time_ms` does not
+    /// have where a benchmark made it, of the same runs under `--profile`.
     pub gpu_time_ms: Option<Times>,
     /// Items of the batch times measured runs, by the time of these runs.
     pub throughput_items_per_sec: Option<f64>,
@@ -317,6 +318,23 @@ pub struct PerformanceMetrics {
     pub quantization_bits: Option<Bits>,
     /// Outputs against those of the same model in f32.
     pub quantization_error: Option<QuantizationError>,
+    /// The time beside another engine's, where engines were compared.
+    pub engine_ratio: Option<EngineRatio>,
+}
+
+/// Median time by that of another engine, for the same model, input, browser and platform.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineRatio {
+    /// The other engine.
+    pub to: Engine,
+    /// Ratio of the medians: below 1 is faster than the other.
+    pub of_medians: f64,
+    /// Lower end of the 95 % interval of a bootstrap over runs.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Whether they ran turn by turn with both loaded; otherwise one after the other, as both did not fit.
+    pub interleaved: bool,
 }
 
 /// From the beginning of a run to its first answer, by the host's clock, in ms. The package is looked for or made while

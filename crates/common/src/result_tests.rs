@@ -101,6 +101,13 @@ fn full() -> RunRecord {
             memory_reduction_percent: Some(MemoryReduction { nominal: 75.0, measured: Some(40.5) }),
             quantization_bits: Some(Bits::B4),
             quantization_error: Some(QuantizationError { mean_abs: 0.25, rmse: 0.5, cosine: 0.98 }),
+            engine_ratio: Some(EngineRatio {
+                to: Engine::TransformersJs,
+                of_medians: 0.5,
+                low: 0.25,
+                high: 0.75,
+                interleaved: true,
+            }),
         },
         profile: Some(vec![ProfileRow { operator: "o".into(), kernel: "k".into(), ms: 0.5, bytes: 64 }]),
         output: Some(Output::Embeddings { embeddings: vec![vec![0.1, -2.5]] }),
@@ -119,7 +126,7 @@ fn names_and_order_are_those_that_were_released() {
 fn what_was_not_measured_is_null_and_not_left_out() {
     let metrics = serde_json::to_value(PerformanceMetrics::default()).unwrap();
     let fields = metrics.as_object().unwrap();
-    assert_eq!(fields.len(), 12);
+    assert_eq!(fields.len(), 13);
     let is_null = |name: &str| fields[name].is_null();
     assert!(fields.keys().filter(|name| *name != "memory").all(|name| is_null(name)));
     assert!(fields["memory"].as_object().unwrap().values().all(serde_json::Value::is_null));

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use webnibble_common::options::{Options, Platform, Settings};
 use webnibble_common::quant::{Bits, Granularity};
 use webnibble_host::HostError;
+use webnibble_host::loader::DEFAULT_MODEL;
 use webnibble_host::versus::{self, COMPARISON_HEADER, Versus, VersusRequest};
 
 use crate::args::{BenchArgs, Rival};
@@ -15,6 +16,9 @@ use crate::progress::Bar;
 
 /// Wrong arguments.
 const USAGE: u8 = 2;
+
+/// Length of the input where none was typed.
+pub(super) const DEFAULT_TOKENS: usize = 128;
 
 /// Measures, prints tables or the JSON document, and writes files where a folder was named.
 pub(crate) async fn run(args: BenchArgs, json: bool, verbose: bool) -> ExitCode {
@@ -38,8 +42,9 @@ pub(crate) async fn run(args: BenchArgs, json: bool, verbose: bool) -> ExitCode 
 }
 
 fn wrong(args: &BenchArgs) -> Option<String> {
-    if args.platform.contains(&Platform::Auto) {
-        return Some("--platform takes webgpu, webnn and wasm, found auto".into());
+    let one = [("--model", args.model.len()), ("--tokens", args.tokens.len()), ("--group-size", args.group_size.len())];
+    if let Some((option, count)) = one.iter().find(|(_, count)| *count > 1) {
+        return Some(format!("beside another engine {option} takes one value, found {count}"));
     }
     match args.activation_bits {
         None | Some(Bits::B8 | Bits::B32) => None,
@@ -48,15 +53,16 @@ fn wrong(args: &BenchArgs) -> Option<String> {
 }
 
 fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> VersusRequest {
-    let settings = Settings { granularity: args.group_size.map(Granularity::Group), ..Settings::default() };
+    let settings =
+        Settings { granularity: args.group_size.first().copied().map(Granularity::Group), ..Settings::default() };
     let launch = args.launch.options();
     VersusRequest {
-        model: args.model.clone(),
-        platforms: or(&args.platform, &[Platform::Webgpu, Platform::Wasm]),
+        model: args.model.first().map_or(DEFAULT_MODEL, String::as_str).to_owned(),
+        platforms: or(&args.platforms(), &[Platform::Webgpu, Platform::Wasm]),
         bits: or(&args.bits, &[Bits::B32, Bits::B16, Bits::B8, Bits::B4]),
         int8_activations: args.activation_bits == Some(Bits::B8),
         threads: args.threads.clone(),
-        tokens: args.tokens,
+        tokens: args.tokens.first().copied().unwrap_or(DEFAULT_TOKENS),
         runs: args.runs.unwrap_or(50),
         options: Options { settings, launch: launch.clone(), ..Options::default() },
         launch,
@@ -67,7 +73,7 @@ fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> VersusRequest {
 }
 
 /// What was typed, or the default.
-fn or<T: Clone>(typed: &[T], default: &[T]) -> Vec<T> {
+pub(super) fn or<T: Clone>(typed: &[T], default: &[T]) -> Vec<T> {
     if typed.is_empty() { default.to_vec() } else { typed.to_vec() }
 }
 

@@ -2,18 +2,26 @@
 
 use std::process::ExitCode;
 
-use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, MeasureOptions, Options, Platform, Settings};
-use webnibble_common::quant::{Bits, Granularity};
+use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, MeasureOptions, Options, Platform};
+use webnibble_common::quant::Bits;
 use webnibble_common::result::RunRecord;
-use webnibble_host::bench::{BenchRequest, Precision, bench, browsers_here};
+use webnibble_host::bench::{BenchRequest, Precision, Size, USUAL_BITS, bench, browsers_here};
 use webnibble_host::history::History;
+use webnibble_host::loader::DEFAULT_MODEL;
 use webnibble_host::report::markdown;
 
+use super::bench::{DEFAULT_TOKENS, or};
 use super::report;
 use crate::args::BenchArgs;
 use crate::commands::run::sink;
 use crate::print;
 use crate::progress::Bar;
+
+/// Runs before the measured ones.
+const WARMUP: u32 = 3;
+
+/// Measured runs where no number was typed.
+const RUNS: u32 = 10;
 
 /// Measures, prints a table or the rows as JSON, stores them, and writes files where a folder was named.
 pub(crate) async fn run(args: &BenchArgs, json: bool, verbose: bool) -> ExitCode {
@@ -28,7 +36,7 @@ pub(crate) async fn run(args: &BenchArgs, json: bool, verbose: bool) -> ExitCode
     })
     .await;
     bar.clear();
-    let title = format!("{}, {} tokens", request.models.join(", "), args.tokens);
+    let title = title(args, &request);
     if json {
         print::json(&records);
     } else {
@@ -61,40 +69,67 @@ fn keep(args: &BenchArgs, title: &str, records: &[RunRecord]) -> anyhow::Result<
     }
 }
 
+/// What is measured, in a line.
+fn title(args: &BenchArgs, request: &BenchRequest) -> String {
+    let name = |model: &String| model.trim_end_matches('/').rsplit('/').next().unwrap_or(model).to_owned();
+    let models: Vec<_> = request.models.iter().map(name).collect();
+    let list = |of: fn(&Size) -> usize| {
+        let mut values: Vec<usize> = request.sizes.iter().map(of).collect();
+        values.sort_unstable();
+        values.dedup();
+        values.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let preset = args.preset.map(|preset| format!("{}: ", preset.name)).unwrap_or_default();
+    format!("{preset}{}, {} tokens, batch {}", models.join(", "), list(|size| size.tokens), list(|size| size.batch))
+}
+
+/// What was typed, else what the preset has, else the usual.
 fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> BenchRequest {
     let launch = args.launch.options();
-    let platforms = match (&args.platform[..], args.all) {
-        ([], true) => vec![Platform::Webgpu, Platform::Webnn, Platform::Wasm],
-        ([], false) => vec![Platform::Webgpu, Platform::Wasm],
-        (given, _) => given.to_vec(),
+    let usual = match args.all {
+        true => &[Platform::Webgpu, Platform::Webnn, Platform::Wasm][..],
+        false => &[Platform::Webgpu, Platform::Wasm],
     };
-    let mut precisions: Vec<Precision> = match &args.bits[..] {
-        [] => [Bits::B16, Bits::B8, Bits::B4, Bits::B2].map(Precision::weights).to_vec(),
-        given => given.iter().copied().map(Precision::weights).collect(),
-    };
-    if args.activation_bits == Some(Bits::B8) || args.all {
-        precisions.push(Precision { bits: Bits::B8, activation_bits: Bits::B8 });
-    }
-    let engines = if args.engine.is_empty() { vec![Engine::Native] } else { args.engine.clone() };
-    let settings = Settings { granularity: args.group_size.map(Granularity::Group), ..Settings::default() };
-    let measure = MeasureOptions { warmup: Some(3), runs: Some(args.runs.unwrap_or(10)), profile: None };
+    let models = args.preset.map_or(&[DEFAULT_MODEL][..], |preset| preset.models);
+    let models: Vec<String> = models.iter().map(|model| (*model).to_owned()).collect();
+    // A sweep where nobody said what sizes are wanted.
+    let sweep = args.all && args.tokens.is_empty() && args.batch.is_empty();
+    let measure = MeasureOptions { warmup: Some(WARMUP), runs: Some(args.runs.unwrap_or(RUNS)), profile: None };
     BenchRequest {
         browsers: browsers(args, &launch),
-        models: vec![args.model.clone()],
-        platforms,
-        engines,
-        precisions,
-        tokens: args.tokens,
-        options: Options { settings, measure, ..Options::default() },
+        models: or(&args.model, &models),
+        platforms: or(&args.platforms(), args.preset.map_or(usual, |preset| preset.platforms)),
+        engines: or(&args.engine, &[Engine::Native]),
+        precisions: precisions(args),
+        sizes: Size::combinations(&or(&args.batch, &[1]), &or(&args.tokens, &[DEFAULT_TOKENS])),
+        sweep: if sweep { Size::sweep() } else { Vec::new() },
+        options: Options { measure, ..Options::default() },
         verbose,
         revision: env!("WEBNIBBLE_REVISION").into(),
         progress: Some(sink(bar)),
     }
 }
 
+fn precisions(args: &BenchArgs) -> Vec<Precision> {
+    let preset = args.preset;
+    let bits = or(&args.bits, preset.map_or(USUAL_BITS, |preset| preset.bits));
+    let group_sizes = or(&args.group_size, preset.map_or(&[], |preset| preset.group_sizes));
+    let typed = [(args.mixed_precision, true), (args.no_mixed_precision, false)];
+    let typed: Vec<bool> = typed.iter().filter(|(typed, _)| *typed).map(|(_, mixed)| *mixed).collect();
+    let mixed = or(&typed, preset.map_or(&[], |preset| preset.mixed_precision));
+    let mut precisions = Precision::combinations(&bits, &group_sizes, &mixed);
+    for precision in &mut precisions {
+        precision.experimental = preset.is_some_and(|preset| preset.experimental) && precision.bits < Bits::B8;
+    }
+    if args.activation_bits == Some(Bits::B8) || (args.all && args.bits.is_empty()) {
+        precisions.push(Precision::int8());
+    }
+    precisions
+}
+
 fn browsers(args: &BenchArgs, launch: &LaunchOptions) -> Vec<LaunchOptions> {
     let nobody = args.browsers.is_empty() && launch.browser.is_none() && launch.browser_binary.is_none();
-    if args.all && nobody {
+    if (args.all || args.preset.is_some()) && nobody {
         return browsers_here(launch);
     }
     let one = [launch.browser.unwrap_or(BrowserKind::Chrome)];

@@ -101,7 +101,7 @@ async fn run_on(
     let prepared = Prepared::new(request, Arc::clone(model), platform).await?;
     prepared.describe(record, request);
     let first = chain::routes(platform, record.engine, false);
-    chain::follow(host, record, request, &prepared, &first, Extent::Whole(start)).await
+    chain::follow(host, record, request, &prepared, &first, Extent::Whole(start)).await.map(drop)
 }
 
 /// Measures every candidate; one that fails says why.

@@ -72,6 +72,13 @@ pub(super) enum Extent<'a> {
     First,
 }
 
+/// The first answer of a route.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) route: Route,
+    pub(super) first: RunReport,
+}
+
 /// Tries one route after another until one gives an answer, or fails for a reason that all share.
 pub(super) async fn follow(
     host: &Host,
@@ -80,32 +87,33 @@ pub(super) async fn follow(
     prepared: &Prepared,
     routes: &[Route],
     extent: Extent<'_>,
-) -> Result<(), HostError> {
+) -> Result<Answered, HostError> {
     record.browser = Some(host.info().clone());
     let platform = prepared.platform;
     let device = prepared.resolved.settings.execution_provider.value;
-    for (index, route) in routes.iter().enumerate() {
+    let mut routes = routes.iter().copied().peekable();
+    while let Some(route) = routes.next() {
         let outcome = match (missing(host.capabilities(), platform, device), route) {
             // Whatever engine asks: the page has no such thing.
             (Some(error), Route::Native | Route::TransformersJs) => Err(error),
-            _ => attempt(host, record, request, prepared, *route, extent).await,
+            _ => attempt(host, record, request, prepared, route, extent).await,
         };
         let error = match outcome {
-            Ok(()) => return Ok(()),
+            Ok(first) => return Ok(Answered { route, first }),
             Err(error) => of_platform(error, platform),
         };
-        match routes.get(index + 1) {
+        match routes.peek() {
             Some(next) if goes_on(&error) => {
                 tracing::debug!("{route:?} failed, {next:?} comes next: {error}");
-                record.fallbacks.push(step(platform, *route, *next, &error.info()));
+                record.fallbacks.push(step(platform, route, *next, &error.info()));
             }
             _ => return Err(error),
         }
     }
-    Ok(())
+    unreachable!("there is at least one route, and the last one ends in an answer or an error")
 }
 
-/// One route: load, run, fill the record.
+/// One route: load, run, fill the record. The report of the first run.
 async fn attempt(
     host: &Host,
     record: &mut RunRecord,
@@ -113,7 +121,7 @@ async fn attempt(
     prepared: &Prepared,
     route: Route,
     extent: Extent<'_>,
-) -> Result<(), HostError> {
+) -> Result<RunReport, HostError> {
     let requested = Instant::now();
     let loaded = load(host, record, request, prepared, route).await?;
     let (load_ms, requested) = (ms_since(requested), Instant::now());
@@ -135,10 +143,10 @@ async fn attempt(
     }
     tracing::debug!("first inference {:.0} ms, {:.0} of these to prepare its shape", first.first_ms, first.prepare_ms);
     fill_ran(record, &first, &request.input);
-    match extent {
-        Extent::First => Ok(()),
-        Extent::Whole(_) => measure(host, record, request, prepared, &first).await,
+    if let Extent::Whole(_) = extent {
+        measure(host, record, request, prepared, &first).await?;
     }
+    Ok(first)
 }
 
 /// Has the page load the model for a route.
@@ -184,7 +192,7 @@ async fn measure(
     record.output = output_of(&outputs, prepared.package.header.meta.sentence.is_some());
 
     tell(request, "comparing with f32", 0, 0);
-    record.performance_metrics.quantization_error = compare(&prepared.model, &request.input, outputs).await;
+    record.performance_metrics.quantization_error = compare(prepared, request, &outputs).await;
     Ok(())
 }
 

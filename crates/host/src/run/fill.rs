@@ -129,6 +129,7 @@ pub(super) fn fill_ran(record: &mut RunRecord, report: &RunReport, input: &Input
     });
 }
 
+/// What is known of an input; lengths of texts are known once they are tokenized.
 pub(super) fn input_info(input: &Input, token_counts: &[usize]) -> InputInfo {
     let (kind, batch) = match input {
         Input::Given(RunInput::Text { texts, .. }) => ("text", texts.len()),
@@ -138,7 +139,10 @@ pub(super) fn input_info(input: &Input, token_counts: &[usize]) -> InputInfo {
             ("tensors", tensors.first().and_then(|(_, tensor)| tensor.shape().first().copied()).unwrap_or(1))
         }
     };
-    let longest = token_counts.iter().copied().max();
+    let longest = match input {
+        Input::Given(RunInput::Ids { ids }) => ids.iter().map(Vec::len).max(),
+        _ => token_counts.iter().copied().max(),
+    };
     InputInfo { kind: kind.into(), batch, sequence_length: longest, size: None, seconds: None }
 }
 

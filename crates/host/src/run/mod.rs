@@ -31,10 +31,12 @@ mod auto;
 mod chain;
 mod fill;
 mod simulate;
+mod turns;
 
 use chain::Extent;
 pub(crate) use chain::missing;
-use fill::{model_info, quantization_info};
+use fill::{input_info, model_info, quantization_info};
+pub use turns::{References, run_in_turns};
 
 /// How long loading a package may take, pipelines included.
 const LOAD_LIMIT: Duration = Duration::from_secs(300);
@@ -132,8 +134,19 @@ pub fn not_started(request: &RunRequest, error: &HostError) -> RunRecord {
     record.status = Status::Error;
     record.error = Some(error.info());
     let asked = request.options.launch.browser.unwrap_or(BrowserKind::Chrome);
-    let value = serde_json::Value::from(asked.name());
-    record.options.insert("browser".into(), OptionValue { value, source: Source::Explicit });
+    let settings = &request.options.settings;
+    let typed = [
+        ("browser", Some(asked.name().into())),
+        ("browser_binary", request.options.launch.browser_binary.clone().map(serde_json::Value::from)),
+        ("activation_bits", settings.activation_bits.map(|bits| u8::from(bits).into())),
+        ("group_size", settings.granularity.and_then(|one| profiles::granularity_parts(one).1).map(Into::into)),
+        ("mixed_precision", settings.mixed_precision.map(Into::into)),
+    ];
+    for (name, value) in typed {
+        if let Some(value) = value {
+            record.options.insert(name.into(), OptionValue { value, source: Source::Explicit });
+        }
+    }
     record
 }
 
@@ -149,7 +162,7 @@ fn empty(request: &RunRequest) -> RunRecord {
             revision: machine::revision(&request.revision),
         },
         model: None,
-        input: None,
+        input: Some(input_info(&request.input, &[])),
         platform: request.options.platform.unwrap_or(Platform::Webgpu),
         engine: request.options.engine.unwrap_or(Engine::Native),
         implementation_type: None,
@@ -248,7 +261,7 @@ async fn follow(
         None => auto::fill(host, record, request, model, start).await,
         Some(prepared) => {
             let routes = chain::routes(prepared.platform, record.engine, prepared.resolved.fallback.value);
-            chain::follow(host, record, request, prepared, &routes, Extent::Whole(start)).await
+            chain::follow(host, record, request, prepared, &routes, Extent::Whole(start)).await.map(drop)
         }
     }
 }
@@ -379,27 +392,24 @@ pub fn load_options(platform: Platform, resolved: &Resolved) -> LoadOptions {
 }
 
 /// Compares with the model in f32, where its weights are at hand. A reference that fails leaves the figure null.
-async fn compare(model: &Arc<Model>, input: &Input, outputs: Vec<(String, Tensor)>) -> Option<QuantizationError> {
+async fn compare(prepared: &Prepared, request: &RunRequest, outputs: &[(String, Tensor)]) -> Option<QuantizationError> {
+    reference::quantization_error(outputs, &in_f32(&prepared.model, &request.input).await?)
+}
+
+/// What the model answers in f32.
+async fn in_f32(model: &Arc<Model>, input: &Input) -> Option<Vec<(String, Tensor)>> {
     let (model, input) = (Arc::clone(model), input.clone());
-    let compared = tokio::task::spawn_blocking(move || {
+    let computed = blocking(move || {
         let Some(reference) = Reference::of(&model)? else { return Ok(None) };
-        let expected = match &input {
+        Ok(Some(match &input {
             Input::Given(input) => reference.outputs(input)?,
             Input::Tensors(tensors) => reference.outputs_of(tensors)?,
-        };
-        Ok::<_, reference::ReferenceError>(reference::quantization_error(&outputs, &expected))
+        }))
     });
-    match compared.await {
-        Ok(Ok(error)) => error,
-        Ok(Err(error)) => {
-            tracing::warn!("no comparison with f32: {error}");
-            None
-        }
-        Err(error) => {
-            tracing::warn!("no comparison with f32: {error}");
-            None
-        }
-    }
+    computed.await.unwrap_or_else(|error| {
+        tracing::warn!("no comparison with f32: {error}");
+        None
+    })
 }
 
 #[cfg(test)]

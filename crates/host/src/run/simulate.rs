@@ -1,6 +1,5 @@
 //! Simulation on this machine, where no browser could be started: the same package on the native CPU executor.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use webnibble_common::options::Platform;
@@ -55,8 +54,7 @@ pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared:
     metrics.memory_reduction_percent = Some(memory_reduction(meta, weights_bytes));
     record.input = Some(info);
     record.output = output_of(&outputs, meta.sentence.is_some());
-    record.performance_metrics.quantization_error =
-        compare(&Arc::clone(&prepared.model), &request.input, outputs).await;
+    record.performance_metrics.quantization_error = compare(prepared, request, &outputs).await;
     Ok(())
 }
 

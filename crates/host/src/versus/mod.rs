@@ -255,21 +255,24 @@ async fn block(
     host.run(&contestant.label(), input.clone(), options, RUN_LIMIT).await
 }
 
-/// Token ids that are all different enough, and in every vocabulary.
-pub(crate) fn input(model: &Model, tokens: usize) -> RunInput {
+/// One text of ids.
+fn input(model: &Model, tokens: usize) -> RunInput {
+    RunInput::Ids { ids: vec![ids(vocabulary(model), tokens)] }
+}
+
+/// Token ids that are all different enough, and in a vocabulary of that size.
+pub(crate) fn ids(vocabulary: usize, count: usize) -> Vec<u32> {
+    (0..count).map(|index| ((100 + index * 7919) % vocabulary) as u32).collect()
+}
+
+/// Rows of the model's largest embedding.
+pub(crate) fn vocabulary(model: &Model) -> usize {
     let graph = match model {
         Model::Folder(folder) => &folder.graph,
         Model::Package(package) => &package.graph,
     };
-    let vocabulary = graph
-        .weights
-        .iter()
-        .filter(|weight| weight.role == webnibble_common::graph::Role::Embedding)
-        .map(|weight| weight.shape[0])
-        .max()
-        .unwrap_or(2);
-    let id = |index: usize| ((100 + index * 7919) % vocabulary) as u32;
-    RunInput::Ids { ids: vec![(0..tokens).map(id).collect()] }
+    let embeddings = graph.weights.iter().filter(|weight| weight.role == webnibble_common::graph::Role::Embedding);
+    embeddings.map(|weight| weight.shape[0]).max().unwrap_or(2)
 }
 
 /// The answer in f32, where the model's floats are at hand.

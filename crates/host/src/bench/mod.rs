@@ -1,0 +1,198 @@
+//! The matrix: every combination of browsers, platforms, models, engines, precisions and sizes of input, one browser
+//! session for all rows of a browser. What cannot run is a row with its reason.
+//!
+//! `cells` says which rows there are, `presets` has matrices by name, `browsers` finds what is installed.
+
+use std::collections::HashMap;
+
+use webnibble_common::options::{Engine, LaunchOptions, MeasureOptions, Options, Platform};
+use webnibble_common::profiles::Source;
+use webnibble_common::result::{OptionValue, RunRecord};
+use webnibble_common::wire::{ErrorCode, RunInput};
+
+use crate::error::HostError;
+use crate::host::Host;
+use crate::loader::Model;
+use crate::run::{Input, References, RunProgressSink, RunRequest, blocking, not_started, run_in_turns};
+
+mod browsers;
+mod cells;
+mod presets;
+#[cfg(test)]
+mod tests;
+
+pub use browsers::browsers_here;
+use cells::Cell;
+pub use cells::{Precision, Size};
+pub use presets::{PRESETS, Preset, USUAL_BITS};
+
+/// Most measured runs of a row of the sweep.
+const SWEEP_RUNS: u32 = 5;
+
+/// What to measure.
+#[derive(Clone)]
+pub struct BenchRequest {
+    /// Browsers, each as it is started.
+    pub browsers: Vec<LaunchOptions>,
+    /// Models, by name, folder or package.
+    pub models: Vec<String>,
+    /// Platforms; not `auto`.
+    pub platforms: Vec<Platform>,
+    /// Engines. Several take turns, and have their ratio to the first.
+    pub engines: Vec<Engine>,
+    /// Precisions.
+    pub precisions: Vec<Precision>,
+    /// Sizes of the input; the ids are made up.
+    pub sizes: Vec<Size>,
+    /// More sizes for one precision and engine of each platform, where that ran for real.
+    pub sweep: Vec<Size>,
+    /// Options that all rows share.
+    pub options: Options,
+    /// Passes the browsers' output and their consoles on to the log.
+    pub verbose: bool,
+    /// Revision of this build, for the records.
+    pub revision: String,
+    /// Hears how far a row is.
+    pub progress: Option<RunProgressSink>,
+}
+
+impl BenchRequest {
+    fn run_request(&self, cell: &Cell<'_>, engine: Engine, launch: &LaunchOptions, input: RunInput) -> RunRequest {
+        let asked = self.options.measure.runs;
+        let runs = if cell.sweep { Some(asked.map_or(SWEEP_RUNS, |runs| runs.min(SWEEP_RUNS))) } else { asked };
+        let options = Options {
+            platform: Some(cell.platform),
+            engine: Some(engine),
+            settings: cell.precision.settings(&self.options.settings),
+            launch: launch.clone(),
+            measure: MeasureOptions { runs, ..self.options.measure.clone() },
+            ..self.options.clone()
+        };
+        RunRequest {
+            model: cell.model.to_owned(),
+            options,
+            input: Input::Given(input),
+            verbose: self.verbose,
+            revision: self.revision.clone(),
+            progress: self.progress.clone(),
+        }
+    }
+}
+
+/// Measures every row; `on_row` hears of each as it is done. A browser that dies is started anew for the next rows.
+pub async fn bench(request: &BenchRequest, mut on_row: impl FnMut(&RunRecord)) -> Vec<RunRecord> {
+    let mut models = HashMap::new();
+    for model in &request.models {
+        models.insert(model.as_str(), Inputs::of(model.clone()).await);
+    }
+    let mut records: Vec<RunRecord> = Vec::new();
+    let references = References::default();
+    for launch in &request.browsers {
+        let mut session = Session { launch, verbose: request.verbose, host: None, failed: None };
+        let first = records.len();
+        for cell in request.cells() {
+            if cell.sweep && !records[first..].iter().any(|record| is_real(record, &cell)) {
+                continue;
+            }
+            let inputs = &models[cell.model];
+            let input = inputs.ids(cell.size);
+            let runs = cell.engines.iter().map(|engine| request.run_request(&cell, *engine, launch, input.clone()));
+            let mut found = session.run(runs.collect(), inputs, &references).await;
+            found.iter().for_each(&mut on_row);
+            records.append(&mut found);
+        }
+        session.end().await;
+    }
+    records
+}
+
+/// Whether a row of the cell's model and platform ran there, and nothing stood in.
+fn is_real(record: &RunRecord, cell: &Cell<'_>) -> bool {
+    let of_cell = record.platform == cell.platform && record.model.as_ref().is_some_and(|m| m.source == cell.model);
+    of_cell && record.error.is_none() && record.is_simulation == Some(false)
+}
+
+/// What inputs of a model are made of, or why it cannot be read.
+struct Inputs {
+    /// Its name, or what was typed.
+    name: String,
+    /// Number of ids, or why there is none.
+    vocabulary: Result<usize, HostError>,
+}
+
+impl Inputs {
+    async fn of(model: String) -> Self {
+        let typed = model.trim_end_matches('/').rsplit('/').next().unwrap_or(&model).to_owned();
+        let read = blocking(move || {
+            let model = Model::load(&model, &mut |_| {})?;
+            Ok((model.name().to_owned(), crate::versus::vocabulary(&model)))
+        });
+        match read.await {
+            Ok((name, vocabulary)) => Self { name, vocabulary: Ok(vocabulary) },
+            Err(error) => Self { name: typed, vocabulary: Err(error) },
+        }
+    }
+
+    /// Ids of that size, all in the vocabulary, and different from text to text.
+    fn ids(&self, size: Size) -> RunInput {
+        let vocabulary = *self.vocabulary.as_ref().unwrap_or(&1);
+        let ids = crate::versus::ids(vocabulary, size.batch * size.tokens);
+        RunInput::Ids { ids: ids.chunks(size.tokens.max(1)).map(<[u32]>::to_vec).collect() }
+    }
+}
+
+/// One browser, started when the first row needs it.
+struct Session<'a> {
+    launch: &'a LaunchOptions,
+    verbose: bool,
+    host: Option<Host>,
+    /// Why it cannot be started: it is not tried again.
+    failed: Option<HostError>,
+}
+
+impl Session<'_> {
+    /// Runs that differ in their engine.
+    async fn run(&mut self, requests: Vec<RunRequest>, inputs: &Inputs, references: &References) -> Vec<RunRecord> {
+        let reason = match &inputs.vocabulary {
+            Ok(_) => {
+                self.start().await;
+                self.failed.as_ref()
+            }
+            Err(error) => Some(error),
+        };
+        let host = match (reason, &self.host) {
+            (None, Some(host)) => host,
+            (None, None) => unreachable!("a browser starts or fails to"),
+            (Some(reason), _) => return requests.iter().map(|one| refused(one, reason, &inputs.name)).collect(),
+        };
+        let records = run_in_turns(host, requests, references).await;
+        let disconnected = ErrorCode::Disconnected.name();
+        let gone = records.iter().filter_map(|record| record.error.as_ref()).any(|error| error.code == disconnected);
+        if gone && let Some(host) = self.host.take() {
+            host.shutdown().await;
+        }
+        records
+    }
+
+    async fn start(&mut self) {
+        if self.host.is_none() && self.failed.is_none() {
+            match Host::builder().launch(self.launch.clone()).verbose(self.verbose).start().await {
+                Ok(host) => self.host = Some(host),
+                Err(error) => self.failed = Some(error),
+            }
+        }
+    }
+
+    async fn end(self) {
+        if let Some(host) = self.host {
+            host.shutdown().await;
+        }
+    }
+}
+
+/// The row of what was not tried, with the model's name so that it is known what it would have been.
+fn refused(request: &RunRequest, reason: &HostError, model: &str) -> RunRecord {
+    let mut record = not_started(request, reason);
+    record.options.insert("model".into(), OptionValue { value: model.into(), source: Source::Explicit });
+    record
+}
