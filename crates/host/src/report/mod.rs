@@ -6,7 +6,8 @@ mod markdown;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use webnibble_common::result::RunRecord;
+use webnibble_common::profiles::Source;
+use webnibble_common::result::{EngineRatio, RunRecord};
 
 pub use compare::{Change, compare, comparison_table};
 pub use html::html;
@@ -15,16 +16,20 @@ pub use markdown::markdown;
 /// A result in the words of a table.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Row {
-    /// `chrome 156.0`.
+    /// `chrome 156`.
     pub browser: String,
     /// The platform that was asked for.
     pub platform: String,
     /// Who computed.
     pub engine: String,
-    /// Name of the model.
+    /// Name of the model; what was typed where it was not read.
     pub model: String,
-    /// Bits of the linear weights, and of activations where these are quantized too.
+    /// Bits of the linear weights, and of activations where these are quantized too: `8/8`.
     pub bits: String,
+    /// Bits that were asked for, where they are others.
+    pub asked_bits: Option<String>,
+    /// Groups and attention: `g128, attention 8`; empty where nothing is known of them, and for floats.
+    pub format: String,
     /// Items in one run.
     pub batch: Option<usize>,
     /// Tokens of the longest item.
@@ -33,6 +38,8 @@ pub struct Row {
     pub implementation_type: Option<String>,
     /// `hardware` or `software`, for WebGPU.
     pub adapter: Option<String>,
+    /// From the start of the browser to the first answer, where the row had a browser of its own.
+    pub start_ms: Option<f64>,
     /// Loading, first inference and later ones.
     pub load_ms: Option<f64>,
     /// The first inference of its shape.
@@ -47,6 +54,8 @@ pub struct Row {
     pub runs: Option<usize>,
     /// GPU time.
     pub gpu_ms: Option<f64>,
+    /// The median by that of another engine, with its interval.
+    pub ratio: Option<EngineRatio>,
     /// Weights in the backend's memory.
     pub weights_bytes: Option<u64>,
     /// Most bytes of GPU buffers.
@@ -55,10 +64,15 @@ pub struct Row {
     pub wasm_heap_bytes: Option<u64>,
     /// Resident memory of the browser's processes.
     pub browser_rss_bytes: Option<u64>,
+    /// Proportional memory of the same.
+    pub browser_pss_bytes: Option<u64>,
     /// Mean cosine to f32.
     pub cosine: Option<f64>,
     /// Steps of the fallback chain, or why nothing ran.
     pub note: String,
+    /// What was asked for beyond bits, and is compared only with its like.
+    #[serde(skip)]
+    asked_format: String,
 }
 
 impl Row {
@@ -66,22 +80,24 @@ impl Row {
     pub fn of(record: &RunRecord) -> Self {
         let metrics = &record.performance_metrics;
         let times = metrics.inference_time_ms.or(metrics.cpu_time_ms);
-        let input = record.input.as_ref();
-        let option = |name: &str| record.options.get(name).and_then(|option| option.value.as_str().map(str::to_owned));
-        let browser = match &record.browser {
-            Some(browser) => format!("{} {}", browser.name, major(&browser.version)),
-            None => option("browser").unwrap_or_else(|| "-".into()),
-        };
+        let (input, memory) = (record.input.as_ref(), &metrics.memory);
+        let asked_format = asked_format(record);
         Self {
-            browser,
+            browser: browser(record),
             platform: record.platform.to_string(),
             engine: record.engine.to_string(),
-            model: record.model.as_ref().map_or_else(|| "-".into(), |model| model.name.clone()),
+            model: record
+                .model
+                .as_ref()
+                .map_or_else(|| option(record, "model").unwrap_or_else(|| "–".into()), |model| model.name.clone()),
             bits: bits(record),
+            asked_bits: asked_bits(record),
+            format: made_format(record).unwrap_or_else(|| asked_format.clone()),
             batch: input.map(|input| input.batch),
             sequence_length: input.and_then(|input| input.sequence_length),
             implementation_type: record.implementation_type.map(|kind| kind.to_string()),
             adapter: record.adapter.as_ref().map(|a| if a.hardware { "hardware" } else { "software" }.to_owned()),
+            start_ms: metrics.start_to_first_result_ms.map(|time| time.total),
             load_ms: metrics.initialization_time_ms.map(|time| time.total),
             first_ms: metrics.first_inference_time_ms,
             p50_ms: times.map(|times| times.p50),
@@ -89,41 +105,94 @@ impl Row {
             min_ms: times.map(|times| times.min),
             runs: times.map(|times| times.runs),
             gpu_ms: metrics.gpu_time_ms.map(|times| times.p50),
-            weights_bytes: metrics.memory.weights_bytes,
-            gpu_peak_bytes: metrics.memory.gpu_peak_bytes,
-            wasm_heap_bytes: metrics.memory.wasm_heap_bytes,
-            browser_rss_bytes: metrics.memory.browser_rss_bytes,
+            ratio: metrics.engine_ratio,
+            weights_bytes: memory.weights_bytes,
+            gpu_peak_bytes: memory.gpu_peak_bytes,
+            wasm_heap_bytes: memory.wasm_heap_bytes,
+            browser_rss_bytes: memory.browser_rss_bytes,
+            browser_pss_bytes: memory.browser_pss_bytes,
             cosine: metrics.quantization_error.map(|error| error.cosine),
             note: note(record),
+            asked_format,
         }
     }
 
     /// What is measured, whatever came of it: rows of two reports that agree in this are compared.
     pub fn key(&self) -> String {
         let browser = self.browser.split(' ').next().unwrap_or_default();
+        let bits = self.asked_bits.as_ref().unwrap_or(&self.bits);
+        let format = if self.asked_format.is_empty() { String::new() } else { format!(" ({})", self.asked_format) };
         let input = (self.batch.unwrap_or(0), self.sequence_length.unwrap_or(0));
-        format!("{browser} {} {} {} {} bits {}×{}", self.platform, self.engine, self.model, self.bits, input.0, input.1)
+        let what = format!("{} {} {}", self.platform, self.engine, self.model);
+        format!("{browser} {what} {bits} bits{format} {}×{}", input.0, input.1)
     }
 
     /// Who measured what, for the legend of a chart.
     pub fn series(&self) -> String {
-        let engine = if self.engine == "native" { String::new() } else { format!(" ({})", self.engine) };
-        format!("{} {}{engine}", self.browser, self.platform)
+        let engine = if self.engine == "native" { String::new() } else { format!(", {}", self.engine) };
+        let software = if self.adapter.as_deref() == Some("software") { ", software" } else { "" };
+        format!("{} {}{engine}{software}", self.browser, self.platform)
+    }
+
+    /// Whether the platform itself ran.
+    pub fn is_real(&self) -> bool {
+        self.p50_ms.is_some() && self.implementation_type.as_ref().is_some_and(|kind| kind.starts_with("REAL"))
     }
 }
 
-fn major(version: &str) -> &str {
-    version.split('.').next().unwrap_or_default()
+/// Name and major version, or what was to be started.
+fn browser(record: &RunRecord) -> String {
+    if let Some(browser) = &record.browser {
+        return format!("{} {}", browser.name, browser.version.split('.').next().unwrap_or_default());
+    }
+    let name = option(record, "browser").unwrap_or_else(|| "–".into());
+    match option(record, "browser_binary") {
+        Some(path) => format!("{name} ({})", path.rsplit(['/', '\\']).next().unwrap_or(&path)),
+        None => name,
+    }
+}
+
+/// An option that is a text.
+fn option(record: &RunRecord, name: &str) -> Option<String> {
+    record.options.get(name).and_then(|option| option.value.as_str().map(str::to_owned))
 }
 
 fn bits(record: &RunRecord) -> String {
-    let metrics = &record.performance_metrics;
-    let Some(weights) = metrics.quantization_bits else { return "-".into() };
-    let activations = record.quantization.as_ref().map(|made| u8::from(made.activation_bits));
-    match activations {
+    let Some(weights) = record.performance_metrics.quantization_bits else { return "–".into() };
+    let made = record.quantization.as_ref().map(|made| u64::from(u8::from(made.activation_bits)));
+    let asked = || record.options.get("activation_bits").and_then(|option| option.value.as_u64());
+    match made.or_else(asked) {
         Some(activations @ 1..=8) => format!("{weights}/{activations}"),
         _ => weights.to_string(),
     }
+}
+
+/// The bits that the platform did not take.
+fn asked_bits(record: &RunRecord) -> Option<String> {
+    record.fallbacks.iter().find_map(|step| step.from.strip_prefix("bits ").map(str::to_owned))
+}
+
+/// Groups and attention, as the package has them.
+fn made_format(record: &RunRecord) -> Option<String> {
+    let made = record.quantization.as_ref()?;
+    if !made.bits.is_integer() {
+        return Some(String::new());
+    }
+    let granularity = made.group_size.map_or_else(|| made.granularity.clone(), |size| format!("g{size}"));
+    let attention = if made.mixed_precision { format!(", attention {}", made.attention_bits) } else { String::new() };
+    Some(granularity + attention.as_str())
+}
+
+/// Groups and attention, as far as they were chosen.
+fn asked_format(record: &RunRecord) -> String {
+    let chosen = |name: &str| {
+        let option = record.options.get(name).filter(|option| option.source == Source::Explicit);
+        option.map(|option| &option.value)
+    };
+    let group = chosen("group_size").and_then(serde_json::Value::as_u64).map(|size| format!("g{size}"));
+    let mixed = chosen("mixed_precision").and_then(serde_json::Value::as_bool);
+    let mixed = mixed.map(|mixed| if mixed { "mixed" } else { "not mixed" }.to_owned());
+    group.into_iter().chain(mixed).collect::<Vec<_>>().join(", ")
 }
 
 fn note(record: &RunRecord) -> String {
@@ -139,5 +208,61 @@ fn ms(time: Option<f64>) -> String {
         Some(time) if time >= 100.0 => format!("{time:.0}"),
         Some(time) if time >= 10.0 => format!("{time:.1}"),
         Some(time) => format!("{time:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use webnibble_common::result::{Fallback, OptionValue};
+
+    use super::testing::{failed, ran};
+    use super::*;
+
+    fn with_option(mut record: RunRecord, name: &str, value: serde_json::Value) -> RunRecord {
+        record.options.insert(name.into(), OptionValue { value, source: Source::Explicit });
+        record
+    }
+
+    #[test]
+    fn rows_of_other_formats_are_told_apart() {
+        let of = |group: usize, mixed: bool| {
+            let mut record = ran("chrome", 4, 1.0);
+            let made = record.quantization.as_mut().unwrap();
+            (made.group_size, made.mixed_precision) = (Some(group), mixed);
+            Row::of(&with_option(with_option(record, "group_size", group.into()), "mixed_precision", mixed.into()))
+        };
+        assert_eq!((of(32, true).format.as_str(), of(128, false).format.as_str()), ("g32, attention 8", "g128"));
+        assert!(of(32, true).key().contains("4 bits (g32, mixed)"), "{}", of(32, true).key());
+        assert_ne!(of(32, true).key(), of(128, true).key());
+        // What a profile chose does not keep two reports from being compared.
+        assert!(
+            Row::of(&ran("chrome", 4, 1.0)).key().contains("4 bits 1×"),
+            "{}",
+            Row::of(&ran("chrome", 4, 1.0)).key()
+        );
+    }
+
+    #[test]
+    fn a_row_that_did_not_run_is_compared_with_the_one_that_did() {
+        let mut refused =
+            with_option(with_option(failed("chrome", 4), "browser", "chrome".into()), "model", "m".into());
+        let ran = Row::of(&ran("chrome", 4, 1.0));
+        refused
+            .options
+            .insert("model".into(), OptionValue { value: ran.model.clone().into(), source: Source::Explicit });
+        (refused.browser, refused.model, refused.quantization) = (None, None, None);
+        assert_eq!(Row::of(&refused).key(), ran.key());
+        let binary = with_option(refused, "browser_binary", "/opt/odd-shell".into());
+        assert_eq!(Row::of(&binary).browser, "chrome (odd-shell)");
+    }
+
+    #[test]
+    fn bits_that_a_platform_did_not_take_are_named() {
+        let mut record = ran("chrome", 8, 1.0);
+        let step = Fallback { from: "bits 4".into(), to: "bits 8".into(), code: "c".into(), reason: "r".into() };
+        record.fallbacks.push(step);
+        let row = Row::of(&record);
+        assert_eq!((row.bits.as_str(), row.asked_bits.as_deref()), ("8", Some("4")));
+        assert!(row.key().contains("4 bits"), "{}", row.key());
     }
 }
