@@ -7,6 +7,7 @@ use super::Row;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
+const CHARTS: &str = include_str!("charts.js");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The page. `chart_library` is the text of Chart.js as a classic script.
@@ -21,6 +22,7 @@ pub fn html(title: &str, records: &[RunRecord], chart_library: &str) -> String {
     PAGE.replace("{{title}}", &escape(title))
         .replace("{{about}}", &escape(&about.unwrap_or_default()))
         .replace("{{style}}", STYLE)
+        .replace("{{charts}}", CHARTS)
         .replace("{{script}}", SCRIPT)
         .replace("{{rows}}", &script_json(&json!(rows)))
         .replace("{{chart_library}}", &chart_library.replace("</script", "<\\/script"))
