@@ -1,7 +1,7 @@
 # webnibble: `make demo` and `make test` do all their own set-up; `make` alone lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup wasm native model demo test lint clean
+.PHONY: help setup wasm native model demo test soak lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: wasm native model ## a real quantized model in a real browser, at every bi
 
 test: wasm model ## all tests: native, in the browser, end to end
 	@scripts/test.sh
+
+soak: wasm ## 200 runs in a row (SOAK_RUNS=20 for fewer): nothing left behind, no memory that grows
+	@cargo run --quiet -p webnibble-tests --example soak
 
 lint: setup ## formatting, clippy for native and wasm, licences, shell scripts
 	@scripts/lint.sh
