@@ -82,8 +82,13 @@ impl Source for Browsers {
 }
 
 impl Station for Host {
-    async fn run(&self, request: &RunRequest, stop: impl Future<Output = ()> + Send) -> RunRecord {
-        run_until(self, request, stop).await
+    async fn run(&self, requests: &[RunRequest], stop: impl Future<Output = ()> + Send) -> Vec<RunRecord> {
+        let mut stop = std::pin::pin!(stop);
+        let mut records = Vec::with_capacity(requests.len());
+        for request in requests {
+            records.push(run_until(self, request, &mut stop).await);
+        }
+        records
     }
 
     async fn ended(&self) -> String {

@@ -24,12 +24,12 @@ pub(super) trait Source: Send + Sync + 'static {
 
 /// A session that runs models.
 pub(super) trait Station: Send + Sync + 'static {
-    /// Runs a model, unless `stop` is done before.
+    /// Runs models, unless `stop` is done before; a record for each request.
     fn run(
         &self,
-        request: &RunRequest,
+        requests: &[RunRequest],
         stop: impl Future<Output = ()> + Send,
-    ) -> impl Future<Output = RunRecord> + Send;
+    ) -> impl Future<Output = Vec<RunRecord>> + Send;
 
     /// Waits until the session is over, and says why.
     fn ended(&self) -> impl Future<Output = String> + Send;
@@ -151,33 +151,33 @@ impl<S: Source> Lane<S> {
     /// Runs one job, and says why the session has to be left where it has.
     async fn run_job(&mut self, station: &S::Station, mut job: Job) -> Option<Left> {
         let sessions = self.shared.ready();
-        let request = Arc::clone(job.request());
+        let requests = Arc::clone(job.requests());
         let stop = async {
             tokio::select! {
                 () = job.given_up() => {}
                 () = stopped(&mut self.stop) => {}
             }
         };
-        let mut record = station.run(&request, stop).await;
-        let value = OptionValue { value: sessions.into(), source: OptionSource::Explicit };
-        record.options.insert("sessions".into(), value);
-        let Some(error) = &record.error else {
-            job.answer(record);
-            return None;
-        };
-        if !takes_session_with_it(&error.code) {
-            job.answer(record);
-            // Most failures are of the work. But a page that hangs would let every run after this one wait in vain.
-            return (!station.answers().await).then(|| Left::Lost("the page no longer answers".into()));
+        let mut records = station.run(&requests, stop).await;
+        for record in &mut records {
+            let value = OptionValue { value: sessions.into(), source: OptionSource::Explicit };
+            record.options.insert("sessions".into(), value);
         }
-        let reason = error.message.clone();
+        let errors = || records.iter().filter_map(|record| record.error.as_ref());
+        let Some(error) = errors().find(|error| takes_session_with_it(&error.code)).cloned() else {
+            let in_doubt = errors().next().is_some();
+            job.answer(records);
+            // Most failures are of the work. But a page that hangs would let every run after this one wait in vain.
+            let left = || Left::Lost("the page no longer answers".into());
+            return (in_doubt && !station.answers().await).then(left);
+        };
         if job.attempts() + 1 < self.shared.rules.attempts {
-            job.lose(self.number + 1, error);
+            job.lose(self.number + 1, &error);
             self.shared.queue.give_back(job);
         } else {
-            job.answer(record);
+            job.answer(records);
         }
-        Some(Left::Lost(reason))
+        Some(Left::Lost(error.message))
     }
 }
 

@@ -248,7 +248,7 @@ impl Pool {
     /// option `sessions` says how many sessions there were when it began, that is how many runs there may have been beside
     /// it, which slow one another down where they share a machine.
     pub async fn run(&self, request: RunRequest) -> RunRecord {
-        self.shared.queue.answer(Arc::new(request)).await
+        self.shared.queue.answer(vec![request]).await.pop().expect("each request has its record")
     }
 
     /// Runs all of them; `on_record` hears of each by its index as it is done. The records come in the order of the

@@ -9,26 +9,26 @@ use webnibble_common::result::{ErrorInfo, Fallback, RunRecord};
 use crate::error::HostError;
 use crate::run::{RunRequest, not_started};
 
-/// A run on its way to an answer.
+/// Runs on their way to an answer, in one session.
 pub(super) struct Job {
-    request: Arc<RunRequest>,
+    requests: Arc<Vec<RunRequest>>,
     /// Sessions that were lost with it.
     lost: Vec<Fallback>,
-    reply: oneshot::Sender<RunRecord>,
+    reply: oneshot::Sender<Vec<RunRecord>>,
     /// Its place in the queue, until it is taken the first time.
     room: Option<OwnedSemaphorePermit>,
 }
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").field("model", &self.request.model).field("lost", &self.lost).finish_non_exhaustive()
+        f.debug_struct("Job").field("runs", &self.requests.len()).field("lost", &self.lost).finish_non_exhaustive()
     }
 }
 
 impl Job {
     /// What to run.
-    pub(super) fn request(&self) -> &Arc<RunRequest> {
-        &self.request
+    pub(super) fn requests(&self) -> &Arc<Vec<RunRequest>> {
+        &self.requests
     }
 
     /// How often it was begun before.
@@ -53,15 +53,22 @@ impl Job {
     }
 
     /// Answers. What was lost before stands in front of what happened in the last session.
-    pub(super) fn answer(mut self, mut record: RunRecord) {
-        record.fallbacks.splice(0..0, self.lost.drain(..));
-        let _ = self.reply.send(record);
+    pub(super) fn answer(self, mut records: Vec<RunRecord>) {
+        for record in &mut records {
+            record.fallbacks.splice(0..0, self.lost.iter().cloned());
+        }
+        let _ = self.reply.send(records);
     }
 
     fn fail(self, error: &HostError) {
-        let record = not_started(&self.request, error);
-        self.answer(record);
+        let records = failed(&self.requests, error);
+        self.answer(records);
     }
+}
+
+/// The records of runs for which there was no session.
+fn failed(requests: &[RunRequest], error: &HostError) -> Vec<RunRecord> {
+    requests.iter().map(|request| not_started(request, error)).collect()
 }
 
 /// Runs in the order in which they came; those that were lost go first.
@@ -93,14 +100,15 @@ impl Queue {
     }
 
     /// Waits for room, and then for the answer.
-    pub(super) async fn answer(&self, request: Arc<RunRequest>) -> RunRecord {
+    pub(super) async fn answer(&self, requests: Vec<RunRequest>) -> Vec<RunRecord> {
+        let requests = Arc::new(requests);
         // Closed with the queue: the job then fails below.
         let room = Arc::clone(&self.room).acquire_owned().await.ok();
         let (reply, answer) = oneshot::channel();
-        self.put(Job { request: Arc::clone(&request), lost: Vec::new(), reply, room }, VecDeque::push_back);
+        self.put(Job { requests: Arc::clone(&requests), lost: Vec::new(), reply, room }, VecDeque::push_back);
         answer.await.unwrap_or_else(|_| {
             let last = "the pool ended before the run did".into();
-            not_started(&request, &HostError::NoSession { last, hint: String::new() })
+            failed(&requests, &HostError::NoSession { last, hint: String::new() })
         })
     }
 

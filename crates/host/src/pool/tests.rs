@@ -57,7 +57,8 @@ impl Source for Stations {
 }
 
 impl Station for FakeStation {
-    async fn run(&self, request: &RunRequest, stop: impl Future<Output = ()> + Send) -> RunRecord {
+    async fn run(&self, requests: &[RunRequest], stop: impl Future<Output = ()> + Send) -> Vec<RunRecord> {
+        let [request] = requests else { panic!("one run at a time") };
         assert!(!self.busy.swap(true, Ordering::SeqCst), "one run at a time");
         tokio::task::yield_now().await;
         let fails = |code, message: &str| not_started(request, &RemoteError::new(code, message, "").into());
@@ -80,7 +81,7 @@ impl Station for FakeStation {
             _ => RunRecord { status: Status::Ok, error: None, ..fails(ErrorCode::Internal, "") },
         };
         self.busy.store(false, Ordering::SeqCst);
-        record
+        vec![record]
     }
 
     async fn ended(&self) -> String {
