@@ -66,6 +66,12 @@ if wanted wasm; then
     if [ -n "$WEBNIBBLE_WEBNN_BROWSER" ]; then
         part wasm-webnn scripts/wasm-test.sh --webnn webnibble-agent --lib webnn
     fi
+    # Its software adapter has shader-f16, 128 MiB bindings and no subgroups, and another compiler reads the kernels.
+    if have geckodriver && { have firefox || have firefox-esr; }; then
+        part wasm-firefox scripts/wasm-test.sh --firefox webnibble-agent --lib webgpu
+    else
+        say "no Firefox and geckodriver: no kernel with f16 is run"
+    fi
     # The other binaries differ in the CPU executor: its op problems with relaxed SIMD, and on threads.
     WEBNIBBLE_WASM_VARIANT=relaxed part wasm-relaxed scripts/wasm-test.sh webnibble-kernels --no-fail-fast --lib --test wasm
     WEBNIBBLE_WASM_VARIANT=threads part wasm-threads scripts/wasm-test.sh webnibble-agent --no-fail-fast --lib threads
