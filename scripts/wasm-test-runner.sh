@@ -10,7 +10,7 @@ trap 'rm -rf "$work" || true' EXIT
 
 # Writes the configuration of Chromium and names its driver. The browser with WebNN is a headless shell, for which
 # drivers have another name, and older than the driver may be.
-chromium() {
+with_chromium() {
     local browser_name=chrome headless=--headless=new driver_args=
     if [ "$1" = webnn ]; then
         CHROMIUM=$("$REPO/scripts/fetch-webnn-browser.sh")
@@ -55,7 +55,7 @@ JSON
 }
 
 # Writes the configuration of Firefox and names its driver, which makes a profile of its own.
-firefox() {
+with_firefox() {
     FIREFOX="${FIREFOX:-$(command -v firefox || command -v firefox-esr || true)}"
     GECKODRIVER="${GECKODRIVER:-$(command -v geckodriver || true)}"
     if [ -z "$FIREFOX" ] || [ -z "$GECKODRIVER" ]; then die "firefox or geckodriver is missing; run 'make setup'"; fi
@@ -79,8 +79,8 @@ JSON
 
 browser=${WEBNIBBLE_TEST_BROWSER:-chromium}
 case $browser in
-chromium | webnn) chromium "$browser" ;;
-firefox) firefox ;;
+chromium | webnn) with_chromium "$browser" ;;
+firefox) with_firefox ;;
 *) die "WEBNIBBLE_TEST_BROWSER should be chromium, webnn or firefox, found $browser" ;;
 esac
 export WASM_BINDGEN_TEST_WEBDRIVER_JSON="$work/webdriver.json"

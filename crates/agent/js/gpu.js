@@ -60,38 +60,34 @@ async function requestAdapter() {
   throw fail("webgpu_unavailable", `requestAdapter() gave no adapter, asked ${ADAPTER_TRIES} times over ${(ADAPTER_TRIES - 1) * ADAPTER_PAUSE_MS} ms`);
 }
 
+// Features and limits of an adapter or a device.
+function abilities({ features, limits }) {
+  const names = Object.getOwnPropertyNames(Object.getPrototypeOf(limits));
+  const numbers = names.filter((name) => typeof limits[name] === "number").map((name) => [name, limits[name]]);
+  return { features: [...features].sort(), limits: Object.fromEntries(numbers) };
+}
+
 function describe(adapter) {
   const info = adapter.info ?? {};
   const fallback = info.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false;
   const names = [info.vendor, info.architecture, info.device, info.description].map((name) => name ?? "");
-  const limits = {};
-  for (const name of Object.getOwnPropertyNames(Object.getPrototypeOf(adapter.limits))) {
-    if (typeof adapter.limits[name] === "number") {
-      limits[name] = adapter.limits[name];
-    }
-  }
   return {
     vendor: names[0],
     architecture: names[1],
     device: names[2],
     description: names[3],
     hardware: !fallback && !names.some((name) => SOFTWARE.test(name)),
-    features: [...adapter.features].sort(),
-    limits,
+    ...abilities(adapter),
     subgroup_size: info.subgroupMinSize ? [info.subgroupMinSize, info.subgroupMaxSize] : null,
   };
 }
 
-// A device with what the adapter has of the wanted features and limits.
-export async function openGpu() {
+// A device with what the adapter has of the wanted features and limits; with `core`, of none, and the default limits.
+export async function openGpu(core) {
   const adapter = await requestAdapter();
-  const requiredLimits = {};
-  for (const name of LIMITS) {
-    if (adapter.limits[name] !== undefined) {
-      requiredLimits[name] = adapter.limits[name];
-    }
-  }
-  const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
+  const limits = core ? [] : LIMITS.filter((name) => adapter.limits[name] !== undefined);
+  const requiredLimits = Object.fromEntries(limits.map((name) => [name, adapter.limits[name]]));
+  const requiredFeatures = core ? [] : FEATURES.filter((name) => adapter.features.has(name));
   let device;
   try {
     device = await adapter.requestDevice({ label: "webnibble", requiredFeatures, requiredLimits });
@@ -121,6 +117,11 @@ export class Gpu {
   // The adapter, as JSON of common::capabilities::Adapter.
   info() {
     return JSON.stringify(this.description);
+  }
+
+  // Features and limits of the device itself, as JSON.
+  abilities() {
+    return JSON.stringify(abilities(this.device));
   }
 
   lostReason() {
@@ -191,10 +192,14 @@ export class Gpu {
   }
 
   async pipeline(label, code) {
+    // A kernel that does not compile is this promise's failure, and nobody else's.
+    this.device.pushErrorScope("validation");
     const module = this.device.createShaderModule({ label, code });
+    const settled = this.device.popErrorScope().catch(() => null);
     try {
       return await this.device.createComputePipelineAsync({ label, layout: "auto", compute: { module, entryPoint: "main" } });
     } catch (error) {
+      await settled;
       this.check();
       const info = await module.getCompilationInfo();
       const lines = info.messages.map((m) => `${m.type} ${m.lineNum}:${m.linePos} ${m.message}`);

@@ -474,7 +474,7 @@ switches! {
         calibrated_weights / no_calibrated_weights,
         /// Formats that a platform takes, but that are not known to be good
         experimental_precision / no_experimental_precision,
-        /// Leave normalizations in f32 (the default)
+        /// Leave normalizations in f32 (the default; quantizing them is not offered)
         skip_layernorm / no_skip_layernorm,
         /// Quantize at all (the default)
         quantization / no_quantization,
@@ -487,12 +487,14 @@ switches! {
     ExecutionSwitches {
         /// Take what suits the browser (the default)
         browser_optimized / no_browser_optimized,
-        /// Audio front end on the GPU
+        /// Audio front end on the GPU (no family of sound can be run yet)
         compute_shaders / no_compute_shaders,
-        /// Split weights and dispatches to the adapter's limits
+        /// Split weights and dispatches into small parts; by default only what the adapter cannot bind whole
         chunked_operations / no_chunked_operations,
-        /// Only core features of WebGPU
+        /// Only core features and limits of WebGPU; by default only when other kernels fail to build
         portable_kernels / no_portable_kernels,
+        /// Keep tiles of matrix products in f16, where the adapter has shader-f16
+        half_tiles / no_half_tiles,
         /// Build every pipeline and warm up before the first inference
         shader_precompilation / no_shader_precompilation,
     }
@@ -596,7 +598,7 @@ pub(crate) struct ExecutionArgs {
     /// Threads of the CPU executor in the page; on WebNN, parts of the input that are computed side by side
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
-    /// Workgroup size of kernels that take one: 256,1,1
+    /// Workgroup size of kernels that take one, a power of two: 256,1,1
     #[arg(long, value_name = "X,Y,Z", value_parser = workgroup_size)]
     workgroup_size: Option<[u32; 3]>,
     /// Runs before the measured ones

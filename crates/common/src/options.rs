@@ -173,10 +173,13 @@ pub struct Settings {
     /// Threads of the CPU executor in the page, what the machine has where it is not given; on WebNN, parts of the input that
     /// are computed side by side.
     pub threads: Option<u32>,
-    /// Split weights and dispatches to the adapter's limits.
+    /// Split weights and dispatches, so that bindings and times stay small; where it is not chosen, what the adapter
+    /// cannot bind whole.
     pub chunked_operations: Option<bool>,
-    /// Only core features of WebGPU.
+    /// Only core features of WebGPU; where it is not chosen, when other kernels fail to build.
     pub portable_kernels: Option<bool>,
+    /// Keep tiles of matrix products in f16, where the adapter has it.
+    pub half_tiles: Option<bool>,
     /// Build every pipeline and warm up before the first inference.
     pub shader_precompilation: Option<bool>,
 }

@@ -30,7 +30,7 @@ pub enum Source {
     Platform,
     /// The browser needs it.
     Browser,
-    /// Recommended for the model's family.
+    /// Recommended for the model's family, or of no use to it.
     Family,
     /// The browser's default, or the program's.
     Default,
@@ -95,6 +95,7 @@ const NONE: Settings = Settings {
     threads: None,
     chunked_operations: None,
     portable_kernels: None,
+    half_tiles: None,
     shader_precompilation: None,
 };
 
@@ -213,6 +214,14 @@ pub enum OptionsError {
         /// As on the command line.
         other: &'static str,
     },
+    /// A value that no package can have.
+    #[error("`{option}` is not offered: {reason}")]
+    NotOffered {
+        /// As on the command line.
+        option: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A value is out of its range.
     #[error("`{option}` should be {expected}, found {found}")]
     Range {
@@ -277,6 +286,7 @@ resolved_settings! {
     threads: Option<u32> = None, Some;
     chunked_operations: bool = false, same;
     portable_kernels: bool = false, same;
+    half_tiles: bool = false, same;
     shader_precompilation: bool = false, same;
 }
 
@@ -350,7 +360,9 @@ pub fn resolve(options: &Options, context: Context<'_>) -> Result<Resolved, Opti
     let mut settings = lay(&layers(chosen, context));
     let activations = keep_activations(&mut settings, context.platform);
     derive_bits(chosen, &mut settings);
-    let fallbacks = activations.into_iter().chain(keep_to_platform(&mut settings, context.platform)).collect();
+    let compute = keep_compute_shaders(&mut settings, context.family);
+    let adjusted = [activations, compute].into_iter().flatten();
+    let fallbacks = adjusted.chain(keep_to_platform(&mut settings, context.platform)).collect();
     Ok(Resolved {
         settings,
         engine: or_default(options.engine, Engine::Native),
@@ -386,14 +398,19 @@ fn check(options: &Options) -> Result<(), OptionsError> {
         let expected = "a positive multiple of 16";
         return Err(OptionsError::Range { option: "--group-size", expected, found: size.to_string() });
     }
+    if settings.skip_layernorm == Some(false) {
+        let reason = "packages hold normalizations in f32; they are less than a thousandth of a model's weights";
+        return Err(OptionsError::NotOffered { option: "--no-skip-layernorm", reason });
+    }
     check_activations(settings)?;
     if settings.threads == Some(0) {
         return Err(OptionsError::Range { option: "--threads", expected: "at least 1", found: "0".into() });
     }
     if let Some(size) = settings.workgroup_size
-        && size.contains(&0)
+        && !(size[0].is_power_of_two() && size[1..] == [1, 1])
     {
-        let (expected, found) = ("three positive numbers", format!("{size:?}"));
+        let expected = "X,1,1 with X a power of two, since the kernels that take it have one dimension";
+        let found = size.map(|extent| extent.to_string()).join(",");
         return Err(OptionsError::Range { option: "--workgroup-size", expected, found });
     }
     if options.measure.runs == Some(0) {
@@ -491,6 +508,21 @@ fn keep_activations(settings: &mut ResolvedSettings, platform: Platform) -> Opti
         to: "activation_bits 32".into(),
         code: "unsupported".into(),
         reason: format!("{platform} computes with activations in floats; platform webnn takes 8 bits"),
+    })
+}
+
+/// Only models of sound have a front end to run on the GPU.
+fn keep_compute_shaders(settings: &mut ResolvedSettings, family: &str) -> Option<Fallback> {
+    let Sourced { value: wanted, source } = settings.compute_shaders;
+    if !wanted || family_kind(family).is_none_or(|kind| kind == FamilyKind::Audio) {
+        return None;
+    }
+    settings.compute_shaders = Sourced { value: false, source: Source::Family };
+    (source == Source::Explicit).then(|| Fallback {
+        from: "compute_shaders true".into(),
+        to: "compute_shaders false".into(),
+        code: "unsupported".into(),
+        reason: format!("models of family {family} take no sound, so there is no audio front end to run on the GPU"),
     })
 }
 

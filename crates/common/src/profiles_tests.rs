@@ -134,7 +134,12 @@ fn contradictions_are_errors() {
         let error = fails(Settings { granularity: Some(Granularity::Group(size)), ..NONE });
         assert_eq!(error, format!("`--group-size` should be a positive multiple of 16, found {size}"));
     }
-    assert!(fails(Settings { workgroup_size: Some([0, 1, 1]), ..NONE }).contains("[0, 1, 1]"));
+    for (size, found) in [([0, 1, 1], "0,1,1"), ([96, 1, 1], "96,1,1"), ([16, 16, 1], "16,16,1")] {
+        let error = fails(Settings { workgroup_size: Some(size), ..NONE });
+        assert!(error.contains("`--workgroup-size` should be X,1,1") && error.ends_with(found), "{error}");
+    }
+    let error = fails(Settings { skip_layernorm: Some(false), ..NONE });
+    assert!(error.starts_with("`--no-skip-layernorm` is not offered"), "{error}");
     let mut options = Options::default();
     options.measure.runs = Some(0);
     assert!(resolve(&options, chrome).is_err());
@@ -160,6 +165,20 @@ fn the_record_names_every_option_with_its_source() {
     };
     let missing: Vec<_> = fields.keys().filter(|name| !record.contains_key(*name)).collect();
     assert!(missing.is_empty(), "not in the record: {missing:?}");
+}
+
+#[test]
+fn compute_shaders_are_for_models_of_sound_and_nothing_else() {
+    let of = |family, chosen| {
+        let options = Options { settings: Settings { compute_shaders: chosen, ..NONE }, ..Options::default() };
+        resolve(&options, context(Platform::Webgpu, BrowserKind::Chrome, family)).unwrap()
+    };
+    assert_eq!(of("whisper", None).settings.compute_shaders, sourced(true, Source::Family));
+    assert_eq!(of("whisper", Some(false)).settings.compute_shaders, sourced(false, Source::Explicit));
+    let text = of("bert", Some(true));
+    assert_eq!(text.settings.compute_shaders, sourced(false, Source::Family));
+    assert!(text.fallbacks[0].reason.contains("bert take no sound"), "{:?}", text.fallbacks);
+    assert!(of("bert", Some(false)).fallbacks.is_empty());
 }
 
 #[test]

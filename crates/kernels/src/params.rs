@@ -46,8 +46,8 @@ pub struct LinearParams {
     pub n: u32,
     /// Columns of the input.
     pub k: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// From a row of the output to the next: more than `n` where only some columns are made.
+    pub stride: u32,
 }
 
 /// `layer_norm.wgsl`.
@@ -90,8 +90,8 @@ pub struct AttentionParams {
     pub v_start: u32,
     /// Multiplies the scores.
     pub scale: f32,
-    /// Zero.
-    pub reserved: u32,
+    /// Element of the mask at which the first batch item begins.
+    pub mask_start: u32,
 }
 
 /// A table of `embedding.wgsl`; word offsets count from the start of `aux`.
@@ -110,10 +110,10 @@ pub struct Table {
     pub group_size: u32,
     /// Scales of a row; 0 when there is one for the whole tensor.
     pub groups_per_row: u32,
-    /// Rows.
+    /// Rows that are bound.
     pub rows: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Row of the whole table that the first of them is.
+    pub first_row: u32,
 }
 
 impl Default for Table {
@@ -127,7 +127,7 @@ impl Default for Table {
             group_size: 1,
             groups_per_row: 0,
             rows: 0,
-            reserved: 0,
+            first_row: 0,
         }
     }
 }
@@ -156,8 +156,16 @@ pub struct EmbeddingParams {
     pub norm_bias: u32,
     /// Added to the variance.
     pub eps: f32,
+    /// Last row of the whole token table.
+    pub last_row: u32,
+    /// Token at which the output begins.
+    pub first_token: u32,
     /// Zero.
-    pub reserved: u32,
+    pub reserved0: u32,
+    /// Zero.
+    pub reserved1: u32,
+    /// Zero.
+    pub reserved2: u32,
 }
 
 /// `pool.wgsl`.
@@ -170,8 +178,8 @@ pub struct PoolParams {
     pub hidden: u32,
     /// Batch items.
     pub batch: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Element of the mask at which the first of them begins.
+    pub mask_start: u32,
 }
 
 // naga is large, and the layouts are the same everywhere: this needs no browser.
@@ -211,7 +219,7 @@ mod tests {
             .constant("BITS", 32)
             .constant("ACTIVATION", 0);
         assert_same_layout!(linear, WeightParams { row_words, group_size, groups_per_row, rows });
-        assert_same_layout!(linear, LinearParams { weight, m, n, k, reserved });
+        assert_same_layout!(linear, LinearParams { weight, m, n, k, stride });
         let norm = Kernel::new("layer_norm").constant("WG", 64);
         assert_same_layout!(norm, LayerNormParams { rows, hidden, eps, reserved });
         let attention =
@@ -230,13 +238,13 @@ mod tests {
                 v_stride,
                 v_start,
                 scale,
-                reserved
+                mask_start
             }
         );
         let embedding = Kernel::new("embedding").constant("WG", 64).constant("TABLE_BITS", 32);
         assert_same_layout!(
             embedding,
-            Table { packed, scales, zeros, row_words, group_size, groups_per_row, rows, reserved }
+            Table { packed, scales, zeros, row_words, group_size, groups_per_row, rows, first_row }
         );
         assert_same_layout!(
             embedding,
@@ -251,10 +259,14 @@ mod tests {
                 norm_weight,
                 norm_bias,
                 eps,
-                reserved
+                last_row,
+                first_token,
+                reserved0,
+                reserved1,
+                reserved2
             }
         );
         let pool = Kernel::new("pool").constant("WG", 64).constant("POOLING", 1);
-        assert_same_layout!(pool, PoolParams { seq, hidden, batch, reserved });
+        assert_same_layout!(pool, PoolParams { seq, hidden, batch, mask_start });
     }
 }

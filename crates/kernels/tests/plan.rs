@@ -1,12 +1,15 @@
 //! Every kernel that the op problems need, on adapters of several kinds, checked without a GPU.
 #![cfg(not(target_arch = "wasm32"))]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use webnibble_common::graph::{Bindings, Graph};
 use webnibble_common::quant::Format;
 use webnibble_common::weights::{WeightData, WeightMap};
-use webnibble_kernels::plan::{BufferKind, DeviceCaps, Formats, PlanError, PlanOptions, Recording, WeightPlan, lower};
+use webnibble_kernels::params::LinearParams;
+use webnibble_kernels::plan::{
+    Binding, BufferKind, Chunking, DeviceCaps, Formats, PlanError, PlanOptions, Recording, WeightPlan, kernels, lower,
+};
 use webnibble_kernels::problems::{Problem, problems};
 use webnibble_kernels::shaders::Kernel;
 
@@ -20,6 +23,7 @@ const LARGE_GPU: DeviceCaps = DeviceCaps {
     workgroup_storage_bytes: 48 << 10,
     invocations: 1024,
     storage_binding_bytes: 2 << 30,
+    buffer_bytes: 2 << 30,
     ..DeviceCaps::CORE
 };
 
@@ -37,8 +41,12 @@ fn bindings(problem: &Problem) -> Bindings {
 }
 
 fn record(problem: &Problem, caps: &DeviceCaps, options: &PlanOptions) -> Recording {
-    let plan = WeightPlan::new(&problem.graph, &formats(&problem.weights), caps.storage_binding_bytes).unwrap();
-    lower(&problem.graph, &plan, &bindings(problem), caps, options).unwrap()
+    try_record(problem, caps, options).unwrap()
+}
+
+fn try_record(problem: &Problem, caps: &DeviceCaps, options: &PlanOptions) -> Result<Recording, PlanError> {
+    let plan = WeightPlan::new(&problem.graph, &formats(&problem.weights), caps, options)?;
+    lower(&problem.graph, &plan, &bindings(problem), caps, options)
 }
 
 /// Parses and validates a kernel; its invocations and bytes of workgroup memory.
@@ -129,12 +137,19 @@ fn an_encoder_layer_takes_at_most_eight_dispatches_and_buffers_are_reused() {
 fn what_does_not_fit_is_named_with_its_size() {
     let problem = encoder();
     let formats = formats(&problem.weights);
-    let error = WeightPlan::new(&problem.graph, &formats, 1024).unwrap_err();
+    let none = Formats::new();
+    let weights = |formats, caps, options| WeightPlan::new(&problem.graph, formats, caps, options);
+    let (core, whole) = (DeviceCaps::CORE, PlanOptions { chunking: None, ..PlanOptions::default() });
+    let small = DeviceCaps { storage_binding_bytes: 1024, ..core };
+    let error = weights(&formats, &small, &whole).unwrap_err();
     assert!(matches!(error, PlanError::BindingTooLarge { limit: 1024, .. }), "{error}");
-    let error = WeightPlan::new(&problem.graph, &Formats::new(), 1 << 30).unwrap_err();
+    let small = DeviceCaps { buffer_bytes: 1024, ..core };
+    let error = weights(&formats, &small, &whole).unwrap_err();
+    assert!(matches!(error, PlanError::BufferTooLarge { limit: 1024, .. }), "{error}");
+    let error = weights(&none, &core, &whole).unwrap_err();
     assert!(matches!(error, PlanError::MissingWeight(_)), "{error}");
 
-    let plan = WeightPlan::new(&problem.graph, &formats, 1 << 30).unwrap();
+    let plan = weights(&formats, &core, &PlanOptions::default()).unwrap();
     let few = DeviceCaps { workgroups_per_dimension: 1, ..DeviceCaps::CORE };
     let error = lower(&problem.graph, &plan, &bindings(&problem), &few, &PlanOptions::default()).unwrap_err();
     assert!(matches!(error, PlanError::TooManyWorkgroups { limit: 1, .. }), "{error}");
@@ -147,8 +162,137 @@ fn what_does_not_fit_is_named_with_its_size() {
 fn an_empty_graph_has_no_dispatches() {
     let graph = Graph::default();
     let formats = Formats::from([("unused".to_owned(), Format::F16)]);
-    let plan = WeightPlan::new(&graph, &formats, 1 << 20).unwrap();
+    let plan = WeightPlan::new(&graph, &formats, &DeviceCaps::CORE, &PlanOptions::default()).unwrap();
     assert_eq!(plan.total_bytes(), 0);
     let recording = lower(&graph, &plan, &Bindings::default(), &DeviceCaps::CORE, &PlanOptions::default()).unwrap();
     assert_eq!(recording, Recording::default());
+}
+
+/// Limits that a problem does not keep by itself: less than its largest binding, buffers just large enough for values.
+fn tight(problem: &Problem) -> DeviceCaps {
+    let recording = record(problem, &DeviceCaps::CORE, &PlanOptions::default());
+    let largest = recording.dispatches.iter().flat_map(|d| &d.bindings).map(|b| b.bytes).max().unwrap();
+    let values = recording.buffers.iter().filter(|b| !matches!(b.kind, BufferKind::Weights(_)));
+    let storage_binding_bytes = largest * 3 / 5 / 256 * 256;
+    let buffer_bytes = values.map(|b| b.bytes).max().unwrap().max(storage_binding_bytes);
+    DeviceCaps { storage_binding_bytes, buffer_bytes, ..DeviceCaps::CORE }
+}
+
+#[test]
+fn chunked_operations_bind_nothing_over_the_limit() {
+    let (mut cut, mut refused, mut split) = (BTreeMap::<_, usize>::new(), 0, 0);
+    for problem in problems() {
+        let caps = tight(&problem);
+        let recording = match try_record(&problem, &caps, &PlanOptions::default()) {
+            Ok(recording) => recording,
+            // So few rows or items that no part of them begins aligned.
+            Err(PlanError::BindingTooLarge { .. } | PlanError::BufferTooLarge { .. }) => {
+                refused += 1;
+                continue;
+            }
+            Err(error) => panic!("{}: {error}", problem.name),
+        };
+        for dispatch in &recording.dispatches {
+            for binding in &dispatch.bindings {
+                let size = binding.buffer.map_or(recording.uniforms.len(), |id| recording.buffers[id.0].bytes);
+                assert!(binding.bytes <= caps.storage_binding_bytes, "{}: {dispatch:?}", problem.name);
+                assert!(binding.offset % 256 == 0 && binding.offset + binding.bytes <= size, "{}", problem.name);
+            }
+        }
+        assert!(recording.buffers.iter().all(|buffer| buffer.bytes <= caps.buffer_bytes), "{}", problem.name);
+        assert!(recording.dispatches.len() > problem.graph.nodes.len(), "{} is not cut", problem.name);
+        *cut.entry(problem.name.split(' ').next().unwrap().to_owned()).or_default() += 1;
+        let whole = record(&problem, &DeviceCaps::CORE, &PlanOptions::default());
+        split += usize::from(recording.buffers.len() > whole.buffers.len());
+    }
+    println!("cut: {cut:?}, {split} of them with a weight in several buffers; {refused} cannot be");
+    let kinds: Vec<_> = cut.keys().map(String::as_str).collect();
+    assert_eq!(kinds, ["attention", "embedding", "layer_norm", "linear", "pool"]);
+    assert!(split > 0);
+}
+
+#[test]
+fn parts_of_a_product_make_every_output_once() {
+    let chunkings = [
+        Chunking { binding_bytes: 32 << 10, ..Chunking::BY_ADAPTER },
+        Chunking { multiply_adds: 1 << 20, ..Chunking::BY_ADAPTER },
+        Chunking { multiply_adds: 1 << 16, ..Chunking::BY_ADAPTER },
+    ];
+    let linear = problems().into_iter().filter(|p| p.graph.nodes.len() == 1 && p.graph.nodes[0].op.name() == "linear");
+    for problem in linear {
+        let whole = record(&problem, &DeviceCaps::CORE, &PlanOptions::default());
+        let [m, n, k] = extents(&whole, 0);
+        for chunking in chunkings {
+            let options = PlanOptions { chunking: Some(chunking), ..PlanOptions::default() };
+            let recording = record(&problem, &DeviceCaps::CORE, &options);
+            let mut made = vec![false; m * n];
+            for (index, dispatch) in recording.dispatches.iter().enumerate() {
+                let [rows, columns, depth] = extents(&recording, index);
+                // As many as alignment takes may be over the budget.
+                let least = rows <= 64 && columns <= 1024;
+                assert!(rows * columns * depth <= chunking.multiply_adds || least, "{}: {dispatch:?}", problem.name);
+                let first = dispatch.bindings.last().unwrap().offset / 4;
+                assert_eq!((depth, dispatch.bindings.last().unwrap().number), (k, 7));
+                for at in (0..rows).flat_map(|row| (0..columns).map(move |column| first + row * n + column)) {
+                    assert!(!std::mem::replace(&mut made[at], true), "{}: {at} is made twice", problem.name);
+                }
+            }
+            assert!(made.iter().all(|made| *made), "{}: {chunking:?}", problem.name);
+        }
+    }
+}
+
+/// Rows, columns and depth of a linear dispatch, from its uniforms.
+fn extents(recording: &Recording, dispatch: usize) -> [usize; 3] {
+    let Binding { offset, bytes, .. } = recording.dispatches[dispatch].bindings[0];
+    let params: LinearParams = bytemuck::pod_read_unaligned(&recording.uniforms[offset..offset + bytes]);
+    [params.m, params.n, params.k].map(|extent| extent as usize)
+}
+
+#[test]
+fn a_careful_plan_is_the_same_for_models_of_usual_size() {
+    let problem = encoder();
+    let careful = PlanOptions { chunking: Some(Chunking::CAREFUL), ..PlanOptions::default() };
+    let caps = DeviceCaps::CORE;
+    assert_eq!(record(&problem, &caps, &careful), record(&problem, &caps, &PlanOptions::default()));
+}
+
+#[test]
+fn the_workgroup_size_reaches_every_kernel_that_takes_one() {
+    for asked in [16, 256] {
+        let options = PlanOptions { workgroup_size: Some(asked), ..PlanOptions::default() };
+        let mut files = BTreeSet::new();
+        for dispatch in problems().iter().flat_map(|problem| record(problem, &SOFTWARE, &options).dispatches) {
+            let size = dispatch.kernel.constants.iter().find(|(name, _)| *name == "WG").map(|(_, size)| *size);
+            // The threads of these go with their tiles.
+            if !["attention", "linear_tiles"].contains(&dispatch.kernel.file) {
+                assert_eq!(size, Some(asked), "{}", dispatch.kernel);
+                assert_eq!(validate(&dispatch.kernel).unwrap().0, asked as usize);
+                files.insert(dispatch.kernel.file);
+            }
+        }
+        assert_eq!(files.into_iter().collect::<Vec<_>>(), TAKE_A_SIZE);
+    }
+    let options = PlanOptions { workgroup_size: Some(512), ..PlanOptions::default() };
+    let error = try_record(&encoder(), &DeviceCaps::CORE, &options).unwrap_err();
+    assert_eq!(error, PlanError::WorkgroupTooLarge { asked: 512, limit: 256 });
+}
+
+/// Kernels whose work does not depend on how many threads share it.
+const TAKE_A_SIZE: [&str; 5] = ["embedding", "layer_norm", "linear_direct", "linear_rows", "pool"];
+
+#[test]
+fn kernels_built_ahead_are_those_that_any_shape_takes() {
+    let problem = encoder();
+    let options = PlanOptions::default();
+    for caps in [DeviceCaps::CORE, SOFTWARE, LARGE_GPU] {
+        let plan = WeightPlan::new(&problem.graph, &formats(&problem.weights), &caps, &options).unwrap();
+        let ahead = kernels(&problem.graph, &plan, &caps, &options);
+        for (batch, seq) in (1..40).flat_map(|batch| (1..=129).step_by(8).map(move |seq| (batch, seq))) {
+            let bindings = Bindings::new([("batch", batch), ("seq", seq)]);
+            for dispatch in lower(&problem.graph, &plan, &bindings, &caps, &options).unwrap().dispatches {
+                assert!(ahead.contains(&dispatch.kernel), "{batch} × {seq}: {}", dispatch.kernel);
+            }
+        }
+    }
 }

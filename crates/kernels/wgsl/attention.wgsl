@@ -18,7 +18,8 @@ struct AttentionParams {
     v_stride: u32,
     v_start: u32,
     scale: f32,
-    reserved: u32,
+    // Element of the mask at which the first batch item begins: the mask is bound whole, since few of its rows are aligned.
+    mask_start: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: AttentionParams;
@@ -102,7 +103,7 @@ fn kept(batch: u32, key: u32) -> bool {
         return false;
     }
 #ifdef MASK
-    return mask[batch * params.keys + key] != 0u;
+    return mask[params.mask_start + batch * params.keys + key] != 0u;
 #else
     return true;
 #endif

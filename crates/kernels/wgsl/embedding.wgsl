@@ -2,6 +2,8 @@
 //
 // A workgroup a token. The token table has a binding of its own since it is large; all other planes lie in `aux`,
 // each at a word offset of its own (0xffffffff: there is none). Table formats: TABLE_BITS, POSITION_BITS, TYPE_BITS.
+// Of a table that is larger than a binding, each dispatch has some rows and makes the tokens whose rows they are. `y` may
+// be bound from a sequence on, at `first_token`; ids and segments are bound whole.
 // Dispatch: (tokens mod 65535, ceil(tokens / 65535), 1). Constants: WG, the bits, NORM. Twin: reference::embedding.
 
 #ifdef SUBGROUPS
@@ -16,7 +18,7 @@ struct Table {
     group_size: u32,
     groups_per_row: u32,
     rows: u32,
-    reserved: u32,
+    first_row: u32,
 }
 
 struct EmbeddingParams {
@@ -30,7 +32,11 @@ struct EmbeddingParams {
     norm_weight: u32,
     norm_bias: u32,
     eps: f32,
-    reserved: u32,
+    last_row: u32,
+    first_token: u32,
+    reserved0: u32,
+    reserved1: u32,
+    reserved2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: EmbeddingParams;
@@ -77,10 +83,8 @@ fn aux_value(t: Table, row: u32, col: u32, bits: u32) -> f32 {
 }
 #endif
 
-fn embedded(token: u32, col: u32) -> f32 {
-    // An id outside the table reads its last row: the session refuses such ids before they get here.
-    let row = min(ids[token], params.table.rows - 1u);
-    let word = table[row * params.table.row_words + (col * TABLE_BITS) / 32u];
+fn embedded(token: u32, row: u32, col: u32) -> f32 {
+    let word = table[(row - params.table.first_row) * params.table.row_words + (col * TABLE_BITS) / 32u];
 #ifdef AUX
     var v = scaled(lane_of(word, col, TABLE_BITS), params.table, row, col, TABLE_BITS);
 #else
@@ -90,7 +94,7 @@ fn embedded(token: u32, col: u32) -> f32 {
     v += aux_value(params.positions, token % params.seq + params.position_offset, col, POSITION_BITS);
 #endif
 #ifdef TYPES
-    v += aux_value(params.types, min(token_types[token], params.types.rows - 1u), col, TYPE_BITS);
+    v += aux_value(params.types, min(token_types[params.first_token + token], params.types.rows - 1u), col, TYPE_BITS);
 #endif
     return v;
 }
@@ -113,10 +117,15 @@ fn main(
     if token >= params.tokens {
         return;
     }
+    // An id outside the table reads its last row: the session refuses such ids before they get here.
+    let row = min(ids[params.first_token + token], params.last_row);
+    if row < params.table.first_row || row - params.table.first_row >= params.table.rows {
+        return;
+    }
     let first = token * params.hidden;
     var sum = 0.0;
     for (var i = thread; i < params.hidden; i += WG) {
-        let v = embedded(token, i);
+        let v = embedded(token, row, i);
         sum += v;
         y[first + i] = v;
     }

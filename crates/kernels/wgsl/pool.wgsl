@@ -11,7 +11,7 @@ struct PoolParams {
     seq: u32,
     hidden: u32,
     batch: u32,
-    reserved: u32,
+    mask_start: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: PoolParams;
@@ -35,7 +35,7 @@ fn pooled(batch: u32, col: u32) -> f32 {
     var top = -3.0e38;
     for (var s = 0u; s < params.seq; s++) {
 #ifdef MASK
-        if mask[batch * params.seq + s] == 0u { continue; }
+        if mask[params.mask_start + batch * params.seq + s] == 0u { continue; }
 #endif
         let value = x[first + s * params.hidden];
         sum += value;

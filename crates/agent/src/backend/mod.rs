@@ -16,7 +16,7 @@ use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, WebNnInfo};
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{ErrorCode, KernelTime, LoadOptions, RemoteError};
+use webnibble_common::wire::{Adjustment, ErrorCode, KernelTime, LoadOptions, RemoteError};
 use webnibble_kernels::cpu::Threads;
 
 use crate::capabilities;
@@ -44,6 +44,8 @@ pub(crate) struct RunOutcome {
 #[derive(Default)]
 pub(crate) struct Devices {
     gpu: Option<Rc<webgpu::Gpu>>,
+    /// A device of core WebGPU: without features, with the limits that every adapter has.
+    core_gpu: Option<Rc<webgpu::Gpu>>,
     /// By the device asked for.
     webnn: BTreeMap<Option<ExecutionProvider>, Rc<webnn::Context>>,
     /// What was asked for, and what came of it; threads end with the last model that has them.
@@ -51,11 +53,12 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// The GPU device; a new one after the last was lost.
-    pub(crate) async fn gpu(&mut self) -> Result<Rc<webgpu::Gpu>, RemoteError> {
-        match self.gpu.take().filter(|gpu| !gpu.is_lost()) {
-            Some(gpu) => Ok(Rc::clone(self.gpu.insert(gpu))),
-            None => Ok(Rc::clone(self.gpu.insert(Rc::new(webgpu::Gpu::open().await?)))),
+    /// The GPU device, with all that its adapter has or with core WebGPU alone; a new one after the last was lost.
+    pub(crate) async fn gpu(&mut self, core: bool) -> Result<Rc<webgpu::Gpu>, RemoteError> {
+        let slot = if core { &mut self.core_gpu } else { &mut self.gpu };
+        match slot.take().filter(|gpu| !gpu.is_lost()) {
+            Some(gpu) => Ok(Rc::clone(slot.insert(gpu))),
+            None => Ok(Rc::clone(slot.insert(Rc::new(webgpu::Gpu::open(core).await?)))),
         }
     }
 
@@ -117,7 +120,7 @@ impl Model {
                 Ok(Self::cpu(devices, graph, header, options).await)
             }
             Platform::Webgpu => {
-                let gpu = devices.gpu().await?;
+                let gpu = devices.gpu(options.portable_kernels == Some(true)).await?;
                 webgpu::Model::new(&gpu, graph, header, options).map(Model::WebGpu)
             }
             Platform::Webnn => {
@@ -194,6 +197,14 @@ impl Model {
     /// Kernel variant chosen for each kind of operator.
     pub(crate) fn variants(&self) -> BTreeMap<String, String> {
         dispatch!(self, model => model.variants())
+    }
+
+    /// Options that were set otherwise than asked for.
+    pub(crate) fn adjustments(&self) -> Vec<Adjustment> {
+        match self {
+            Model::WebGpu(model) => model.adjustments(),
+            Model::WebNn(_) | Model::Cpu(_) => Vec::new(),
+        }
     }
 
     /// The adapter, for WebGPU.

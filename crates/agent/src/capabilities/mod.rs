@@ -45,7 +45,7 @@ async fn webgpu(devices: &mut Devices) -> WebGpu {
                      on https nor on localhost";
         return WebGpu { error: Some(error.to_owned()), ..WebGpu::default() };
     };
-    let (adapter, error) = match within(GPU_TIMEOUT_MS, devices.gpu()).await {
+    let (adapter, error) = match within(GPU_TIMEOUT_MS, devices.gpu(false)).await {
         Some(Ok(gpu)) => (Some(gpu.adapter.clone()), None),
         Some(Err(error)) => (None, Some(error.message)),
         None => (None, Some(format!("the browser gave no device within {GPU_TIMEOUT_MS} ms"))),

@@ -55,8 +55,11 @@ struct LoadOptions {
     activation_bits: Option<Bits>,
     lowering: Option<String>,
     threads: Option<u32>,
-    portable_kernels: bool,
+    portable_kernels: Option<bool>,
     shader_precompilation: bool,
+    chunked_operations: Option<bool>,
+    workgroup_size: Option<[u32; 3]>,
+    half_tiles: bool,
     deadline_ms: Option<u64>,
     /// Not plain data: read on its own.
     #[serde(rename = "signal")]
@@ -75,6 +78,9 @@ impl LoadOptions {
             threads: self.threads,
             portable_kernels: self.portable_kernels,
             shader_precompilation: self.shader_precompilation,
+            chunked_operations: self.chunked_operations,
+            workgroup_size: self.workgroup_size,
+            half_tiles: self.half_tiles,
             deadline_ms: self.deadline_ms,
             ..plain
         }

@@ -54,10 +54,16 @@ export interface LoadOptions {
   threads?: number;
   /** SHA-256 of the package's header, to be sure of what is loaded: `webnibble inspect` prints it. */
   digest?: string;
-  /** Only kernels that core WebGPU can run. */
+  /** Only core WebGPU: no features, the limits that every adapter has. By default only when other kernels fail to build. */
   portableKernels?: boolean;
-  /** Build pipelines while loading, and not at the first run. */
+  /** Build every pipeline and warm up while loading, and not at the first run. */
   shaderPrecompilation?: boolean;
+  /** Split weights and dispatches into small parts; by default only what the adapter cannot bind whole. */
+  chunkedOperations?: boolean;
+  /** Threads of a workgroup, for kernels that take them: `[256, 1, 1]`, a power of two. */
+  workgroupSize?: [number, number, number];
+  /** Keep tiles of matrix products in f16, where the adapter has `shader-f16`. */
+  halfTiles?: boolean;
   /** Gives up after so long. */
   deadlineMs?: number;
   /** Gives up when it is aborted. */
@@ -129,6 +135,8 @@ export interface RunReport {
   kernels: { operator: string; kernel: string; ms: number; bytes: number }[] | null;
   webnn: WebNnInfo | null;
   variants: Record<string, string>;
+  /** Options that were set otherwise than asked for, and why. */
+  adjustments: { option: string; value: unknown; code: string | null; reason: string }[];
   dispatches: number | null;
   gpu_peak_bytes: number | null;
   wasm_heap_bytes: number;

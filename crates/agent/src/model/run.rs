@@ -69,6 +69,7 @@ impl LoadedModel {
             kernels: last.kernels,
             webnn: self.backend.webnn(),
             variants: self.backend.variants(),
+            adjustments: self.backend.adjustments(),
             dispatches: self.backend.dispatches(),
             gpu_peak_bytes: self.backend.gpu_peak_bytes(),
             wasm_heap_bytes: sys::wasm_heap_bytes(),

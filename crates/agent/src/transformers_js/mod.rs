@@ -183,6 +183,7 @@ impl Model {
             kernels: None,
             webnn: self.webnn.clone(),
             variants: self.placement.clone(),
+            adjustments: Vec::new(),
             dispatches: None,
             gpu_peak_bytes: None,
             wasm_heap_bytes: wasm_heap_bytes(),
@@ -206,7 +207,7 @@ impl Model {
 
 /// The adapter of onnxruntime's device: as we described it, where it is the same one.
 async fn adapter(devices: &mut Devices, info: AdapterInfo) -> Adapter {
-    let ours = devices.gpu().await.ok().map(|gpu| gpu.adapter.clone());
+    let ours = devices.gpu(false).await.ok().map(|gpu| gpu.adapter.clone());
     let same = |ours: &Adapter| ours.vendor == info.vendor && ours.architecture == info.architecture;
     ours.filter(same).unwrap_or(Adapter {
         hardware: !info.is_fallback,

@@ -48,13 +48,15 @@ fn host_session_messages() {
 
 #[test]
 fn host_model_messages() {
-    let options = LoadOptions { portable_kernels: true, deadline_ms: Some(5000), ..LoadOptions::on(Platform::Webgpu) };
+    let options =
+        LoadOptions { portable_kernels: Some(true), deadline_ms: Some(5000), ..LoadOptions::on(Platform::Webgpu) };
     check(
         HostMessage::Load { model: "m".into(), url: "/packages/d.safetensors".into(), digest: "d".into(), options },
         json!({"v": 1, "id": 7, "type": "load", "model": "m", "url": "/packages/d.safetensors", "digest": "d",
             "options": {"platform": "webgpu", "engine": "native", "simulate": false, "execution_provider": null,
                 "experimental_precision": false, "activation_bits": 32, "lowering": null, "threads": null,
-                "portable_kernels": true, "shader_precompilation": false, "deadline_ms": 5000}}),
+                "portable_kernels": true, "shader_precompilation": false, "chunked_operations": null,
+                "workgroup_size": null, "half_tiles": false, "deadline_ms": 5000}}),
     );
     let options = RunOptions { warmup: 2, runs: 10, profile: true, deadline_ms: None };
     check(
@@ -191,6 +193,12 @@ fn ran() {
         kernels: Some(vec![KernelTime { operator: "x".into(), kernel: "linear_q4".into(), ms: 0.25, bytes: 64 }]),
         webnn: None,
         variants: [("linear".to_owned(), "q4".to_owned())].into(),
+        adjustments: vec![Adjustment {
+            option: "portable_kernels".into(),
+            value: true.into(),
+            code: Some(ErrorCode::Validation),
+            reason: "kernel `x` failed to build".into(),
+        }],
         dispatches: Some(40),
         gpu_peak_bytes: Some(1000),
         wasm_heap_bytes: 65536,
@@ -201,7 +209,9 @@ fn ran() {
             "implementation_type": "REAL_WASM", "outputs": [{"name": "embedding", "dtype": "f32", "shape": [1, 384]}],
             "token_counts": [9], "truncated": false, "prepare_ms": 1.0, "first_ms": 2.0, "run_ms": [1.5],
             "gpu_ms": [0.5], "kernels": [{"operator": "x", "kernel": "linear_q4", "ms": 0.25, "bytes": 64}],
-            "webnn": null, "variants": {"linear": "q4"}, "dispatches": 40, "gpu_peak_bytes": 1000, "wasm_heap_bytes": 65536}}),
+            "webnn": null, "variants": {"linear": "q4"},
+            "adjustments": [{"option": "portable_kernels", "value": true, "code": "validation",
+                "reason": "kernel `x` failed to build"}], "dispatches": 40, "gpu_peak_bytes": 1000, "wasm_heap_bytes": 65536}}),
     );
 }
 
@@ -222,6 +232,7 @@ fn every_code_and_type_has_its_name() {
         OutOfMemory,
         DeviceLost,
         BadInput,
+        BadOption,
         UnknownModel,
         NotFinite,
         Deadline,
@@ -245,6 +256,7 @@ fn every_code_and_type_has_its_name() {
             "out_of_memory",
             "device_lost",
             "bad_input",
+            "bad_option",
             "unknown_model",
             "not_finite",
             "deadline",

@@ -265,6 +265,8 @@ pub enum ErrorCode {
     DeviceLost,
     /// The input does not fit the model.
     BadInput,
+    /// An option has a value that cannot be kept here.
+    BadOption,
     /// No model of that name is loaded.
     UnknownModel,
     /// An output is not finite.
@@ -320,12 +322,23 @@ pub struct LoadOptions {
     /// by side, as many as are measured to pay where it is not given.
     #[serde(default)]
     pub threads: Option<u32>,
-    /// Only kernels of core WebGPU.
+    /// Only core WebGPU: no features, the limits that every adapter has. `false` never takes its kernels; where it is not
+    /// given they are taken when others fail to build.
     #[serde(default)]
-    pub portable_kernels: bool,
+    pub portable_kernels: Option<bool>,
     /// Build every pipeline before the first inference; otherwise while it is prepared.
     #[serde(default)]
     pub shader_precompilation: bool,
+    /// Cut weights and dispatches into parts: `true` for bindings and times that browsers take well, `false` never; where
+    /// it is not given, what the adapter cannot bind whole.
+    #[serde(default)]
+    pub chunked_operations: Option<bool>,
+    /// Workgroup size of kernels that take one.
+    #[serde(default)]
+    pub workgroup_size: Option<[u32; 3]>,
+    /// Keep tiles of matrix products in f16.
+    #[serde(default)]
+    pub half_tiles: bool,
     /// The deadline of the whole request.
     #[serde(default)]
     pub deadline_ms: Option<u64>,
@@ -343,8 +356,11 @@ impl LoadOptions {
             activation_bits: floats(),
             lowering: None,
             threads: None,
-            portable_kernels: false,
+            portable_kernels: None,
             shader_precompilation: false,
+            chunked_operations: None,
+            workgroup_size: None,
+            half_tiles: false,
             deadline_ms: None,
         }
     }
@@ -439,6 +455,19 @@ pub struct LoadReport {
     pub wasm_heap_bytes: u64,
 }
 
+/// An option that a backend set otherwise than it was asked to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adjustment {
+    /// Its name, as the record has it.
+    pub option: String,
+    /// What it is now.
+    pub value: serde_json::Value,
+    /// What failed, where something did; nothing where a limit of the adapter was known to demand it.
+    pub code: Option<ErrorCode>,
+    /// Why.
+    pub reason: String,
+}
+
 /// What running gave and took.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
@@ -465,6 +494,9 @@ pub struct RunReport {
     pub webnn: Option<WebNnInfo>,
     /// Variant that was chosen for each operator kind.
     pub variants: std::collections::BTreeMap<String, String>,
+    /// Options that were set otherwise.
+    #[serde(default)]
+    pub adjustments: Vec<Adjustment>,
     /// Dispatches of one inference.
     pub dispatches: Option<u32>,
     /// Most bytes of GPU buffers at once, weights included.

@@ -1,14 +1,14 @@
 //! From reports of the page to the fields of the record.
 
 use webnibble_common::package::PackageMeta;
-use webnibble_common::profiles::{self, ResolvedSettings};
+use webnibble_common::profiles::{self, ResolvedSettings, Source};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{
-    InitializationTime, InputInfo, MemoryReduction, ModelInfo, Output, ProfileRow, QuantizationInfo, RunRecord,
-    TensorOutput, Times,
+    Fallback, InitializationTime, InputInfo, MemoryReduction, ModelInfo, OptionValue, Output, ProfileRow,
+    QuantizationInfo, RunRecord, TensorOutput, Times,
 };
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{LoadReport, RunInput, RunReport};
+use webnibble_common::wire::{Adjustment, ErrorCode, LoadReport, RunInput, RunReport};
 
 use super::Input;
 use crate::browser::Memory;
@@ -117,6 +117,9 @@ pub(super) fn fill_ran(record: &mut RunRecord, report: &RunReport, input: &Input
     if report.webnn.is_some() {
         record.webnn.clone_from(&report.webnn);
     }
+    for adjustment in &report.adjustments {
+        adjust(record, adjustment);
+    }
     record.kernels = (!report.variants.is_empty()).then(|| report.variants.clone());
     record.profile = report.kernels.as_ref().map(|kernels| {
         let row = |kernel: &webnibble_common::wire::KernelTime| ProfileRow {
@@ -127,6 +130,21 @@ pub(super) fn fill_ran(record: &mut RunRecord, report: &RunReport, input: &Input
         };
         kernels.iter().map(row).collect()
     });
+}
+
+/// Writes an option down as the page set it. What failed, or what was asked for and not kept, is a fallback.
+fn adjust(record: &mut RunRecord, adjustment: &Adjustment) {
+    let Adjustment { option, value, code, reason } = adjustment;
+    let now = OptionValue { value: value.clone(), source: Source::Platform };
+    let Some(asked) = record.options.insert(option.clone(), now) else { return };
+    if asked.source == Source::Explicit || code.is_some() {
+        record.fallbacks.push(Fallback {
+            from: format!("{option} {}", asked.value),
+            to: format!("{option} {value}"),
+            code: code.unwrap_or(ErrorCode::Unsupported).name(),
+            reason: reason.clone(),
+        });
+    }
 }
 
 /// What is known of an input; lengths of texts are known once they are tokenized.

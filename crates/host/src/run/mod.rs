@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use webnibble_common::options::{BrowserKind, Engine, Options, Platform};
-use webnibble_common::profiles::{self, Context, Resolved, ResolvedSettings, Source};
+use webnibble_common::profiles::{self, Context, Resolved, ResolvedSettings, Source, Sourced};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{
     OptionValue, PerformanceMetrics, QuantizationError, RunInfo, RunRecord, SCHEMA_VERSION, Status,
@@ -385,10 +385,18 @@ pub fn load_options(platform: Platform, resolved: &Resolved) -> LoadOptions {
         activation_bits: resolved.settings.activation_bits.value,
         lowering: resolved.settings.lowering.value.clone(),
         threads: resolved.settings.threads.value,
-        portable_kernels: resolved.settings.portable_kernels.value,
+        portable_kernels: chosen(resolved.settings.portable_kernels),
         shader_precompilation: resolved.settings.shader_precompilation.value,
+        chunked_operations: chosen(resolved.settings.chunked_operations),
+        workgroup_size: resolved.settings.workgroup_size.value,
+        half_tiles: resolved.settings.half_tiles.value,
         ..LoadOptions::on(platform)
     }
+}
+
+/// A switch that somebody has a say in; where nobody has, the page decides by what it finds.
+fn chosen(switch: Sourced<bool>) -> Option<bool> {
+    (switch.source != Source::Default).then_some(switch.value)
 }
 
 /// Compares with the model in f32, where its weights are at hand. A reference that fails leaves the figure null.

@@ -5,7 +5,7 @@ use webnibble_common::package::{PackageMeta, QuantizationMeta};
 use webnibble_common::quant::{Granularity, Scheme};
 use webnibble_common::result::{ImplementationType, Output, TensorOutput};
 use webnibble_common::tensor::DType;
-use webnibble_common::wire::{RunReport, TensorInfo};
+use webnibble_common::wire::{Adjustment, ErrorCode, RunReport, TensorInfo};
 
 use super::fill::{fill_ran, memory_reduction, output_of};
 use super::*;
@@ -73,6 +73,7 @@ fn report(implementation_type: ImplementationType) -> RunReport {
         kernels: None,
         webnn: None,
         variants: [("linear".to_owned(), "q4".to_owned())].into(),
+        adjustments: Vec::new(),
         dispatches: Some(10),
         gpu_peak_bytes: Some(5),
         wasm_heap_bytes: 6,
@@ -103,6 +104,30 @@ async fn times_of_a_stand_in_are_never_the_platforms() {
     assert_eq!(record.is_simulation, Some(true));
     assert_eq!(record.performance_metrics.inference_time_ms, None);
     assert_eq!(record.performance_metrics.cpu_time_ms.unwrap().runs, 2);
+}
+
+#[tokio::test]
+async fn what_the_page_set_otherwise_is_in_the_options_and_failures_are_fallbacks_too() {
+    let request = request(Options::default());
+    let mut record = run(request.clone()).await;
+    record.options = resolve(&Options::default(), Platform::Webgpu, "bert").unwrap().record();
+    let adjustment = |option: &str, code| Adjustment {
+        option: option.into(),
+        value: true.into(),
+        code,
+        reason: "the adapter's limit".into(),
+    };
+    let mut report = report(ImplementationType::RealWebgpu);
+    report.adjustments =
+        vec![adjustment("chunked_operations", None), adjustment("portable_kernels", Some(ErrorCode::Validation))];
+    fill_ran(&mut record, &report, &request.input);
+    for name in ["chunked_operations", "portable_kernels"] {
+        let option = &record.options[name];
+        assert_eq!((&option.value, option.source), (&true.into(), Source::Platform), "{name}");
+    }
+    // A default that gives way is no fallback.
+    let steps: Vec<_> = record.fallbacks.iter().map(|step| (step.from.as_str(), step.code.as_str())).collect();
+    assert_eq!(steps, [("portable_kernels false", "validation")]);
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn run_report(shapes: &[&[usize]]) -> Box<RunReport> {
         kernels: None,
         webnn: None,
         variants: Default::default(),
+        adjustments: Vec::new(),
         dispatches: None,
         gpu_peak_bytes: None,
         wasm_heap_bytes: 1,

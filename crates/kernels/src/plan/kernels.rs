@@ -1,149 +1,47 @@
 //! Which kernel an operator takes, and what it is bound to.
 
-use webnibble_common::graph::{Activation, Columns, Node, Norm, Op, Pooling, ValueId, WeightId};
+use std::ops::Range;
+
+use webnibble_common::graph::{Columns, Node, Norm, Op, Pooling, ValueId, WeightId};
 use webnibble_common::package::Part;
-use webnibble_common::quant::{Bits, Layout, round_up};
+use webnibble_common::quant::round_up;
 use webnibble_common::tensor::element_count;
 
+use super::chunks::parts;
+use super::linear::{Linear, linear};
 use super::recording::Recorder;
-use super::{DeviceCaps, PlanError, PlanOptions, Tiling};
-use crate::params::{
-    AttentionParams, EmbeddingParams, LayerNormParams, LinearParams, NONE, PoolParams, Table, WeightParams,
-};
+use super::{DeviceCaps, PlanError, PlanOptions};
+use crate::params::{AttentionParams, EmbeddingParams, LayerNormParams, NONE, PoolParams, Table, WeightParams};
 use crate::shaders::Kernel;
-
-/// Up to this many rows, a tile would be mostly empty.
-const FEW_ROWS: usize = 4;
-
-/// Threads of a workgroup without workgroup memory.
-const DIRECT_THREADS: usize = 32;
-
-/// Up to this many tiles of 32 × 32, large GPUs have multiprocessors to spare.
-const FEW_TILES: usize = 128;
-
-/// From this many outputs on there are enough tiles without cutting K.
-const MANY_OUTPUTS: usize = 1 << 21;
 
 pub(super) fn record(recorder: &mut Recorder<'_>, node: &Node, options: &PlanOptions) -> Result<(), PlanError> {
     let output = node.output;
     match &node.op {
-        Op::Embedding { .. } => embedding(recorder, output, &node.op),
+        Op::Embedding { .. } => embedding(recorder, output, &node.op, options),
         Op::Linear { x, weight, bias, activation, residual } => {
             let operands = Linear { x: *x, weight: *weight, bias: *bias, activation: *activation, residual: *residual };
             linear(recorder, output, &operands, options)
         }
-        Op::LayerNorm { x, norm } => layer_norm(recorder, output, *x, *norm),
+        Op::LayerNorm { x, norm } => layer_norm(recorder, output, *x, *norm, options),
         Op::Attention { q, k, v, mask, heads, head_dim, scale } => {
             let operands =
                 Attention { q: *q, k: *k, v: *v, mask: *mask, heads: *heads, head_dim: *head_dim, scale: *scale };
             attention(recorder, output, &operands)
         }
-        Op::Pool { x, mask, pooling, normalize } => pool(recorder, output, *x, *mask, *pooling, *normalize),
-    }
-}
-
-struct Linear {
-    x: ValueId,
-    weight: WeightId,
-    bias: Option<WeightId>,
-    activation: Activation,
-    residual: Option<ValueId>,
-}
-
-fn linear(r: &mut Recorder<'_>, output: ValueId, op: &Linear, options: &PlanOptions) -> Result<(), PlanError> {
-    let layout = *r.layout(op.weight);
-    let (n, k) = (layout.rows, layout.cols);
-    let m = element_count(&r.shape(output)?) / n;
-    let kernel = |file| linear_kernel(file, op, &layout);
-    let (kernel, workgroups) = match tiling(m, n, options.tiling, r.caps) {
-        Tiling::Fixed(bm, bn, bk, slices) => {
-            let kernel = kernel("linear_tiles")
-                .flag("SLICED", slices > 1)
-                .flag("F16", r.caps.f16 && options.half_tiles)
-                .constant("BM", bm)
-                .constant("BN", bn)
-                .constant("BK", bk)
-                .constant("SLICES", slices);
-            (kernel, [n.div_ceil(bn as usize), m.div_ceil(bm as usize), 1])
+        Op::Pool { x, mask, pooling, normalize } => {
+            let operands = Pool { x: *x, mask: *mask, pooling: *pooling, normalize: *normalize };
+            pool(recorder, output, &operands, options)
         }
-        Tiling::Direct => {
-            let kernel = kernel("linear_direct").constant("WG", DIRECT_THREADS as u32);
-            (kernel, [n.div_ceil(4).div_ceil(DIRECT_THREADS), m.div_ceil(4), 1])
-        }
-        Tiling::Rows | Tiling::Auto => {
-            let kernel = kernel("linear_rows").flag("SUBGROUPS", r.caps.subgroups).constant("WG", workgroup_for(k / 4));
-            (kernel, [n.div_ceil(4), m, 1])
-        }
-    };
-    let params =
-        LinearParams { weight: WeightParams::new(&layout), m: m as u32, n: n as u32, k: k as u32, reserved: 0 };
-    let mut bindings = vec![r.value(1, op.x)?];
-    bindings.extend(r.plane(2, op.weight, Part::Packed));
-    bindings.extend(r.plane(3, op.weight, Part::Scale));
-    bindings.extend(r.plane(4, op.weight, Part::Zero));
-    bindings.extend(op.bias.and_then(|bias| r.plane(5, bias, Part::Packed)));
-    if let Some(residual) = op.residual {
-        bindings.push(r.value(6, residual)?);
-    }
-    bindings.push(r.value(7, output)?);
-    r.dispatch(output, kernel, params, bindings, workgroups)
-}
-
-fn linear_kernel(file: &'static str, op: &Linear, layout: &Layout) -> Kernel {
-    let bits = layout.format.bits;
-    let kernel = Kernel::new(file)
-        .flag("QUANTIZED", bits.is_integer())
-        .flag("HALF", bits == Bits::B16)
-        .flag("SINGLE", bits == Bits::B32)
-        .flag("ZEROS", layout.format.has_zeros())
-        .flag("BIAS", op.bias.is_some())
-        .flag("RESIDUAL", op.residual.is_some())
-        .flag("K_VEC4", layout.cols.is_multiple_of(4))
-        .flag("N_VEC4", layout.rows.is_multiple_of(4))
-        .constant("BITS", bits.count() as u32)
-        .constant("ACTIVATION", activation_code(op.activation));
-    match layout.groups_per_row {
-        // Nothing is divided then, and one pipeline serves every width.
-        0 | 1 => kernel.constant("GROUP", 64),
-        _ => kernel.constant("GROUP", layout.group_size as u32),
     }
 }
 
-/// A sentence gives few tiles, so K is cut as well: more often the fewer there are; a large product has enough of
-/// larger ones. The numbers were measured on BERT-base's shapes (docs/gpu.md).
-/// SwiftShader clears workgroup memory word by word in unrolled code, so that 32 KiB take seconds to compile, and has no
-/// faster memory to stage tiles in.
-fn tiling(m: usize, n: usize, wish: Tiling, caps: &DeviceCaps) -> Tiling {
-    let small_tiles = m.div_ceil(32) * n.div_ceil(32);
-    let eight_slices = caps.invocations >= 512 && caps.workgroup_storage_bytes >= 32 << 10;
-    match wish {
-        Tiling::Auto if m <= FEW_ROWS => Tiling::Rows,
-        Tiling::Auto if caps.software => Tiling::Direct,
-        Tiling::Auto if m * n >= MANY_OUTPUTS => Tiling::Fixed(64, 64, 16, 1),
-        Tiling::Auto if small_tiles <= FEW_TILES && eight_slices => Tiling::Fixed(32, 32, 16, 8),
-        Tiling::Auto => Tiling::Fixed(32, 32, 16, 4),
-        chosen => chosen,
-    }
-}
-
-/// Number of an activation in `activation.wgsl`.
-fn activation_code(activation: Activation) -> u32 {
-    match activation {
-        Activation::Identity => 0,
-        Activation::Relu => 1,
-        Activation::Gelu => 2,
-        Activation::GeluTanh => 3,
-        Activation::Silu => 4,
-        Activation::Tanh => 5,
-    }
-}
-
-/// Threads for a row of `items`: enough to read it in a few steps.
-fn workgroup_for(items: usize) -> u32 {
-    match items {
-        0..=64 => 64,
-        65..=512 => 128,
-        _ => 256,
+/// Threads for a row of `items`: as many as were asked for, or else enough to read it in a few steps.
+pub(super) fn workgroup_for(items: usize, options: &PlanOptions) -> u32 {
+    match (options.workgroup_size, items) {
+        (Some(asked), _) => asked,
+        (None, 0..=64) => 64,
+        (None, 65..=512) => 128,
+        (None, _) => 256,
     }
 }
 
@@ -153,18 +51,28 @@ fn row_groups(rows: usize, caps: &DeviceCaps) -> [usize; 3] {
     [x, rows.div_ceil(x), 1]
 }
 
-fn layer_norm(r: &mut Recorder<'_>, output: ValueId, x: ValueId, norm: Norm) -> Result<(), PlanError> {
+fn layer_norm(
+    r: &mut Recorder<'_>,
+    output: ValueId,
+    x: ValueId,
+    norm: Norm,
+    options: &PlanOptions,
+) -> Result<(), PlanError> {
     let shape = r.shape(output)?;
     let hidden = *shape.last().expect("validation says that there is a last dimension");
     let rows = element_count(&shape) / hidden;
-    let kernel = Kernel::new("layer_norm").flag("SUBGROUPS", r.caps.subgroups).constant("WG", workgroup_for(hidden));
-    let params = LayerNormParams { rows: rows as u32, hidden: hidden as u32, eps: norm.eps, reserved: 0 };
-    let mut bindings = vec![r.value(1, x)?];
-    bindings.extend(r.plane(2, norm.weight, Part::Packed));
-    bindings.extend(r.plane(3, norm.bias, Part::Packed));
-    bindings.push(r.value(4, output)?);
-    let groups = row_groups(rows, r.caps);
-    r.dispatch(output, kernel, params, bindings, groups)
+    let threads = workgroup_for(hidden, options);
+    let kernel = Kernel::new("layer_norm").flag("SUBGROUPS", r.caps.subgroups).constant("WG", threads);
+    for part in parts(0..rows, r.limits.items(rows, &[hidden * 4], 0)) {
+        let params = LayerNormParams { rows: part.len() as u32, hidden: hidden as u32, eps: norm.eps, reserved: 0 };
+        let mut bindings = vec![r.items(1, x, &part, rows)?];
+        bindings.extend(r.vector(2, norm.weight));
+        bindings.extend(r.vector(3, norm.bias));
+        bindings.push(r.items(4, output, &part, rows)?);
+        let groups = row_groups(part.len(), r.caps);
+        r.dispatch(output, kernel.clone(), params, bindings, groups)?;
+    }
+    Ok(())
 }
 
 struct Attention {
@@ -192,7 +100,7 @@ fn attention(r: &mut Recorder<'_>, output: ValueId, op: &Attention) -> Result<()
         v_stride: v_shape[2] as u32,
         v_start: op.v.start as u32,
         scale: op.scale,
-        reserved: 0,
+        mask_start: 0,
     };
     let by_four = [op.head_dim, q_shape[2], op.q.start, k_shape[2], op.k.start, v_shape[2], op.v.start];
     let d = round_up(op.head_dim, 4);
@@ -204,12 +112,22 @@ fn attention(r: &mut Recorder<'_>, output: ValueId, op: &Attention) -> Result<()
         .constant("BQ", bq)
         .constant("BK", bk)
         .constant("WG", threads);
-    let mut bindings = vec![r.value(1, op.q.value)?, r.value(2, op.k.value)?, r.value(3, op.v.value)?];
-    if let Some(mask) = op.mask {
-        bindings.push(r.value(4, mask)?);
+    let widths = [queries * q_shape[2], keys * k_shape[2], keys * v_shape[2], queries * op.heads * op.head_dim];
+    let work = 2 * op.heads * queries * keys * op.head_dim;
+    for items in parts(0..batch, r.limits.items(batch, &widths.map(|width| width * 4), work)) {
+        let params = AttentionParams { mask_start: (items.start * keys) as u32, ..params };
+        let mut bindings = Vec::new();
+        for (number, value) in [(1, op.q.value), (2, op.k.value), (3, op.v.value)] {
+            bindings.push(r.items(number, value, &items, batch)?);
+        }
+        if let Some(mask) = op.mask {
+            bindings.push(r.whole(4, mask)?);
+        }
+        bindings.push(r.items(5, output, &items, batch)?);
+        let groups = [queries.div_ceil(bq as usize), op.heads, items.len()];
+        r.dispatch(output, kernel.clone(), params, bindings, groups)?;
     }
-    bindings.push(r.value(5, output)?);
-    r.dispatch(output, kernel, params, bindings, [queries.div_ceil(bq as usize), op.heads, batch])
+    Ok(())
 }
 
 /// Query and key rows of a tile, so that both tiles and the scores fit workgroup memory; and threads.
@@ -224,41 +142,45 @@ fn attention_tiles(d: usize, caps: &DeviceCaps) -> (u32, u32, u32) {
     (bq as u32, bk as u32, 128)
 }
 
-fn pool(
-    r: &mut Recorder<'_>,
-    output: ValueId,
+struct Pool {
     x: ValueId,
     mask: Option<ValueId>,
     pooling: Pooling,
     normalize: bool,
-) -> Result<(), PlanError> {
-    let shape = r.shape(x)?;
+}
+
+fn pool(r: &mut Recorder<'_>, output: ValueId, op: &Pool, options: &PlanOptions) -> Result<(), PlanError> {
+    let shape = r.shape(op.x)?;
     let (batch, seq, hidden) = (shape[0], shape[1], shape[2]);
     // The first token counts whether the mask keeps it or not.
-    let mask = mask.filter(|_| pooling != Pooling::Cls);
+    let mask = op.mask.filter(|_| op.pooling != Pooling::Cls);
     let kernel = Kernel::new("pool")
         .flag("MASK", mask.is_some())
-        .flag("NORMALIZE", normalize)
-        .flag("SUBGROUPS", r.caps.subgroups && normalize)
+        .flag("NORMALIZE", op.normalize)
+        .flag("SUBGROUPS", r.caps.subgroups && op.normalize)
         .constant(
             "POOLING",
-            match pooling {
+            match op.pooling {
                 Pooling::Mean => 0,
                 Pooling::Cls => 1,
                 Pooling::Max => 2,
             },
         )
-        .constant("WG", workgroup_for(hidden));
-    let params = PoolParams { seq: seq as u32, hidden: hidden as u32, batch: batch as u32, reserved: 0 };
-    let mut bindings = vec![r.value(1, x)?];
-    if let Some(mask) = mask {
-        bindings.push(r.value(2, mask)?);
+        .constant("WG", workgroup_for(hidden, options));
+    for items in parts(0..batch, r.limits.items(batch, &[seq * hidden * 4, hidden * 4], 0)) {
+        let mask_start = (items.start * seq) as u32;
+        let params = PoolParams { seq: seq as u32, hidden: hidden as u32, batch: items.len() as u32, mask_start };
+        let mut bindings = vec![r.items(1, op.x, &items, batch)?];
+        if let Some(mask) = mask {
+            bindings.push(r.whole(2, mask)?);
+        }
+        bindings.push(r.items(3, output, &items, batch)?);
+        r.dispatch(output, kernel.clone(), params, bindings, [items.len(), 1, 1])?;
     }
-    bindings.push(r.value(3, output)?);
-    r.dispatch(output, kernel, params, bindings, [batch, 1, 1])
+    Ok(())
 }
 
-fn embedding(r: &mut Recorder<'_>, output: ValueId, op: &Op) -> Result<(), PlanError> {
+fn embedding(r: &mut Recorder<'_>, output: ValueId, op: &Op, options: &PlanOptions) -> Result<(), PlanError> {
     let Op::Embedding { ids, token_types, table, positions, position_offset, types, norm } = op else {
         unreachable!("record() calls this for embeddings");
     };
@@ -275,30 +197,46 @@ fn embedding(r: &mut Recorder<'_>, output: ValueId, op: &Op) -> Result<(), PlanE
         .constant("TABLE_BITS", layout.format.bits.count() as u32)
         .constant("POSITION_BITS", bits(positions).unwrap_or(32))
         .constant("TYPE_BITS", bits(types).unwrap_or(32))
-        .constant("WG", workgroup_for(layout.cols));
+        .constant("WG", workgroup_for(layout.cols, options));
     let offset = |id: Option<WeightId>| id.and_then(|id| r.word_offset(id, Part::Packed)).unwrap_or(NONE);
     let params = EmbeddingParams {
-        table: Table { packed: 0, ..aux_table(r, *table) },
         positions: positions.map_or(Table::default(), |id| aux_table(r, id)),
         types: types.map_or(Table::default(), |id| aux_table(r, id)),
-        tokens: (batch * seq) as u32,
         seq: seq as u32,
         hidden: layout.cols as u32,
         position_offset: *position_offset as u32,
         norm_weight: offset(norm.map(|n| n.weight)),
         norm_bias: offset(norm.map(|n| n.bias)),
         eps: norm.map_or(0.0, |n| n.eps),
-        reserved: 0,
+        last_row: layout.rows as u32 - 1,
+        ..EmbeddingParams::default()
     };
-    let mut bindings = vec![r.value(1, *ids)?];
-    if let Some(token_types) = token_types {
-        bindings.push(r.value(2, *token_types)?);
+    for rows in r.weights.row_ranges(*table, usize::MAX) {
+        for items in parts(0..batch, r.limits.items(batch, &[seq * layout.cols * 4], 0)) {
+            let tokens = items.len() * seq;
+            let params = EmbeddingParams {
+                table: token_table(r, *table, &rows),
+                tokens: tokens as u32,
+                first_token: (items.start * seq) as u32,
+                ..params
+            };
+            let mut bindings = vec![r.whole(1, *ids)?];
+            if let Some(token_types) = token_types {
+                bindings.push(r.whole(2, *token_types)?);
+            }
+            bindings.extend(r.plane_rows(3, *table, Part::Packed, &rows));
+            bindings.extend(r.aux(4));
+            bindings.push(r.items(5, output, &items, batch)?);
+            let groups = row_groups(tokens, r.caps);
+            r.dispatch(output, kernel.clone(), params, bindings, groups)?;
+        }
     }
-    bindings.extend(r.plane(3, *table, Part::Packed));
-    bindings.extend(r.aux(4));
-    bindings.push(r.value(5, output)?);
-    let groups = row_groups(batch * seq, r.caps);
-    r.dispatch(output, kernel, params, bindings, groups)
+    Ok(())
+}
+
+/// Rows of the token table, which are bound on their own.
+fn token_table(r: &Recorder<'_>, id: WeightId, rows: &Range<usize>) -> Table {
+    Table { packed: 0, rows: rows.len() as u32, first_row: rows.start as u32, ..aux_table(r, id) }
 }
 
 fn aux_table(r: &Recorder<'_>, id: WeightId) -> Table {
@@ -312,6 +250,6 @@ fn aux_table(r: &Recorder<'_>, id: WeightId) -> Table {
         group_size: weight.group_size,
         groups_per_row: weight.groups_per_row,
         rows: weight.rows,
-        reserved: 0,
+        first_row: 0,
     }
 }

@@ -1,11 +1,14 @@
 //! The recording: plain data that a backend replays.
 
+use std::ops::Range;
+
 use bytemuck::Pod;
 use webnibble_common::graph::{Bindings, Graph, ValueId, WeightId};
 use webnibble_common::package::Part;
 use webnibble_common::quant::{Layout, round_up};
 use webnibble_common::tensor::{DType, element_count};
 
+use super::chunks::Limits;
 use super::memory::Pool;
 use super::weights::WeightPlan;
 use super::{DeviceCaps, PlanError};
@@ -110,6 +113,7 @@ pub(super) struct Recorder<'a> {
     pub(super) weights: &'a WeightPlan,
     pub(super) bindings: &'a Bindings,
     pub(super) caps: &'a DeviceCaps,
+    pub(super) limits: Limits,
     recording: Recording,
     pool: Pool,
     /// Buffer of each value that has one by now.
@@ -124,12 +128,14 @@ impl<'a> Recorder<'a> {
         weights: &'a WeightPlan,
         bindings: &'a Bindings,
         caps: &'a DeviceCaps,
+        limits: Limits,
     ) -> Result<Self, PlanError> {
         let mut recorder = Self {
             graph,
             weights,
             bindings,
             caps,
+            limits,
             recording: Recording::default(),
             pool: Pool::default(),
             placed: vec![None; graph.values.len()],
@@ -164,8 +170,14 @@ impl<'a> Recorder<'a> {
         self.weights.layout(id).expect("validation says that this weight is a matrix")
     }
 
-    /// Binds a whole value; the output of the current node gets its buffer here.
-    pub(super) fn value(&mut self, number: u32, id: ValueId) -> Result<Binding, PlanError> {
+    /// Binds `items` of a value of `total`, which are its outermost; the output of the current node gets its buffer here.
+    pub(super) fn items(
+        &mut self,
+        number: u32,
+        id: ValueId,
+        items: &Range<usize>,
+        total: usize,
+    ) -> Result<Binding, PlanError> {
         let bytes = self.value_bytes(id)?;
         let buffer = match self.placed[id.0] {
             Some(buffer) => buffer,
@@ -175,12 +187,26 @@ impl<'a> Recorder<'a> {
                 buffer
             }
         };
-        Ok(Binding { number, buffer: Some(buffer), offset: 0, bytes })
+        let item_bytes = self.element_bytes(id)? / total;
+        let offset = items.start * item_bytes;
+        let bytes = if items.end == total { bytes - offset } else { items.len() * item_bytes };
+        Ok(Binding { number, buffer: Some(buffer), offset, bytes })
     }
 
-    /// Binds a plane of a weight, if the weight has it.
-    pub(super) fn plane(&self, number: u32, id: WeightId, part: Part) -> Option<Binding> {
-        let slot = self.weights.plane(id, part)?;
+    /// Binds a whole value.
+    pub(super) fn whole(&mut self, number: u32, id: ValueId) -> Result<Binding, PlanError> {
+        self.items(number, id, &(0..1), 1)
+    }
+
+    /// Binds rows of a plane of a weight, if the weight has it.
+    pub(super) fn plane_rows(&self, number: u32, id: WeightId, part: Part, rows: &Range<usize>) -> Option<Binding> {
+        let slot = self.weights.rows(id, part, rows)?;
+        Some(Binding { number, buffer: Some(BufferId(slot.buffer)), offset: slot.offset, bytes: slot.bytes })
+    }
+
+    /// Binds a vector.
+    pub(super) fn vector(&self, number: u32, id: WeightId) -> Option<Binding> {
+        let slot = self.weights.start(id, Part::Packed)?;
         Some(Binding { number, buffer: Some(BufferId(slot.buffer)), offset: slot.offset, bytes: slot.bytes })
     }
 
@@ -193,7 +219,7 @@ impl<'a> Recorder<'a> {
 
     /// Word offset of a plane in its buffer.
     pub(super) fn word_offset(&self, id: WeightId, part: Part) -> Option<u32> {
-        self.weights.plane(id, part).map(|slot| (slot.offset / 4) as u32)
+        self.weights.start(id, part).map(|slot| (slot.offset / 4) as u32)
     }
 
     /// Adds a dispatch whose binding 0 is `params`.
@@ -216,6 +242,7 @@ impl<'a> Recorder<'a> {
         self.recording.uniforms.resize(offset + round_up(uniform.len(), UNIFORM_ALIGNMENT), 0);
         let mut all = vec![Binding { number: 0, buffer: None, offset, bytes: uniform.len() }];
         all.extend(bindings);
+        self.check_bindings(name, &all)?;
         let dispatch =
             Dispatch { operator: name.clone(), kernel, bindings: all, workgroups: workgroups.map(|n| n as u32) };
         self.recording.dispatches.push(dispatch);
@@ -239,14 +266,34 @@ impl<'a> Recorder<'a> {
         self.recording
     }
 
-    fn value_bytes(&self, id: ValueId) -> Result<usize, PlanError> {
-        let shape = self.shape(id)?;
-        let name = &self.graph.value_of(id).name;
-        let bytes = round_up(element_count(&shape) * self.graph.value_of(id).dtype.size_bytes(), 16);
+    /// Nothing is bound that is larger than the adapter takes.
+    fn check_bindings(&self, operator: &str, bindings: &[Binding]) -> Result<(), PlanError> {
         let limit = self.caps.storage_binding_bytes;
+        match bindings.iter().find(|binding| binding.bytes > limit) {
+            None => Ok(()),
+            Some(Binding { bytes, buffer, .. }) => {
+                let buffer = buffer.map(|id| &self.recording.buffers[id.0]);
+                // Scratch has no name that a caller knows.
+                let named = buffer.filter(|buffer| buffer.kind != BufferKind::Scratch);
+                let name = named.map_or(operator, |buffer| buffer.label.as_str()).to_owned();
+                Err(PlanError::BindingTooLarge { name, bytes: *bytes, limit })
+            }
+        }
+    }
+
+    /// Bytes of a value's elements.
+    fn element_bytes(&self, id: ValueId) -> Result<usize, PlanError> {
+        Ok(element_count(&self.shape(id)?) * self.graph.value_of(id).dtype.size_bytes())
+    }
+
+    /// Bytes of a value's buffer: those of its elements, padded.
+    fn value_bytes(&self, id: ValueId) -> Result<usize, PlanError> {
+        let name = &self.graph.value_of(id).name;
+        let bytes = round_up(self.element_bytes(id)?, 16);
+        let limit = self.caps.buffer_bytes;
         match bytes {
             0 => Err(PlanError::Empty(name.clone())),
-            _ if bytes > limit => Err(PlanError::BindingTooLarge { name: name.clone(), bytes, limit }),
+            _ if bytes > limit => Err(PlanError::BufferTooLarge { name: name.clone(), bytes, limit }),
             _ => Ok(bytes),
         }
     }

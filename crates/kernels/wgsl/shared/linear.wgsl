@@ -6,7 +6,8 @@ struct LinearParams {
     m: u32,
     n: u32,
     k: u32,
-    reserved: u32,
+    // From a row of y to the next: y and the weight may be columns of a wider one.
+    stride: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: LinearParams;
@@ -77,7 +78,7 @@ fn finish4(m: u32, n: u32, sum: vec4<f32>) {
     v += vec4<f32>(bias[n], bias[n + 1u], bias[n + 2u], bias[n + 3u]);
 #endif
     v = activate4(v);
-    let at = (m * params.n + n) / 4u;
+    let at = (m * params.stride + n) / 4u;
 #ifdef RESIDUAL
     v += residual[at];
 #endif
@@ -90,7 +91,7 @@ fn finish4(m: u32, n: u32, sum: vec4<f32>) {
     }
 #endif
     v = activate4(v);
-    let at = m * params.n + n;
+    let at = m * params.stride + n;
     for (var i = 0u; i < count; i++) {
 #ifdef RESIDUAL
         y[at + i] = v[i] + residual[at + i];

@@ -17,21 +17,25 @@ use crate::error::{error, internal};
 pub(crate) struct Gpu {
     /// The adapter that the device was made from.
     pub(crate) adapter: Adapter,
-    /// What the choice of kernels depends on.
+    /// What the choice of kernels depends on: what the device has, which is not all that the adapter has.
     pub(super) caps: DeviceCaps,
+    /// What the device has.
+    pub(super) abilities: Abilities,
     pub(super) js: JsGpu,
     /// Pipelines by kernel: models of one family share them.
     pipelines: RefCell<BTreeMap<Kernel, JsValue>>,
 }
 
 impl Gpu {
-    /// Asks for an adapter, several times where the first answer is none, and for a device with all it offers.
-    pub(crate) async fn open() -> Result<Self, RemoteError> {
-        let js: JsGpu = JsFuture::from(open_gpu()).await.map_err(|e| from_js(&e))?.unchecked_into();
-        let adapter: Adapter = serde_json::from_str(&js.info())
-            .map_err(|e| internal(format!("the adapter's description is not as expected: {e}")))?;
-        let caps = caps(&adapter);
-        Ok(Self { adapter, caps, js, pipelines: RefCell::default() })
+    /// Asks for an adapter, several times where the first answer is none, and for a device with all it offers, or with
+    /// `core` WebGPU alone: no features, default limits.
+    pub(crate) async fn open(core: bool) -> Result<Self, RemoteError> {
+        let js: JsGpu = JsFuture::from(open_gpu(core)).await.map_err(|e| from_js(&e))?.unchecked_into();
+        let unexpected = |e| internal(format!("the adapter's description is not as expected: {e}"));
+        let adapter: Adapter = serde_json::from_str(&js.info()).map_err(unexpected)?;
+        let abilities: Abilities = serde_json::from_str(&js.abilities()).map_err(unexpected)?;
+        let caps = caps(&abilities, adapter.hardware);
+        Ok(Self { adapter, caps, abilities, js, pipelines: RefCell::default() })
     }
 
     /// Whether the device was lost: a new one must be opened for new models.
@@ -47,7 +51,13 @@ impl Gpu {
 
     /// Whether kernels can be timed.
     pub(super) fn has_timestamps(&self) -> bool {
-        self.adapter.features.iter().any(|f| f == "timestamp-query")
+        self.abilities.features.iter().any(|f| f == "timestamp-query")
+    }
+
+    /// Pipelines that are built. For tests.
+    #[cfg(test)]
+    pub(super) fn pipeline_count(&self) -> usize {
+        self.pipelines.borrow().len()
     }
 
     /// The kernel's pipeline, built unless it is there.
@@ -77,19 +87,29 @@ impl Drop for Gpu {
     }
 }
 
-fn caps(adapter: &Adapter) -> DeviceCaps {
-    let has = |feature: &str| adapter.features.iter().any(|f| f == feature);
-    let limit = |name: &str, core: usize| adapter.limits.get(name).map_or(core, |v| *v as usize);
+/// Features and limits of a device.
+#[derive(serde::Deserialize)]
+pub(super) struct Abilities {
+    pub(super) features: Vec<String>,
+    pub(super) limits: BTreeMap<String, u64>,
+}
+
+fn caps(device: &Abilities, hardware: bool) -> DeviceCaps {
+    let has = |feature: &str| device.features.iter().any(|f| f == feature);
+    let limit = |name: &str, core: usize| device.limits.get(name).map_or(core, |v| *v as usize);
     let core = DeviceCaps::CORE;
+    let invocations = limit("maxComputeInvocationsPerWorkgroup", core.invocations);
     let binding = limit("maxStorageBufferBindingSize", core.storage_binding_bytes);
+    let buffer = limit("maxBufferSize", core.buffer_bytes);
     DeviceCaps {
         f16: has("shader-f16"),
         subgroups: has("subgroups"),
         workgroup_storage_bytes: limit("maxComputeWorkgroupStorageSize", core.workgroup_storage_bytes),
-        invocations: limit("maxComputeInvocationsPerWorkgroup", core.invocations),
-        storage_binding_bytes: binding.min(limit("maxBufferSize", binding)),
+        invocations: invocations.min(limit("maxComputeWorkgroupSizeX", invocations)),
+        storage_binding_bytes: binding.min(buffer),
+        buffer_bytes: buffer,
         workgroups_per_dimension: limit("maxComputeWorkgroupsPerDimension", core.workgroups_per_dimension),
-        software: !adapter.hardware,
+        software: !hardware,
     }
 }
 

@@ -57,7 +57,7 @@ async fn fill(model: &mut Model, graph: &Graph, formats: &Formats) {
         let mut put = |part, bytes: Vec<u8>| {
             let view = model.map_plane(&weight.name, part, bytes.len()).expect("the plane is in the plan");
             view.copy_from(&bytes);
-            model.seal_plane(&weight.name, part).expect("the plane is in the plan");
+            model.seal_plane(&weight.name, part, &view).expect("the plane is in the plan");
         };
         match formats.get(&weight.name) {
             Some(format) => {
@@ -141,7 +141,7 @@ async fn profile(model: &mut Model) -> String {
 
 #[wasm_bindgen_test]
 async fn bert_base_by_tiling_and_bits() {
-    let gpu = std::rc::Rc::new(Gpu::open().await.expect("this browser has WebGPU"));
+    let gpu = std::rc::Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
     console_log!("{:?}", gpu.adapter);
     let graph = bert_base();
     for bits in [Bits::B4, Bits::B8, Bits::B16, Bits::B2] {
@@ -169,7 +169,7 @@ async fn bert_base_by_tiling_and_bits() {
                 continue;
             }
             for tiling in tilings {
-                model.options = PlanOptions { tiling: *tiling, half_tiles, portable: false };
+                model.options = PlanOptions { tiling: *tiling, half_tiles, ..PlanOptions::default() };
                 model.prepared.clear();
                 time(&mut model, &format!("bert-base {bits} bits, {tiling:?}, half_tiles {half_tiles}")).await;
             }

@@ -1,28 +1,32 @@
 //! The WebGPU backend: a plan of `webnibble-kernels`, made real on a device.
 
 mod gpu;
+mod replay;
 mod sys;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
-use serde_json::json;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
 use webnibble_common::capabilities::Adapter;
-use webnibble_common::graph::{Bindings, Graph};
-use webnibble_common::package::{Header, Part, Plane};
-use webnibble_common::quant::round_up;
+use webnibble_common::graph::{Bindings, Graph, ValueId};
+use webnibble_common::package::Header;
 use webnibble_common::result::ImplementationType;
-use webnibble_common::tensor::{Tensor, element_count};
-use webnibble_common::wire::{ErrorCode, KernelTime, LoadOptions, RemoteError};
-use webnibble_kernels::plan::{BufferKind, Formats, PlanError, PlanOptions, Recording, WeightPlan, lower};
+use webnibble_common::tensor::{DType, Tensor, element_count};
+use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
+use webnibble_kernels::plan::{
+    Chunking, Formats, PlanError, PlanOptions, Recording, WeightPlan, check_workgroup, kernels, longest_input, lower,
+};
 
 pub(crate) use gpu::Gpu;
 
 use self::gpu::from_js;
+use self::replay::{outcome, spec};
 use self::sys::{JsRecorded, Ran};
+use self::upload::WeightMemory;
 use super::RunOutcome;
 use crate::error::{error, internal};
 use crate::sys::now_ms;
@@ -36,18 +40,20 @@ pub(crate) struct Model {
     graph: Graph,
     plan: WeightPlan,
     options: PlanOptions,
+    /// Whether portable kernels may be taken where others fail to build.
+    retry_portable: bool,
+    /// Whether it is yet to be told that operators were cut though nobody asked for it.
+    chunks_unasked: bool,
     precompile: bool,
+    adjustments: Vec<Adjustment>,
     buffers: Vec<WeightMemory>,
     /// Least recently used first.
     prepared: Vec<Prepared>,
     peak_bytes: u64,
 }
 
-/// A weight buffer, and the planes that it still waits for before it can be unmapped.
-struct WeightMemory {
-    buffer: Option<JsValue>,
-    waiting: usize,
-}
+/// Tokens of the inference that warms up.
+const WARM_UP_TOKENS: usize = 8;
 
 struct Prepared {
     bindings: Bindings,
@@ -70,8 +76,22 @@ impl Model {
         options: &LoadOptions,
     ) -> Result<Self, RemoteError> {
         let formats = header.meta.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.format)).collect();
-        let plan_options = PlanOptions { portable: options.portable_kernels, ..PlanOptions::default() };
-        Self::with_formats(gpu, graph, &formats, plan_options, options.shader_precompilation)
+        let mut model = Self::with_formats(gpu, graph, &formats, plan_options(options), options.shader_precompilation)?;
+        model.retry_portable = options.portable_kernels != Some(false);
+        if options.half_tiles && (model.options.portable || !gpu.caps.f16) {
+            let reason = match model.options.portable {
+                true => "portable kernels have no f16",
+                false => "the adapter has no shader-f16",
+            };
+            model.adjust("half_tiles", false, Some(ErrorCode::Unsupported), reason);
+        }
+        model.chunks_unasked = options.chunked_operations.is_none();
+        Ok(model)
+    }
+
+    fn adjust(&mut self, option: &str, value: bool, code: Option<ErrorCode>, reason: &str) {
+        let (option, value, reason) = (option.to_owned(), value.into(), reason.to_owned());
+        self.adjustments.push(Adjustment { option, value, code, reason });
     }
 
     /// A model of matrices in `formats`.
@@ -82,50 +102,25 @@ impl Model {
         options: PlanOptions,
         precompile: bool,
     ) -> Result<Self, RemoteError> {
-        let plan = WeightPlan::new(&graph, formats, gpu.caps.storage_binding_bytes).map_err(|e| from_plan(&e))?;
+        check_workgroup(&gpu.caps, &options).map_err(|e| from_plan(&e))?;
+        let plan = WeightPlan::new(&graph, formats, &gpu.caps, &options).map_err(|e| from_plan(&e))?;
         let buffers = (0..plan.buffers.len())
             .map(|index| WeightMemory { buffer: None, waiting: plan.planes().filter(|s| s.buffer == index).count() })
             .collect();
         let peak_bytes = plan.total_bytes() as u64;
-        Ok(Self { gpu: Rc::clone(gpu), graph, plan, options, precompile, buffers, prepared: Vec::new(), peak_bytes })
-    }
-
-    /// Mapped GPU memory of exactly the plane's length.
-    pub(crate) fn begin_plane(&mut self, plane: &Plane) -> Result<Uint8Array, RemoteError> {
-        self.map_plane(&plane.tensor, plane.part, (plane.end - plane.begin) as usize)
-    }
-
-    /// Unmaps the buffer once all its planes came.
-    pub(crate) fn finish_plane(&mut self, plane: &Plane, _view: &Uint8Array) -> Result<(), RemoteError> {
-        self.seal_plane(&plane.tensor, plane.part)
-    }
-
-    pub(super) fn map_plane(&mut self, tensor: &str, part: Part, bytes: usize) -> Result<Uint8Array, RemoteError> {
-        let slot = self.plan.plane_of(&self.graph, tensor, part).ok_or_else(|| unknown_plane(tensor, part))?;
-        if slot.bytes != bytes {
-            let message = format!("plane {part:?} of `{tensor}` should have {} bytes, found {bytes}", slot.bytes);
-            return Err(error(ErrorCode::BadPackage, message, "quantize the model again"));
-        }
-        let memory = &mut self.buffers[slot.buffer];
-        let buffer = match &memory.buffer {
-            Some(buffer) => buffer.clone(),
-            None => {
-                let wanted = &self.plan.buffers[slot.buffer];
-                let made = self.gpu.js.weight_buffer(&wanted.label, wanted.bytes as f64).map_err(|e| from_js(&e))?;
-                memory.buffer.insert(made).clone()
-            }
-        };
-        sys::mapped_range(&buffer, slot.offset as f64, slot.bytes as f64).map_err(|e| from_js(&e))
-    }
-
-    pub(super) fn seal_plane(&mut self, tensor: &str, part: Part) -> Result<(), RemoteError> {
-        let slot = self.plan.plane_of(&self.graph, tensor, part).ok_or_else(|| unknown_plane(tensor, part))?;
-        let memory = &mut self.buffers[slot.buffer];
-        memory.waiting = memory.waiting.saturating_sub(1);
-        if let (0, Some(buffer)) = (memory.waiting, &memory.buffer) {
-            sys::unmap(buffer);
-        }
-        Ok(())
+        Ok(Self {
+            gpu: Rc::clone(gpu),
+            graph,
+            plan,
+            options,
+            retry_portable: true,
+            chunks_unasked: false,
+            precompile,
+            adjustments: Vec::new(),
+            buffers,
+            prepared: Vec::new(),
+            peak_bytes,
+        })
     }
 
     /// Checks that every plane came and every allocation held; builds the pipelines where that was asked.
@@ -141,13 +136,32 @@ impl Model {
         Ok(())
     }
 
-    /// Builds the pipelines of a short and of a usual length: kernels depend on shapes only through their tiles.
-    async fn precompile(&self) -> Result<(), RemoteError> {
-        for seq in [1, 8, 128] {
-            let bindings = Bindings::new([("batch", 1), ("seq", seq)]);
-            // A shape that does not fit, or a kernel that does not build, is told when it is wanted.
-            let _ = self.build(&bindings).await;
+    /// Builds the pipelines that any shape takes, and runs once: drivers leave work to the first dispatch.
+    async fn precompile(&mut self) -> Result<(), RemoteError> {
+        if let Err(failed) = self.build_every_kernel().await {
+            self.take_portable(failed)?;
+            self.build_every_kernel().await?;
         }
+        let seq = WARM_UP_TOKENS.min(longest_input(&self.graph));
+        let inputs = zeros(&self.graph, &Bindings::new([("batch", 1), ("seq", seq)]))?;
+        self.run(&inputs, false).await.map(drop)
+    }
+
+    async fn build_every_kernel(&self) -> Result<(), RemoteError> {
+        let every = kernels(&self.graph, &self.plan, &self.gpu.caps, &self.options);
+        self.gpu.build_all(every.iter()).await
+    }
+
+    /// After kernels failed to build: portable ones from now on, unless these are what failed, or they are not wanted. A
+    /// driver may refuse what its adapter claims to have; core WebGPU is left.
+    fn take_portable(&mut self, failed: RemoteError) -> Result<(), RemoteError> {
+        if failed.code != ErrorCode::Validation || self.options.portable || !self.retry_portable {
+            return Err(failed);
+        }
+        sys::warn(&format!("taking portable kernels: {}", failed.message));
+        self.adjust("portable_kernels", true, Some(failed.code), &failed.message);
+        self.options.portable = true;
+        self.prepared.clear();
         Ok(())
     }
 
@@ -160,15 +174,17 @@ impl Model {
         }
         let start = now_ms();
         let recording = match self.build(bindings).await {
-            // A driver may refuse what its adapter claims to have; core WebGPU is left.
-            Err(failed) if failed.code == ErrorCode::Validation && !self.options.portable => {
-                sys::warn(&format!("taking portable kernels: {}", failed.message));
-                self.options.portable = true;
-                self.prepared.clear();
+            Ok(built) => built,
+            Err(failed) => {
+                self.take_portable(failed)?;
                 self.build(bindings).await?
             }
-            built => built?,
         };
+        if self.chunks_unasked && recording.dispatches.len() > self.graph.nodes.len() {
+            let reason = format!("the adapter binds at most {} bytes", self.gpu.caps.storage_binding_bytes);
+            self.adjust("chunked_operations", true, None, &reason);
+            self.chunks_unasked = false;
+        }
         let prepared = self.record(bindings, recording).await?;
         if self.prepared.len() == PREPARED_SHAPES {
             self.prepared.remove(0);
@@ -258,6 +274,11 @@ impl Model {
         variants.into_iter().map(|(file, kernels)| (file, kernels.join("; "))).collect()
     }
 
+    /// Options that were set otherwise than asked for.
+    pub(crate) fn adjustments(&self) -> Vec<Adjustment> {
+        self.adjustments.clone()
+    }
+
     /// The adapter of the device.
     pub(crate) fn adapter(&self) -> Option<Adapter> {
         Some(self.gpu.adapter.clone())
@@ -280,76 +301,47 @@ impl Drop for Model {
     }
 }
 
-/// The recording as `js/gpu.js` reads it.
-fn spec(recording: &Recording, kernels: &[webnibble_kernels::shaders::Kernel]) -> String {
-    let buffers: Vec<_> = recording
-        .buffers
-        .iter()
-        .map(|b| {
-            let weights = match b.kind {
-                BufferKind::Weights(index) => Some(index),
-                _ => None,
-            };
-            json!({ "label": b.label, "bytes": b.bytes, "weights": weights })
-        })
-        .collect();
-    let dispatches: Vec<_> = recording
-        .dispatches
-        .iter()
-        .map(|d| {
-            let bindings: Vec<_> =
-                d.bindings.iter().map(|b| json!([b.number, b.buffer.map(|id| id.0), b.offset, b.bytes])).collect();
-            let pipeline = kernels.binary_search(&d.kernel).expect("every kernel of the recording is listed");
-            json!({ "operator": d.operator, "pipeline": pipeline, "bindings": bindings, "workgroups": d.workgroups })
-        })
-        .collect();
-    let inputs: Vec<_> = recording.inputs.iter().map(|p| p.buffer.0).collect();
-    let outputs: Vec<_> = recording.outputs.iter().map(|p| (p.buffer.0, port_bytes(&p.shape))).collect();
-    json!({ "buffers": buffers, "dispatches": dispatches, "inputs": inputs, "outputs": outputs }).to_string()
-}
-
-/// Bytes of an output as they are read back, padded as its buffer is.
-fn port_bytes(shape: &[usize]) -> usize {
-    round_up(element_count(shape) * 4, 16)
-}
-
-fn outcome(recording: &Recording, ran: &Ran) -> Result<RunOutcome, RemoteError> {
-    let bytes = ran.outputs().to_vec();
-    let mut at = 0;
-    let mut outputs = Vec::new();
-    for port in &recording.outputs {
-        let len = element_count(&port.shape) * port.dtype.size_bytes();
-        let tensor = Tensor::from_le_bytes(port.dtype, port.shape.clone(), &bytes[at..at + len]);
-        outputs.push((port.name.clone(), tensor.map_err(|e| internal(e.to_string()))?));
-        at += port_bytes(&port.shape);
+/// What the plan is to keep to.
+fn plan_options(options: &LoadOptions) -> PlanOptions {
+    PlanOptions {
+        portable: options.portable_kernels == Some(true),
+        half_tiles: options.half_tiles,
+        workgroup_size: options.workgroup_size.map(|size| size.iter().product()),
+        chunking: match options.chunked_operations {
+            Some(true) => Some(Chunking::CAREFUL),
+            Some(false) => None,
+            None => Some(Chunking::BY_ADAPTER),
+        },
+        ..PlanOptions::default()
     }
-    let times = ran.times().map(|times| times.to_vec());
-    let gpu_ms = times.as_deref().and_then(|t| Some((t.last()? - t.first()?) / 1e6));
-    Ok(RunOutcome { outputs, gpu_ms, kernels: times.map(|times| kernel_times(recording, &times)) })
 }
 
-fn kernel_times(recording: &Recording, times: &[f64]) -> Vec<KernelTime> {
-    let of = recording.dispatches.iter().zip(times.chunks_exact(2));
-    of.map(|(dispatch, t)| KernelTime {
-        operator: dispatch.operator.clone(),
-        kernel: dispatch.kernel.to_string(),
-        ms: (t[1] - t[0]) / 1e6,
-        bytes: dispatch.bindings.iter().map(|b| b.bytes as u64).sum(),
-    })
-    .collect()
-}
-
-fn unknown_plane(tensor: &str, part: Part) -> RemoteError {
-    let message = format!("plane {part:?} of `{tensor}` is not one that the model's graph has");
-    error(ErrorCode::BadPackage, message, "quantize the model again with this version")
+/// Inputs of a shape that every graph takes.
+fn zeros(graph: &Graph, bindings: &Bindings) -> Result<Vec<(String, Tensor)>, RemoteError> {
+    let zero = |id: &ValueId| {
+        let (value, shape) = (graph.value_of(*id), graph.shape(*id, bindings).map_err(|e| internal(e.to_string()))?);
+        let count = element_count(&shape);
+        let made = match value.dtype {
+            DType::F32 => Tensor::f32(shape, vec![0.0; count]),
+            DType::U32 => Tensor::u32(shape, vec![0; count]),
+        };
+        Ok((value.name.clone(), made.map_err(|e| internal(e.to_string()))?))
+    };
+    graph.inputs.iter().map(zero).collect()
 }
 
 fn from_plan(plan: &PlanError) -> RemoteError {
     let (code, hint) = match plan {
         PlanError::MissingWeight(_) => (ErrorCode::BadPackage, "quantize the model again"),
-        PlanError::BindingTooLarge { .. } => {
-            (ErrorCode::Unsupported, "use fewer bits, a smaller batch or shorter texts")
-        }
+        PlanError::BindingTooLarge { .. } => (
+            ErrorCode::Unsupported,
+            "leave out --no-chunked-operations, or use fewer bits, a smaller batch or shorter texts",
+        ),
+        PlanError::BufferTooLarge { .. } => (
+            ErrorCode::Unsupported,
+            "leave out --no-chunked-operations and --portable-kernels, or use fewer bits, a smaller batch or shorter texts",
+        ),
+        PlanError::WorkgroupTooLarge { .. } => (ErrorCode::BadOption, "ask for a smaller --workgroup-size"),
         PlanError::TooManyWorkgroups { .. } => (ErrorCode::Unsupported, "use a smaller batch or shorter texts"),
         PlanError::Graph(_) | PlanError::Empty(_) => (ErrorCode::BadInput, ""),
         _ => (ErrorCode::Internal, ""),

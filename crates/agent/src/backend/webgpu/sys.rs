@@ -14,10 +14,13 @@ extern "C" {
     pub(super) type JsRecorded;
 
     #[wasm_bindgen(js_name = openGpu)]
-    pub(super) fn open_gpu() -> Promise;
+    pub(super) fn open_gpu(core: bool) -> Promise;
 
     #[wasm_bindgen(method)]
     pub(super) fn info(this: &JsGpu) -> String;
+
+    #[wasm_bindgen(method)]
+    pub(super) fn abilities(this: &JsGpu) -> String;
 
     #[wasm_bindgen(method, js_name = lostReason)]
     pub(super) fn lost_reason(this: &JsGpu) -> Option<String>;

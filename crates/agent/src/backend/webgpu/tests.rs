@@ -7,8 +7,8 @@ use js_sys::Uint8Array;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 use webnibble_common::package::Part;
 use webnibble_common::weights::{WeightData, WeightMap};
-use webnibble_common::wire::ErrorCode;
-use webnibble_kernels::plan::{Formats, PlanOptions, Tiling};
+use webnibble_common::wire::{ErrorCode, RemoteError};
+use webnibble_kernels::plan::{Chunking, DeviceCaps, Formats, PlanOptions, Tiling};
 use webnibble_kernels::problems::{Problem, problems};
 
 use super::{Gpu, Model};
@@ -27,7 +27,7 @@ async fn gpu() -> Rc<Gpu> {
     if let Some(gpu) = SHARED.with_borrow(Option::clone) {
         return gpu;
     }
-    let gpu = Rc::new(Gpu::open().await.expect("this browser has WebGPU"));
+    let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
     SHARED.set(Some(Rc::clone(&gpu)));
     gpu
 }
@@ -54,20 +54,29 @@ fn planes(weights: &WeightMap) -> Vec<(&str, Part, Vec<u8>)> {
 }
 
 async fn load(gpu: &Rc<Gpu>, problem: &Problem, options: PlanOptions) -> Model {
+    try_load(gpu, problem, options, false).await.unwrap()
+}
+
+async fn try_load(
+    gpu: &Rc<Gpu>,
+    problem: &Problem,
+    options: PlanOptions,
+    precompile: bool,
+) -> Result<Model, RemoteError> {
     let mut formats = Formats::new();
     for (name, weight) in &problem.weights {
         if let WeightData::Matrix(matrix) = weight {
             formats.insert(name.clone(), matrix.layout.format);
         }
     }
-    let mut model = Model::with_formats(gpu, problem.graph.clone(), &formats, options, false).unwrap();
+    let mut model = Model::with_formats(gpu, problem.graph.clone(), &formats, options, precompile)?;
     for (name, part, bytes) in planes(&problem.weights) {
-        let view: Uint8Array = model.map_plane(name, part, bytes.len()).unwrap();
+        let view: Uint8Array = model.map_plane(name, part, bytes.len())?;
         view.copy_from(&bytes);
-        model.seal_plane(name, part).unwrap();
+        model.seal_plane(name, part, &view)?;
     }
-    model.finish_load().await.unwrap();
-    model
+    model.finish_load().await?;
+    Ok(model)
 }
 
 /// Runs a problem and gives its error.
@@ -184,7 +193,7 @@ async fn profiling_times_every_dispatch() {
 
 #[wasm_bindgen_test]
 async fn a_lost_device_is_an_error_and_not_a_hang() {
-    let gpu = Rc::new(Gpu::open().await.expect("this browser has WebGPU"));
+    let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
     let problem = &linear_problems()[0];
     let mut model = load(&gpu, problem, PlanOptions::default()).await;
     model.run(&problem.inputs, false).await.unwrap();
@@ -197,7 +206,7 @@ async fn a_lost_device_is_an_error_and_not_a_hang() {
 
 #[wasm_bindgen_test]
 async fn a_buffer_over_the_limit_is_an_error_with_its_size() {
-    let gpu = Rc::new(Gpu::open().await.expect("this browser has WebGPU"));
+    let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
     let limit = gpu.adapter.limits["maxStorageBufferBindingSize"];
     let error = gpu.js.weight_buffer("too large", (limit * 64) as f64);
     let code = match error {
@@ -222,23 +231,127 @@ async fn a_plane_of_the_wrong_size_is_refused() {
     assert!(error.message.contains("nothing"));
 }
 
-#[wasm_bindgen_test]
-async fn a_kernel_that_does_not_build_is_replaced_by_a_portable_one() {
-    let mut gpu = Gpu::open().await.expect("this browser has WebGPU");
-    if gpu.caps.f16 {
-        console_log!("skipped: this adapter builds every kernel");
-        return;
+/// Solves problems that are cut into parts by `options`; the number of those that were.
+async fn solve_in_parts(gpu: &Rc<Gpu>, problems: &[Problem], options: PlanOptions) -> usize {
+    let (mut cut, mut failures) = (0, Vec::new());
+    for problem in problems {
+        let mut model = load(gpu, problem, options).await;
+        let given: Vec<_> = problem.inputs.iter().map(|(n, t)| (n.as_str(), t.dtype(), t.shape())).collect();
+        let recording = model.lower(&problem.graph.bind(&given).unwrap()).unwrap();
+        if recording.dispatches.len() == problem.graph.nodes.len() {
+            continue;
+        }
+        cut += 1;
+        match model.run(&problem.inputs, false).await {
+            Err(error) => failures.push(format!("{}: {}", problem.name, error.message)),
+            Ok(found) => failures.extend(problem.check(&found.outputs).err()),
+        }
     }
-    // What a driver does that claims a feature and then refuses its use.
-    gpu.caps.f16 = true;
+    assert!(failures.is_empty(), "{} of {cut} wrong:\n{}", failures.len(), failures.join("\n"));
+    cut
+}
+
+#[wasm_bindgen_test]
+async fn op_problems_in_parts() {
+    let mut gpu = Gpu::open(false).await.expect("this browser has WebGPU");
+    // Values fit such a buffer, and some weights do not.
+    gpu.caps.buffer_bytes = 1 << 20;
     let gpu = Rc::new(gpu);
-    let tiling = Tiling::Fixed(32, 32, 16, 1);
-    let problem = linear_problems().into_iter().find(|p| p.name.contains("[1, 127, 128]")).unwrap();
-    let options = PlanOptions { half_tiles: true, tiling, portable: false };
-    let mut model = load(&gpu, &problem, options).await;
+    let some: Vec<_> = problems().into_iter().filter(|p| !p.name.contains("x 128 batch 2")).step_by(2).collect();
+    for (binding_bytes, multiply_adds, least) in [(40 << 10, usize::MAX, 20), (1 << 20, 1 << 18, 10)] {
+        let chunking = Some(Chunking { binding_bytes, multiply_adds });
+        let cut = solve_in_parts(&gpu, &some, PlanOptions { chunking, ..PlanOptions::default() }).await;
+        console_log!("{cut} of {} op problems in parts", some.len());
+        assert!(cut >= least, "only {cut} in parts");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn op_problems_with_a_workgroup_size() {
+    let some: Vec<_> = problems().into_iter().step_by(17).collect();
+    for size in [16, 256] {
+        let options = PlanOptions { workgroup_size: Some(size), ..PlanOptions::default() };
+        solve_all(&format!("workgroups of {size}"), &some, options).await;
+    }
+    let limit = gpu().await.caps.invocations as u32;
+    let options = PlanOptions { workgroup_size: Some(limit * 2), ..PlanOptions::default() };
+    let error = try_load(&gpu().await, &some[0], options, false).await.err().expect("no adapter has so many");
+    assert_eq!(error.code, ErrorCode::BadOption);
+    assert!(error.message.contains(&limit.to_string()), "{error:?}");
+}
+
+#[wasm_bindgen_test]
+async fn a_core_device_has_no_features_and_the_limits_of_every_adapter() {
+    let gpu = Rc::new(Gpu::open(true).await.expect("this browser has WebGPU"));
+    // The name of core WebGPU itself, where a browser lists it.
+    let features: Vec<_> = gpu.abilities.features.iter().filter(|f| *f != "core-features-and-limits").collect();
+    assert!(features.is_empty(), "{features:?}");
+    let expected = DeviceCaps { software: gpu.caps.software, ..DeviceCaps::CORE };
+    assert_eq!(gpu.caps, expected);
+    let problem = encoder();
+    assert!(solve(&gpu, &problem, PlanOptions { portable: true, ..PlanOptions::default() }).await.is_ok());
+}
+
+/// The largest problem: a whole encoder.
+fn encoder() -> Problem {
+    problems().into_iter().max_by_key(|p| p.graph.nodes.len()).unwrap()
+}
+
+#[wasm_bindgen_test]
+async fn a_precompiled_model_builds_nothing_at_its_first_inference() {
+    let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
+    let problem = encoder();
+    let mut model = try_load(&gpu, &problem, PlanOptions::default(), true).await.unwrap();
+    let built = gpu.pipeline_count();
+    assert!(built > 0);
     let found = model.run(&problem.inputs, false).await.unwrap();
     problem.check(&found.outputs).unwrap();
-    assert!(model.options.portable);
+    assert_eq!(gpu.pipeline_count(), built);
+
+    let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
+    let mut model = load(&gpu, &problem, PlanOptions::default()).await;
+    assert_eq!(gpu.pipeline_count(), 0);
+    model.run(&problem.inputs, false).await.unwrap();
+    assert!(gpu.pipeline_count() > 0);
+}
+
+/// Makes the browser refuse kernels with an optional feature, as a driver does that claims one and cannot build it.
+/// Every browser has subgroups or f16 here, if its adapter does.
+const REFUSE_FEATURES: &str = r"
+    const real = GPUDevice.prototype.createShaderModule;
+    GPUDevice.prototype.createShaderModule = function (descriptor) {
+        const code = /^enable /m.test(descriptor.code) ? 'this is no kernel' : descriptor.code;
+        return real.call(this, { ...descriptor, code });
+    };
+    globalThis.mend = () => { GPUDevice.prototype.createShaderModule = real; };
+";
+
+#[wasm_bindgen_test]
+async fn a_kernel_that_does_not_build_is_replaced_by_a_portable_one() {
+    let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
+    if !gpu.caps.subgroups && !gpu.caps.f16 {
+        console_log!("skipped: this adapter has no feature whose kernels could fail");
+        return;
+    }
+    let problem = encoder();
+    let options = PlanOptions { half_tiles: true, tiling: Tiling::Fixed(32, 32, 16, 1), ..PlanOptions::default() };
+    js_sys::eval(REFUSE_FEATURES).unwrap();
+    for precompile in [false, true] {
+        let mut model = try_load(&gpu, &problem, options, precompile).await.unwrap();
+        let found = model.run(&problem.inputs, false).await.unwrap();
+        problem.check(&found.outputs).unwrap();
+        let [adjustment] = &model.adjustments()[..] else { panic!("{:?}", model.adjustments()) };
+        assert_eq!((adjustment.option.as_str(), &adjustment.value), ("portable_kernels", &true.into()));
+        assert_eq!(adjustment.code, Some(ErrorCode::Validation));
+        assert!(adjustment.reason.contains("failed to build"), "{adjustment:?}");
+        assert!(model.variants().values().all(|v| !v.contains("SUBGROUPS") && !v.contains("F16")));
+    }
+    // Whoever does not want them gets the failure.
+    let mut model = load(&gpu, &problem, options).await;
+    model.retry_portable = false;
+    let error = model.run(&problem.inputs, false).await.unwrap_err();
+    js_sys::eval("globalThis.mend()").unwrap();
+    assert_eq!(error.code, ErrorCode::Validation);
 }
 
 /// Makes the browser refuse its first adapters, as Chromium does for a moment after it started; `asked` says how often
@@ -256,7 +369,7 @@ const REFUSE_FIRST: &str = r"
 #[wasm_bindgen_test]
 async fn an_adapter_that_comes_late_is_waited_for() {
     js_sys::eval(REFUSE_FIRST).unwrap();
-    let opened = Gpu::open().await;
+    let opened = Gpu::open(false).await;
     let asked = js_sys::eval("globalThis.asked()").unwrap();
     assert!(opened.is_ok(), "{:?}", opened.err());
     assert_eq!(asked.as_f64(), Some(3.0));
@@ -266,7 +379,7 @@ async fn an_adapter_that_comes_late_is_waited_for() {
 async fn a_browser_that_never_gives_an_adapter_has_no_webgpu() {
     js_sys::eval("globalThis.real = GPU.prototype.requestAdapter; GPU.prototype.requestAdapter = async () => null;")
         .unwrap();
-    let opened = Gpu::open().await;
+    let opened = Gpu::open(false).await;
     js_sys::eval("GPU.prototype.requestAdapter = globalThis.real;").unwrap();
     let problem = opened.err().expect("there is no adapter");
     assert_eq!(problem.code, ErrorCode::WebgpuUnavailable, "{problem:?}");
