@@ -79,6 +79,14 @@ pub fn browser_available() -> Result<(), String> {
     Ok(())
 }
 
+/// Chromium and its driver, as arguments: none, since it is what is taken unless another is named.
+///
+/// # Errors
+/// The reason why there is none.
+pub fn chromium() -> Result<Vec<String>, String> {
+    browser_available().map(|()| Vec::new())
+}
+
 /// The browser with a WebNN backend, as `scripts/fetch-webnn-browser.sh` puts it, or `$WEBNIBBLE_WEBNN_BROWSER`; its
 /// driver is the one on PATH, whatever its version.
 ///

@@ -14,9 +14,11 @@ pub struct Process {
 impl Process {
     /// Whether it is a browser itself, and not one of its helpers, its driver or a shell.
     pub fn is_browser(&self) -> bool {
-        let helper =
-            ["--type=", "chrome_crashpad_handler", "/bin/sh", "sh -c"].iter().any(|part| self.command.contains(part));
-        self.command.contains("--user-data-dir=") && !helper
+        let helpers = ["--type=", "chrome_crashpad_handler", "-contentproc", "crashhelper", "geckodriver"];
+        let helper = helpers.iter().chain(&["/bin/sh", "sh -c"]).any(|part| self.command.contains(part));
+        // Chromium, Firefox, WebKitGTK.
+        let browser = ["--user-data-dir=", "--marionette", "/MiniBrowser"];
+        browser.iter().any(|part| self.command.contains(part)) && !helper
     }
 
     /// Whether it is a helper of this kind: `renderer`, `gpu-process`.
