@@ -239,12 +239,8 @@ function showFailure(asked, { message, hint }) {
 }
 
 function showResult({ report, outputs, p50, min }) {
-  const figures = [
-    ["p50", milliseconds(p50)],
-    ["fastest", milliseconds(min)],
-    ["first", milliseconds(report.first_ms)],
-    ["runs", report.run_ms.length],
-  ];
+  const figures = [["first", milliseconds(report.first_ms)]];
+  if (report.run_ms.length) figures.unshift(["p50", milliseconds(p50)], ["fastest", milliseconds(min)], ["runs", report.run_ms.length]);
   if (report.gpu_ms) figures.push(["GPU p50", milliseconds(median([...report.gpu_ms].sort((a, b) => a - b)))]);
   if (report.dispatches) figures.push(["dispatches", report.dispatches]);
   if (report.token_counts.length) figures.push(["tokens", report.token_counts.reduce((a, b) => a + b, 0)]);

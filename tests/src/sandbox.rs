@@ -94,6 +94,7 @@ impl Sandbox {
         let mut command = Command::new(webnibble());
         command.args(args).env("TMPDIR", temporary).env("XDG_CACHE_HOME", cache);
         command.env("WEBNIBBLE_ASSETS", repository()).env_remove("RUST_LOG");
+        command.env("WEBNIBBLE_HISTORY", self.path().join("history.sqlite"));
         let models = crate::mini_lm().parent().map(Path::to_path_buf);
         command.env("WEBNIBBLE_MODELS", models.expect("the model lies in a folder"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "what a test measured is shown, beside whether it passed")]
 
 mod arguments;
+mod bench;
 mod browsers;
 mod drivers;
 mod eval;

@@ -11,7 +11,7 @@ use crate::golden::{answer, error, golden_input, run_golden};
 const ENGINE: [&str; 3] = ["--engine", "transformers-js", "--no-fallback"];
 
 /// Whether `npm ci` brought what the host serves.
-fn vendored() -> Result<(), String> {
+pub(crate) fn vendored() -> Result<(), String> {
     browser_available()?;
     let folder = repository().join("www/node_modules/@huggingface/transformers");
     if folder.is_dir() { Ok(()) } else { Err(format!("no {} (make setup)", folder.display())) }

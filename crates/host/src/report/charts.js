@@ -35,14 +35,18 @@ function usualSize(rows) {
 }
 const sizeOf = (row) => `${row.batch}×${row.sequence_length}`;
 
-// Numbers on a logarithmic axis only where they have room.
-function tick(value) {
-  const lead = value / 10 ** Math.floor(Math.log10(value) + 1e-9);
-  return [1, 2, 5].some((one) => Math.abs(lead - one) < 1e-6) ? String(Number(value.toPrecision(3))) : "";
+// Lines of a logarithmic axis: 1, 2 and 5, and over a wide range the powers of ten alone.
+function fewTicks(scale) {
+  const lead = (value) => Math.round(value / 10 ** Math.floor(Math.log10(value) + 1e-9));
+  const kept = scale.max > 500 * scale.min ? [1] : [1, 2, 5];
+  const round = scale.ticks.filter(({ value }) => value > 0 && kept.includes(lead(value)));
+  scale.ticks = round.length > 1 ? round : scale.ticks;
 }
 function axis(title, more = {}) {
-  const ticks = { color: style("--soft"), ...(more.type === "logarithmic" ? { callback: tick, autoSkip: false, maxRotation: 0 } : {}), ...more.ticks };
-  return { title: { display: title !== "", text: title, color: style("--soft") }, grid: { color: style("--line") }, ...more, ticks };
+  const logarithmic = more.type === "logarithmic" ? { afterBuildTicks: fewTicks } : {};
+  const numbers = more.type === "logarithmic" ? { callback: (value) => String(Number(value.toPrecision(3))), autoSkip: false, maxRotation: 0 } : {};
+  const ticks = { color: style("--soft"), ...numbers, ...more.ticks };
+  return { title: { display: title !== "", text: title, color: style("--soft") }, grid: { color: style("--line") }, ...logarithmic, ...more, ticks };
 }
 function draw(id, type, data, scales, options = {}) {
   const figure = document.querySelector(`[data-chart="${id}"]`);
@@ -66,7 +70,7 @@ function drawLatency(rows, colours) {
     const times = shown.filter((row) => row.series === one && name(row) === width).map((row) => row.p50_ms);
     return times.length ? median(times) : null;
   };
-  const datasets = series.map((one) => ({ label: one, data: widths.map((width) => of(one, width)), backgroundColor: colours.get(one), maxBarThickness: 40 }));
+  const datasets = series.map((one) => ({ label: one, data: widths.map((width) => of(one, width)), backgroundColor: colours.get(one), maxBarThickness: 56, categoryPercentage: 0.86, barPercentage: 0.92 }));
   draw("latency", "bar", { labels: widths, datasets }, { x: axis("", { grid: { display: false } }), y: milliseconds(shown.map((row) => row.p50_ms)) }, {
     plugins: label(({ dataset, raw }) => `${dataset.label}: ${raw.toPrecision(3)} ms`),
   });
