@@ -5,6 +5,10 @@ use webnibble_tests::{Sandbox, mini_lm, mini_lm_available, skip_unless, webnn_br
 
 use crate::golden::{answer, error, golden_input, run_golden};
 
+/// Long enough to be divided among parts.
+const TEXT: &str = "Rain fell on the roof all night, and in the morning the children saw that the small stream behind the \
+    house had become a river.";
+
 /// The golden model on WebNN.
 fn run(options: &[&str]) -> (RunRecord, Vec<f32>) {
     let sandbox = Sandbox::default();
@@ -61,43 +65,74 @@ fn the_device_is_what_the_context_says() {
     }
 }
 
-#[test]
-fn every_platform_gives_the_same_embedding_of_the_same_weights() {
-    skip_unless!(webnn_browser(), mini_lm_available());
-    let browser = webnn_browser().expect("looked for before");
-    let browser: Vec<&str> = browser.iter().map(String::as_str).collect();
-    let sandbox = Sandbox::default();
-    let model = mini_lm();
-    let embedding = |platform: &str, options: &[&str]| {
+/// What the real model gives for [`TEXT`] on a platform of the browser with WebNN, of how it was computed, and of which
+/// package.
+struct Embedded {
+    embedding: Vec<f32>,
+    digest: String,
+    parts: Option<usize>,
+}
+
+impl Embedded {
+    /// Packages that were made in `sandbox` before are used again.
+    fn of(sandbox: &Sandbox, platform: &str, options: &[&str]) -> Self {
+        let (browser, model) = (webnn_browser().expect("looked for before"), mini_lm());
+        let browser: Vec<&str> = browser.iter().map(String::as_str).collect();
         let args = ["run", "--json", "--gpu", "software", "--no-fallback", "--runs", "1", "--warmup", "0"];
-        let more =
-            ["--platform", platform, "--model", model.to_str().unwrap(), "--text", "Rain fell on the roof all night."];
+        let more = ["--platform", platform, "--model", model.to_str().unwrap(), "--text", TEXT];
         let finished = sandbox.run(&[&args[..], &more, &browser, options].concat());
         assert_eq!(finished.code, Some(0), "{platform}: {finished:?}");
         let record: RunRecord = serde_json::from_str(&finished.stdout).unwrap();
         assert_eq!(record.implementation_type.unwrap().to_string(), format!("REAL_{}", platform.to_uppercase()));
+        let parts = record.webnn.and_then(|webnn| webnn.parallel_parts);
         match record.output {
-            Some(Output::Embeddings { embeddings }) => (embeddings[0].clone(), record.model.unwrap().digest),
+            Some(Output::Embeddings { embeddings }) => {
+                Self { embedding: embeddings[0].clone(), digest: record.model.unwrap().digest, parts }
+            }
             other => panic!("expected an embedding, found {other:?}"),
         }
-    };
-    // Vectors of length 1: their product is their cosine.
-    let cosine = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    }
+
+    /// Vectors of length 1: their product is their cosine.
+    fn cosine(&self, other: &Self) -> f32 {
+        self.embedding.iter().zip(&other.embedding).map(|(a, b)| a * b).sum()
+    }
+}
+
+#[test]
+fn every_platform_gives_the_same_embedding_of_the_same_weights() {
+    skip_unless!(webnn_browser(), mini_lm_available());
+    let sandbox = Sandbox::default();
     for bits in ["16", "8"] {
         let options = ["--bits", bits, "--no-mixed-precision", "--group-size", "32"];
-        let (webnn, digest) = embedding("webnn", &options);
+        let webnn = Embedded::of(&sandbox, "webnn", &options);
         for platform in ["wasm", "webgpu"] {
-            let (other, same) = embedding(platform, &options);
-            assert_eq!(digest, same, "the same package");
-            let found = cosine(&webnn, &other);
+            let other = Embedded::of(&sandbox, platform, &options);
+            assert_eq!(webnn.digest, other.digest, "the same package");
+            let found = webnn.cosine(&other);
             println!("{bits} bits: cosine of WebNN's embedding to that of {platform} {found:.7}");
             assert!(found >= 0.9999, "{bits} bits, {platform}: {found}");
         }
     }
+}
+
+#[test]
+fn int8_activations_and_parts_side_by_side_keep_the_embedding() {
+    skip_unless!(webnn_browser(), mini_lm_available());
+    let sandbox = Sandbox::default();
+    let both = |options: [&str; 2]| {
+        ["1", "2"].map(|parts| Embedded::of(&sandbox, "webnn", &[&options[..], &["--threads", parts]].concat()))
+    };
+    let [exact, halves] = both(["--bits", "16"]);
     // The int8 chain quantizes activations too, and says so.
-    let (exact, _) = embedding("webnn", &["--bits", "16"]);
-    let (quantized, _) = embedding("webnn", &["--activation-bits", "8"]);
-    let found = cosine(&exact, &quantized);
+    let [int8, int8_halves] = both(["--activation-bits", "8"]);
+    let found = exact.cosine(&int8);
     println!("cosine of the int8 chain's embedding to that of 16 bits {found:.5}");
     assert!(found >= 0.99, "{found}");
+    // Two graphs side by side compute what one does.
+    for (one, two) in [(exact, halves), (int8, int8_halves)] {
+        assert_eq!((one.parts, two.parts), (Some(1), Some(2)));
+        let found = one.cosine(&two);
+        assert!(found >= 0.99999, "{found}");
+    }
 }
