@@ -211,6 +211,10 @@ pub(crate) struct BenchArgs {
     /// All linear weights at the same bits, for the matrix
     #[arg(long, conflicts_with = "vs")]
     pub(crate) no_mixed_precision: bool,
+    /// Sessions of each browser that the matrix is spread over, on this machine or behind --webdriver; on one machine they
+    /// disturb one another's times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive(), conflicts_with = "vs")]
+    pub(crate) sessions: usize,
     /// Folder for the results: JSON, Markdown and, for the matrix, one HTML page
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

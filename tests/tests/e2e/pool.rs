@@ -7,7 +7,7 @@ use webnibble_common::result::RunRecord;
 use webnibble_host::Pool;
 use webnibble_host::run::{Input, RunRequest};
 use webnibble_tests::{
-    Grid, PATIENCE, Sandbox, browser_available, golden_bert, grid_available, signal, skip_unless, wait_until,
+    Grid, PATIENCE, Running, Sandbox, browser_available, golden_bert, grid_available, signal, skip_unless, wait_until,
 };
 
 use crate::golden::{answer, error, golden};
@@ -144,4 +144,34 @@ fn a_grid_that_is_not_there_is_a_clear_error() {
     let error = runtime().block_on(Pool::builder().launch(launch(&url)).sessions(2).start()).unwrap_err();
     assert_eq!(error.code(), "webdriver_unreachable");
     assert!(error.to_string().contains(&url) && error.hint().contains("/status"), "{error}: {}", error.hint());
+}
+
+/// Rows on the grid, until they are done or stopped.
+fn bench(sandbox: &Sandbox, grid: &Grid, runs: &str) -> Running {
+    let (bert, url) = (golden_bert(), grid.url());
+    let args = ["bench", "--json", "--verbose", "--sessions", "2", "--webdriver", &url, "--platform", "wasm"];
+    let more = ["--model", bert.to_str().unwrap(), "--tokens", "5", "--bits", "16,8,4,2", "--runs", runs];
+    sandbox.start(&[&args[..], &more].concat())
+}
+
+#[test]
+fn a_matrix_is_spread_over_sessions_and_a_signal_leaves_none() {
+    skip_unless!(grid_available());
+    let sandbox = Sandbox::default();
+    let grid = Grid::start(&[2]);
+    let finished = bench(&sandbox, &grid, "3").finish(PATIENCE);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let records: Vec<RunRecord> = serde_json::from_str(&finished.stdout).unwrap();
+    let bits: Vec<_> = records.iter().map(|record| record.quantization.as_ref().unwrap().bits.count()).collect();
+    assert_eq!(bits, [16, 8, 4, 2], "in the order of the matrix");
+    assert!(records.iter().all(|record| record.options["sessions"].value == 2));
+    assert_no_session(&grid);
+
+    let mut stopped = bench(&sandbox, &grid, "100000000");
+    stopped.wait_for_log("request 2: run");
+    assert!(grid.sessions() > 0);
+    stopped.signal("INT");
+    assert_eq!(stopped.finish(PATIENCE).code, Some(130));
+    assert_no_session(&grid);
+    sandbox.assert_clean();
 }

@@ -103,6 +103,7 @@ fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> BenchRequest {
         precisions: precisions(args),
         sizes: Size::combinations(&or(&args.batch, &[1]), &or(&args.tokens, &[DEFAULT_TOKENS])),
         sweep: if sweep { Size::sweep() } else { Vec::new() },
+        sessions: args.sessions,
         options: Options { measure, ..Options::default() },
         verbose,
         revision: env!("WEBNIBBLE_REVISION").into(),

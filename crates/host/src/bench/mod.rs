@@ -1,9 +1,11 @@
 //! The matrix: every combination of browsers, platforms, models, engines, precisions and sizes of input, one browser
 //! session for all rows of a browser. What cannot run is a row with its reason.
 //!
-//! `cells` says which rows there are, `presets` has matrices by name, `browsers` finds what is installed.
+//! `cells` says which rows there are, `presets` has matrices by name, `browsers` finds what is installed, `spread` measures in
+//! several sessions at once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use webnibble_common::options::{Engine, LaunchOptions, MeasureOptions, Options, Platform};
 use webnibble_common::profiles::Source;
@@ -18,6 +20,7 @@ use crate::run::{Input, References, RunProgressSink, RunRequest, blocking, not_s
 mod browsers;
 mod cells;
 mod presets;
+mod spread;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +49,9 @@ pub struct BenchRequest {
     pub sizes: Vec<Size>,
     /// More sizes for one precision and engine of each platform, where that ran for real.
     pub sweep: Vec<Size>,
+    /// Sessions of each browser that rows are spread over. With more than one, rows disturb one another's times where
+    /// their browsers share a machine.
+    pub sessions: usize,
     /// Options that all rows share.
     pub options: Options,
     /// Passes the browsers' output and their consoles on to the log.
@@ -57,6 +63,12 @@ pub struct BenchRequest {
 }
 
 impl BenchRequest {
+    /// The runs of a cell: they differ in their engine.
+    fn run_requests(&self, cell: &Cell<'_>, launch: &LaunchOptions, inputs: &Inputs) -> Vec<RunRequest> {
+        let input = inputs.ids(cell.size);
+        cell.engines.iter().map(|engine| self.run_request(cell, *engine, launch, input.clone())).collect()
+    }
+
     fn run_request(&self, cell: &Cell<'_>, engine: Engine, launch: &LaunchOptions, input: RunInput) -> RunRequest {
         let asked = self.options.measure.runs;
         let runs = if cell.sweep { Some(asked.map_or(SWEEP_RUNS, |runs| runs.min(SWEEP_RUNS))) } else { asked };
@@ -86,8 +98,12 @@ pub async fn bench(request: &BenchRequest, mut on_row: impl FnMut(&RunRecord)) -
         models.insert(model.as_str(), Inputs::of(model.clone()).await);
     }
     let mut records: Vec<RunRecord> = Vec::new();
-    let references = References::default();
+    let references = Arc::new(References::default());
     for launch in &request.browsers {
+        if request.sessions > 1 {
+            records.append(&mut spread::rows(request, launch, &models, &references, &mut on_row).await);
+            continue;
+        }
         let mut session = Session { launch, verbose: request.verbose, host: None, failed: None };
         let first = records.len();
         for cell in request.cells() {
@@ -95,9 +111,7 @@ pub async fn bench(request: &BenchRequest, mut on_row: impl FnMut(&RunRecord)) -
                 continue;
             }
             let inputs = &models[cell.model];
-            let input = inputs.ids(cell.size);
-            let runs = cell.engines.iter().map(|engine| request.run_request(&cell, *engine, launch, input.clone()));
-            let mut found = session.run(runs.collect(), inputs, &references).await;
+            let mut found = session.run(request.run_requests(&cell, launch, inputs), inputs, &references).await;
             found.iter().for_each(&mut on_row);
             records.append(&mut found);
         }

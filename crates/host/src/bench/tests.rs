@@ -16,6 +16,7 @@ fn request() -> BenchRequest {
         precisions: vec![Precision::weights(Bits::B8), Precision::int8()],
         sizes: vec![HERE],
         sweep: Vec::new(),
+        sessions: 1,
         options: Options::default(),
         verbose: false,
         revision: String::new(),
@@ -107,8 +108,11 @@ async fn a_browser_that_does_not_start_is_rows_with_its_reason() {
     testing::write_model(folder.path(), &testing::tiny_model());
     let missing = LaunchOptions { browser_binary: Some("/no/such/browser".into()), ..LaunchOptions::default() };
     let models = vec![folder.path().display().to_string()];
-    for record in refused_rows(BenchRequest { browsers: vec![missing], models, ..request() }).await {
-        assert_eq!(record.error.unwrap().code, "browser_not_found");
-        assert_eq!(record.options["browser_binary"].value, "/no/such/browser");
+    for sessions in [1, 2] {
+        let request = BenchRequest { browsers: vec![missing.clone()], models: models.clone(), sessions, ..request() };
+        for record in refused_rows(request).await {
+            assert_eq!(record.error.unwrap().code, "browser_not_found");
+            assert_eq!(record.options["browser_binary"].value, "/no/such/browser");
+        }
     }
 }

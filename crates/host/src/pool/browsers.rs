@@ -9,10 +9,11 @@ use webnibble_common::options::LaunchOptions;
 use webnibble_common::result::RunRecord;
 
 use super::lane::{Source, Station};
+use super::queue::Work;
 use crate::browser::grid_slots;
 use crate::error::HostError;
 use crate::host::Host;
-use crate::run::{RunRequest, run_until};
+use crate::run::{cancelled, run_in_turns, run_until};
 use crate::server::Server;
 
 /// How long a page may take for a small message when it is in doubt.
@@ -82,13 +83,14 @@ impl Source for Browsers {
 }
 
 impl Station for Host {
-    async fn run(&self, requests: &[RunRequest], stop: impl Future<Output = ()> + Send) -> Vec<RunRecord> {
-        let mut stop = std::pin::pin!(stop);
-        let mut records = Vec::with_capacity(requests.len());
-        for request in requests {
-            records.push(run_until(self, request, &mut stop).await);
+    async fn run(&self, work: &Work, stop: impl Future<Output = ()> + Send) -> Vec<RunRecord> {
+        match work {
+            Work::One(request) => vec![run_until(self, request, stop).await],
+            Work::Turns(requests, references) => tokio::select! {
+                records = run_in_turns(self, requests.clone(), references) => records,
+                () = stop => work.failed(&cancelled()),
+            },
         }
-        records
     }
 
     async fn ended(&self) -> String {

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use webnibble_common::profiles::Source as OptionSource;
-use webnibble_common::result::{OptionValue, RunRecord};
+use webnibble_common::result::{ErrorInfo, OptionValue, RunRecord};
 use webnibble_common::wire::ErrorCode;
 
 use super::Shared;
-use super::queue::Job;
+use super::queue::{Job, Work};
 use crate::error::HostError;
-use crate::run::RunRequest;
 
 /// Where sessions come from.
 pub(super) trait Source: Send + Sync + 'static {
@@ -24,12 +23,8 @@ pub(super) trait Source: Send + Sync + 'static {
 
 /// A session that runs models.
 pub(super) trait Station: Send + Sync + 'static {
-    /// Runs models, unless `stop` is done before; a record for each request.
-    fn run(
-        &self,
-        requests: &[RunRequest],
-        stop: impl Future<Output = ()> + Send,
-    ) -> impl Future<Output = Vec<RunRecord>> + Send;
+    /// Does what is to be done, unless `stop` is done before; a record for each request.
+    fn run(&self, work: &Work, stop: impl Future<Output = ()> + Send) -> impl Future<Output = Vec<RunRecord>> + Send;
 
     /// Waits until the session is over, and says why.
     fn ended(&self) -> impl Future<Output = String> + Send;
@@ -151,22 +146,26 @@ impl<S: Source> Lane<S> {
     /// Runs one job, and says why the session has to be left where it has.
     async fn run_job(&mut self, station: &S::Station, mut job: Job) -> Option<Left> {
         let sessions = self.shared.ready();
-        let requests = Arc::clone(job.requests());
+        let work = Arc::clone(job.work());
         let stop = async {
             tokio::select! {
                 () = job.given_up() => {}
                 () = stopped(&mut self.stop) => {}
             }
         };
-        let mut records = station.run(&requests, stop).await;
+        let mut records = station.run(&work, stop).await;
         for record in &mut records {
             let value = OptionValue { value: sessions.into(), source: OptionSource::Explicit };
             record.options.insert("sessions".into(), value);
         }
         let errors = || records.iter().filter_map(|record| record.error.as_ref());
-        let Some(error) = errors().find(|error| takes_session_with_it(&error.code)).cloned() else {
-            let in_doubt = errors().next().is_some();
+        let Some(error) = errors().find(|error| takes_session_with_it(error)).cloned() else {
+            let (in_doubt, given_up) =
+                (errors().next().is_some(), errors().any(|error| is(error, ErrorCode::Cancelled)));
             job.answer(records);
+            if given_up && matches!(*work, Work::Turns(..)) {
+                return Some(Left::Lost("its models were left in the middle of their turns".into()));
+            }
             // Most failures are of the work. But a page that hangs would let every run after this one wait in vain.
             let left = || Left::Lost("the page no longer answers".into());
             return (in_doubt && !station.answers().await).then(left);
@@ -188,8 +187,12 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Failures of the session, not of the work. A page whose device was lost cannot run on it again.
-fn takes_session_with_it(code: &str) -> bool {
-    [ErrorCode::Disconnected, ErrorCode::DeviceLost].iter().any(|lost| lost.name() == code)
+fn takes_session_with_it(error: &ErrorInfo) -> bool {
+    is(error, ErrorCode::Disconnected) || is(error, ErrorCode::DeviceLost)
+}
+
+fn is(error: &ErrorInfo, code: ErrorCode) -> bool {
+    error.code == code.name()
 }
 
 /// Refusals that will be the same however often it is asked.

@@ -20,7 +20,7 @@ use crate::assets::Assets;
 use crate::browser::settled;
 use crate::error::HostError;
 use crate::host::start_server;
-use crate::run::RunRequest;
+use crate::run::{References, RunRequest};
 use crate::server::DEFAULT_ADDRESS;
 
 mod browsers;
@@ -29,7 +29,7 @@ mod queue;
 
 use browsers::Browsers;
 use lane::{Lane, LaneState, Source};
-use queue::Queue;
+use queue::{Queue, Work};
 
 /// How long the first sessions are waited for, once one is there.
 const WAIT: Duration = Duration::from_secs(30);
@@ -206,7 +206,9 @@ impl Pool {
         let lanes = (0..rules.sessions).map(lane).collect();
         let pool = Self { shared, lanes, runtime: Handle::current() };
         if pool.settle().await {
-            tracing::debug!("{} sessions of {} are ready", pool.sessions(), rules.sessions);
+            if pool.sessions() < rules.sessions {
+                tracing::warn!("{} sessions of {} could be had so far", pool.sessions(), rules.sessions);
+            }
             return Ok(pool);
         }
         let error = pool.shared.take_error();
@@ -248,7 +250,13 @@ impl Pool {
     /// option `sessions` says how many sessions there were when it began, that is how many runs there may have been beside
     /// it, which slow one another down where they share a machine.
     pub async fn run(&self, request: RunRequest) -> RunRecord {
-        self.shared.queue.answer(vec![request]).await.pop().expect("each request has its record")
+        self.shared.queue.answer(Work::One(Box::new(request))).await.pop().expect("each request has its record")
+    }
+
+    /// Runs requests turn by turn in one session, as [`run_in_turns`](crate::run::run_in_turns) does; otherwise as
+    /// [`Pool::run`], but that a session in which they were cancelled is left.
+    pub async fn run_in_turns(&self, requests: Vec<RunRequest>, references: Arc<References>) -> Vec<RunRecord> {
+        self.shared.queue.answer(Work::Turns(requests, references)).await
     }
 
     /// Runs all of them; `on_record` hears of each by its index as it is done. The records come in the order of the

@@ -7,11 +7,34 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use webnibble_common::result::{ErrorInfo, Fallback, RunRecord};
 
 use crate::error::HostError;
-use crate::run::{RunRequest, not_started};
+use crate::run::{References, RunRequest, not_started};
+
+/// What is done in one session.
+pub(super) enum Work {
+    /// A run.
+    One(Box<RunRequest>),
+    /// Runs that take turns, compared with what is known of the same in f32.
+    Turns(Vec<RunRequest>, Arc<References>),
+}
+
+impl Work {
+    /// The runs.
+    pub(super) fn requests(&self) -> &[RunRequest] {
+        match self {
+            Self::One(request) => std::slice::from_ref(&**request),
+            Self::Turns(requests, _) => requests,
+        }
+    }
+
+    /// The records of runs that came to nothing.
+    pub(super) fn failed(&self, error: &HostError) -> Vec<RunRecord> {
+        self.requests().iter().map(|request| not_started(request, error)).collect()
+    }
+}
 
 /// Runs on their way to an answer, in one session.
 pub(super) struct Job {
-    requests: Arc<Vec<RunRequest>>,
+    work: Arc<Work>,
     /// Sessions that were lost with it.
     lost: Vec<Fallback>,
     reply: oneshot::Sender<Vec<RunRecord>>,
@@ -21,14 +44,17 @@ pub(super) struct Job {
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").field("runs", &self.requests.len()).field("lost", &self.lost).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("runs", &self.work.requests().len())
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
     }
 }
 
 impl Job {
     /// What to run.
-    pub(super) fn requests(&self) -> &Arc<Vec<RunRequest>> {
-        &self.requests
+    pub(super) fn work(&self) -> &Arc<Work> {
+        &self.work
     }
 
     /// How often it was begun before.
@@ -61,14 +87,9 @@ impl Job {
     }
 
     fn fail(self, error: &HostError) {
-        let records = failed(&self.requests, error);
+        let records = self.work.failed(error);
         self.answer(records);
     }
-}
-
-/// The records of runs for which there was no session.
-fn failed(requests: &[RunRequest], error: &HostError) -> Vec<RunRecord> {
-    requests.iter().map(|request| not_started(request, error)).collect()
 }
 
 /// Runs in the order in which they came; those that were lost go first.
@@ -100,15 +121,15 @@ impl Queue {
     }
 
     /// Waits for room, and then for the answer.
-    pub(super) async fn answer(&self, requests: Vec<RunRequest>) -> Vec<RunRecord> {
-        let requests = Arc::new(requests);
+    pub(super) async fn answer(&self, work: Work) -> Vec<RunRecord> {
+        let work = Arc::new(work);
         // Closed with the queue: the job then fails below.
         let room = Arc::clone(&self.room).acquire_owned().await.ok();
         let (reply, answer) = oneshot::channel();
-        self.put(Job { requests: Arc::clone(&requests), lost: Vec::new(), reply, room }, VecDeque::push_back);
+        self.put(Job { work: Arc::clone(&work), lost: Vec::new(), reply, room }, VecDeque::push_back);
         answer.await.unwrap_or_else(|_| {
             let last = "the pool ended before the run did".into();
-            failed(&requests, &HostError::NoSession { last, hint: String::new() })
+            work.failed(&HostError::NoSession { last, hint: String::new() })
         })
     }
 

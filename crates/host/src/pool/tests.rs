@@ -57,8 +57,8 @@ impl Source for Stations {
 }
 
 impl Station for FakeStation {
-    async fn run(&self, requests: &[RunRequest], stop: impl Future<Output = ()> + Send) -> Vec<RunRecord> {
-        let [request] = requests else { panic!("one run at a time") };
+    async fn run(&self, work: &Work, stop: impl Future<Output = ()> + Send) -> Vec<RunRecord> {
+        let [request, ..] = work.requests() else { panic!("nothing to run") };
         assert!(!self.busy.swap(true, Ordering::SeqCst), "one run at a time");
         tokio::task::yield_now().await;
         let fails = |code, message: &str| not_started(request, &RemoteError::new(code, message, "").into());
@@ -81,7 +81,7 @@ impl Station for FakeStation {
             _ => RunRecord { status: Status::Ok, error: None, ..fails(ErrorCode::Internal, "") },
         };
         self.busy.store(false, Ordering::SeqCst);
-        vec![record]
+        work.requests().iter().map(|_| record.clone()).collect()
     }
 
     async fn ended(&self) -> String {
@@ -167,6 +167,18 @@ async fn a_run_that_takes_every_session_with_it_is_given_up() {
     assert_eq!(record.error.unwrap().code, "disconnected");
     assert_eq!((record.fallbacks.len(), pool.lost()), (2, 3), "three attempts took three sessions");
     assert_eq!(pool.run(request("fine")).await.error, None, "the pool goes on");
+}
+
+#[tokio::test]
+async fn runs_in_turns_are_tried_again_together() {
+    let world = Arc::new(World::default());
+    let pool = pool(&world, 2, usize::MAX, full).await.unwrap();
+    let requests = vec![request("kills-once"), request("fine")];
+    let records = pool.run_in_turns(requests, Arc::default()).await;
+    assert_eq!(records.len(), 2);
+    for record in records {
+        assert_eq!((record.error, record.fallbacks.len()), (None, 1));
+    }
 }
 
 #[tokio::test]

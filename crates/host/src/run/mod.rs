@@ -117,7 +117,7 @@ pub(crate) async fn run_until(host: &Host, request: &RunRequest, stop: impl Futu
     let mut record = empty(request);
     let outcome = tokio::select! {
         outcome = answer_on(host, &mut record, request) => outcome,
-        () = stop => Err(RemoteError::new(ErrorCode::Cancelled, "the run was cancelled", "").into()),
+        () = stop => Err(cancelled()),
     };
     if let Some(model) = &record.model
         && let Err(error) = host.unload(&model.name, UNLOAD_LIMIT).await
@@ -125,6 +125,11 @@ pub(crate) async fn run_until(host: &Host, request: &RunRequest, stop: impl Futu
         tracing::debug!("{} was not loaded: {error}", model.name);
     }
     finish(record, outcome)
+}
+
+/// Why a run ended that nobody waits for.
+pub(crate) fn cancelled() -> HostError {
+    RemoteError::new(ErrorCode::Cancelled, "the run was cancelled", "").into()
 }
 
 /// The record of a run for which no browser could be started.
