@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use webnibble_common::result::RunRecord;
 use webnibble_host::assets::Assets;
 use webnibble_host::history::{Batch, History};
-use webnibble_host::report::{compare, comparison_table, html, markdown};
+use webnibble_host::report::{compare, comparison_table, html, markdown, title_of};
 
 use crate::args::ReportArgs;
 use crate::print;
@@ -79,9 +79,10 @@ fn records(source: &str) -> anyhow::Result<(String, Vec<RunRecord>)> {
     let path = Path::new(source);
     let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
     let text = std::fs::read(&file).with_context(|| file.display().to_string())?;
-    let records = serde_json::from_slice(&text)
+    let records: Vec<RunRecord> = serde_json::from_slice(&text)
         .with_context(|| format!("{}: expected the rows that `bench --out` writes", file.display()))?;
-    Ok((file.display().to_string(), records))
+    let title = title_of(&records);
+    Ok((title, records))
 }
 
 fn print_batches(batches: &[Batch]) {

@@ -90,10 +90,11 @@ const named = {
       set.data.forEach(({ name }, at) => {
         const { x, y } = points[at];
         const width = ctx.measureText(name).width;
-        const left = x + 9 + width > chartArea.right ? x - 9 - width : x + 9;
-        const free = taken.every((box) => left > box.left + box.width || left + width < box.left || Math.abs(y - box.y) > 13);
-        if (free) {
-          taken.push({ left, width, y });
+        const free = (left) => left > chartArea.left && left + width < chartArea.right
+          && taken.every((box) => left > box.left + box.width || left + width < box.left || Math.abs(y - box.y) > 13);
+        const left = [x + 9, x - 9 - width].find(free);
+        if (left !== undefined && !taken.some((box) => box.name === name && Math.hypot(box.x - x, box.y - y) < 12)) {
+          taken.push({ left, width, x, y, name });
           ctx.fillText(name, left, y + 4);
         }
       });
@@ -118,10 +119,11 @@ function drawMemory(rows) {
       pointStyle: POINTS[platform] ?? "star",
       pointRadius: 6,
       pointHoverRadius: 8,
+      clip: false,
     };
   });
   const words = ({ raw }) => `${raw.series}, ${raw.name}${raw.format && !raw.name.includes(raw.format) ? ` (${raw.format})` : ""}: ${raw.x.toFixed(1)} MB, ${raw.y.toFixed(4)}`;
-  draw("memory", "scatter", { datasets }, { x: axis("weights, MB", { grace: "10%" }), y: axis("cosine to f32", { grace: "5%" }) }, {
+  draw("memory", "scatter", { datasets }, { x: axis("weights, MB", { grace: "10%" }), y: axis("cosine to f32", { max: 1 }) }, {
     inline: [named],
     legend: { generateLabels: (chart) => chart.data.datasets.map((set, ix) => ({ text: set.label, pointStyle: set.pointStyle, fillStyle: style("--soft"), strokeStyle: style("--soft"), fontColor: style("--ink"), datasetIndex: ix, hidden: !chart.isDatasetVisible(ix) })) },
     plugins: label(words),

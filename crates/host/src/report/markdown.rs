@@ -23,7 +23,7 @@ pub fn markdown(title: &str, records: &[RunRecord]) -> String {
         );
     }
     let mut notes: Vec<String> = Vec::new();
-    let marks: Vec<String> = rows.iter().map(|row| footnote(&mut notes, &row.note)).collect();
+    let marks: Vec<String> = rows.iter().map(|row| footnotes(&mut notes, &row.notes)).collect();
     text += &all_rows(&rows, &marks);
     for (index, note) in notes.iter().enumerate() {
         let _ = write!(text, "\n{}. {}", index + 1, note.replace('\n', " "));
@@ -178,16 +178,17 @@ fn ran_as(row: &Row) -> String {
     }
 }
 
-/// The mark of a note, which is listed once however many rows have it; nothing for an empty one.
-fn footnote(notes: &mut Vec<String>, note: &str) -> String {
-    if note.is_empty() {
-        return String::new();
-    }
-    let index = notes.iter().position(|known| known == note).unwrap_or_else(|| {
-        notes.push(note.to_owned());
-        notes.len() - 1
-    });
-    format!(" [{}]", index + 1)
+/// The marks of a row's notes, each of which is listed once however many rows have it.
+fn footnotes(notes: &mut Vec<String>, own: &[String]) -> String {
+    let mut mark = |note: &String| {
+        let index = notes.iter().position(|known| known == note).unwrap_or_else(|| {
+            notes.push(note.clone());
+            notes.len() - 1
+        });
+        (index + 1).to_string()
+    };
+    let marks: Vec<_> = own.iter().map(&mut mark).collect();
+    if marks.is_empty() { String::new() } else { format!(" [{}]", marks.join(", ")) }
 }
 
 #[cfg(test)]

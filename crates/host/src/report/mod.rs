@@ -68,8 +68,8 @@ pub struct Row {
     pub browser_pss_bytes: Option<u64>,
     /// Mean cosine to f32.
     pub cosine: Option<f64>,
-    /// Steps of the fallback chain, or why nothing ran.
-    pub note: String,
+    /// Steps of the fallback chain, and why nothing ran.
+    pub notes: Vec<String>,
     /// What was asked for beyond bits, and is compared only with its like.
     #[serde(skip)]
     asked_format: String,
@@ -112,7 +112,7 @@ impl Row {
             browser_rss_bytes: memory.browser_rss_bytes,
             browser_pss_bytes: memory.browser_pss_bytes,
             cosine: metrics.quantization_error.map(|error| error.cosine),
-            note: note(record),
+            notes: notes(record),
             asked_format,
         }
     }
@@ -143,7 +143,10 @@ impl Row {
 /// Name and major version, or what was to be started.
 fn browser(record: &RunRecord) -> String {
     if let Some(browser) = &record.browser {
-        return format!("{} {}", browser.name, browser.version.split('.').next().unwrap_or_default());
+        // WebKitGTK's driver tells the name of its shell, and its first number never changes.
+        let (name, parts) = if browser.name == "MiniBrowser" { ("webkit", 2) } else { (browser.name.as_str(), 1) };
+        let version: Vec<_> = browser.version.split('.').take(parts).collect();
+        return format!("{name} {}", version.join("."));
     }
     let name = option(record, "browser").unwrap_or_else(|| "–".into());
     match option(record, "browser_binary") {
@@ -195,10 +198,28 @@ fn asked_format(record: &RunRecord) -> String {
     group.into_iter().chain(mixed).collect::<Vec<_>>().join(", ")
 }
 
-fn note(record: &RunRecord) -> String {
+fn notes(record: &RunRecord) -> Vec<String> {
     let steps = record.fallbacks.iter().map(|step| format!("{} → {}: {}", step.from, step.to, step.reason));
     let error = record.error.iter().map(|error| error.message.clone());
-    steps.chain(error).collect::<Vec<_>>().join("; ")
+    steps.chain(error).collect()
+}
+
+/// The models of some rows and the sizes of their inputs, for a report whose title is not known.
+pub fn title_of(records: &[RunRecord]) -> String {
+    let rows: Vec<Row> = records.iter().map(Row::of).collect();
+    let list = |of: &dyn Fn(&Row) -> Option<String>| {
+        let mut values: Vec<String> = rows.iter().filter_map(of).collect();
+        let mut seen = std::collections::HashSet::new();
+        values.retain(|value| seen.insert(value.clone()));
+        values.join(", ")
+    };
+    let count = |number: Option<usize>| number.map(|number| number.to_string());
+    format!(
+        "{}, {} tokens, batch {}",
+        list(&|row| Some(row.model.clone())),
+        list(&|row| count(row.sequence_length)),
+        list(&|row| count(row.batch))
+    )
 }
 
 /// A time as a table shows it.

@@ -9,7 +9,7 @@ const time = (value) => number(value, value >= 100 ? 0 : value >= 10 ? 1 : 2);
 const megabytes = (value) => number(value === null ? null : value / 1e6, 1);
 
 // Every reason once, in the order of the rows that have it.
-const NOTES = unique(rows.map((row) => row.note).filter((note) => note !== ""));
+const NOTES = unique(rows.flatMap((row) => row.notes));
 
 // Heading, what a cell says, what it is sorted by (for figures), its class.
 const COLUMNS = [
@@ -38,8 +38,9 @@ const COLUMNS = [
   ["PSS MB", (row) => megabytes(row.browser_pss_bytes), (row) => row.browser_pss_bytes],
   ["cosine to f32", (row) => number(row.cosine, 4), (row) => row.cosine],
 ];
-// A column is shown where it says something; who computed, where that differs.
-const used = ([name, text]) => (name === "engine" || name === "model" ? unique(rows.map(text)).length > 1 : rows.some((row) => text(row) !== "–"));
+// A column is shown where it says something; some, where their rows differ.
+const ALIKE = ["engine", "model", "batch", "tokens", "runs"];
+const used = ([name, text]) => (ALIKE.includes(name) ? unique(rows.map(text)).length > 1 : rows.some((row) => text(row) !== "–"));
 const SHOWN = COLUMNS.filter(used);
 
 function ranAs(row) {
@@ -114,7 +115,7 @@ function table() {
     const line = document.createElement("tr");
     for (const [name, text, value, kind] of SHOWN) {
       const cell = element("td", text(row), [value ? "number" : "", kind ? kind(row) : ""].join(" ").trim());
-      if (name === "ran as" && row.note !== "") cell.append(mark(row.note));
+      if (name === "ran as") cell.append(...row.notes.map(mark));
       line.append(cell);
     }
     return line;
@@ -145,7 +146,7 @@ function grid() {
         const bits = unique(of.map((row) => row.asked_bits ?? row.bits)).sort(byBits);
         if (bits.length === 0) continue;
         const said = element("span", `${words}: ${bits.join(", ")}`, kind);
-        unique(of.map((row) => row.note).filter((note) => note !== "")).forEach((note) => said.append(mark(note)));
+        said.append(...unique(of.flatMap((row) => row.notes)).map(mark));
         cell.append(said);
       }
       if (here.length === 0) cell.textContent = "–";
