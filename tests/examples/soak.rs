@@ -27,6 +27,9 @@ const WARM_UP: usize = 20;
 /// How much it may grow all the same: allocators keep what they may need again.
 const GROWTH_LIMIT: f64 = 0.10;
 
+/// Faults after which there is nothing more to learn.
+const MOST_FAULTS: usize = 10;
+
 /// Runs in a row of which the median counts.
 const MEDIAN_OF: usize = 5;
 
@@ -173,6 +176,10 @@ fn in_one_process(runs: usize, temporary: &Path, faults: &mut Faults) -> Vec<Hel
     let with_firefox = firefox().inspect_err(|reason| println!("without Firefox: {reason}")).is_ok();
     let mut held = vec![Held::now()];
     for index in 0..runs {
+        if faults.0.len() >= MOST_FAULTS {
+            println!("given up after {index} runs");
+            break;
+        }
         let kind = Kind::of(index, with_firefox);
         let record = runtime.block_on(run(kind.request()));
         if let Some(fault) = kind.fault(&record) {
@@ -260,7 +267,7 @@ fn wait_for_less(mut left: impl FnMut() -> Vec<String>) -> Vec<String> {
 
 /// Prints what was held, and finds fault where it grew.
 fn summary(runs: usize, held: &[Held], faults: &mut Faults) {
-    let warm_up = WARM_UP.min(runs.div_ceil(4));
+    let warm_up = WARM_UP.min(runs.div_ceil(4)).min(held.len() - 1);
     let around = |last: usize| median(&held[(last + 1).saturating_sub(MEDIAN_OF)..=last]);
     let (warm, end) = (around(warm_up), around(held.len() - 1));
     let most = held.iter().max_by_key(|held| held.rss_bytes).copied().unwrap_or(warm);
