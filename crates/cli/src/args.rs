@@ -187,7 +187,7 @@ pub(crate) struct BenchArgs {
     /// Bits of our weights (default: 32,16,8,4 beside another engine, 16,8,4,2 in the matrix)
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub(crate) bits: Vec<Bits>,
-    /// 8 adds ours with int8 activations, on WebNN
+    /// 8 adds ours with int8 activations, on WebNN and wasm
     #[arg(long, value_name = "N")]
     pub(crate) activation_bits: Option<Bits>,
     /// Threads on wasm, on both sides
@@ -544,7 +544,7 @@ pub(crate) struct FormatArgs {
     /// Bits of embedding tables
     #[arg(long, value_name = "N")]
     embedding_bits: Option<Bits>,
-    /// Bits of activations: 8 computes linear layers in int8 (WebNN), 32 in floats
+    /// Bits of activations: 8 computes linear layers in int8 (WebNN, wasm), 32 in floats
     #[arg(long, value_name = "N")]
     activation_bits: Option<Bits>,
     #[command(flatten)]

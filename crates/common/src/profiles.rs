@@ -497,9 +497,9 @@ fn derive_bits(chosen: &Settings, settings: &mut ResolvedSettings) {
     }
 }
 
-/// Only WebNN computes in int8; elsewhere activations stay floats.
+/// WebNN and wasm compute in int8; elsewhere activations stay floats.
 fn keep_activations(settings: &mut ResolvedSettings, platform: Platform) -> Option<Fallback> {
-    if settings.activation_bits.value == Bits::B32 || platform == Platform::Webnn {
+    if settings.activation_bits.value == Bits::B32 || matches!(platform, Platform::Webnn | Platform::Wasm) {
         return None;
     }
     settings.activation_bits = Sourced { value: Bits::B32, source: Source::Platform };
@@ -507,7 +507,7 @@ fn keep_activations(settings: &mut ResolvedSettings, platform: Platform) -> Opti
         from: "activation_bits 8".into(),
         to: "activation_bits 32".into(),
         code: "unsupported".into(),
-        reason: format!("{platform} computes with activations in floats; platform webnn takes 8 bits"),
+        reason: format!("{platform} computes with activations in floats; platforms webnn and wasm take 8 bits"),
     })
 }
 

@@ -190,6 +190,10 @@ fn int8_activations_bring_the_weights_that_go_with_them() {
     assert_eq!(webnn.granularity, sourced(Granularity::Channel, Source::Explicit));
     assert_eq!((webnn.scheme.value, webnn.mixed_precision.value), (Scheme::Symmetric, false));
 
+    let wasm = settings(chosen.clone(), context(Platform::Wasm, BrowserKind::Firefox, "bert"));
+    assert_eq!((&wasm.activation_bits, &wasm.granularity), (&webnn.activation_bits, &webnn.granularity));
+    assert_eq!((wasm.bits.value, wasm.scheme.value), (Bits::B8, Scheme::Symmetric));
+
     let options = Options { settings: chosen, ..Options::default() };
     let webgpu = resolve(&options, context(Platform::Webgpu, BrowserKind::Chrome, "bert")).unwrap();
     assert_eq!(webgpu.settings.activation_bits, sourced(Bits::B32, Source::Platform));

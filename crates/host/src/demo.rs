@@ -160,9 +160,9 @@ async fn package(model: &Arc<Model>, bits: Bits, request: &DemoRequest) -> Resul
     let (model, request) = (Arc::clone(model), request.clone());
     blocking(move || {
         let chosen = Settings { bits: Some(bits), ..Settings::default() };
-        let options = options(&request, prepare::settings_for(&model, &chosen)?);
+        let options = options(&request, prepare::settings_for(&model, &chosen, request.platform)?);
         let resolved = resolve(&options, request.platform, family(&model))?;
-        prepare::package(&model, &resolved.settings, &mut |at| tell_at(&request, at))
+        prepare::package(&model, &resolved.settings, request.platform, &mut |at| tell_at(&request, at))
     })
     .await
 }

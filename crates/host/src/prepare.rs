@@ -1,25 +1,31 @@
 //! The package to run: the model itself where it is one, else what the quantizer makes of it, or made of it before.
 
-use webnibble_common::options::Settings;
+use webnibble_common::options::{Platform, Settings};
+use webnibble_common::package::PackageMeta;
 use webnibble_common::profiles::ResolvedSettings;
-use webnibble_common::quant::Bits;
+use webnibble_common::quant::{Bits, Granularity, Scheme};
 
 use crate::error::HostError;
 use crate::loader::{Model, PackageFile, Progress};
 use crate::quantizer::{PackageStore, QuantizeOptions};
 
-/// The package of a model under these settings. Reads and computes for long: not for a task of the runtime.
+/// The package of a model under these settings, for a platform. Reads and computes for long: not for a task of the runtime.
 ///
 /// # Errors
 /// When the model cannot be read or quantized.
 pub fn package(
     model: &Model,
     settings: &ResolvedSettings,
+    platform: Platform,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<PackageFile, HostError> {
     match model {
         Model::Folder(folder) => {
-            let options = QuantizeOptions::from(settings);
+            let mut options = QuantizeOptions::from(settings);
+            if platform == Platform::Wasm {
+                // It finds the ranges of activations as it computes: there is nothing to measure before.
+                options.activation_bits = Bits::B32;
+            }
             Ok(PackageStore::default().prepare(folder, &options, progress)?.package)
         }
         Model::Package(package) => Ok(PackageFile::open(&package.path)?),
@@ -31,7 +37,7 @@ pub fn package(
 ///
 /// # Errors
 /// Names the option that the package does not keep.
-pub fn settings_for(model: &Model, chosen: &Settings) -> Result<Settings, HostError> {
+pub fn settings_for(model: &Model, chosen: &Settings, platform: Platform) -> Result<Settings, HostError> {
     let Model::Package(package) = model else { return Ok(chosen.clone()) };
     let made = &package.header.meta.quantization;
     let conflict = |option: &str, asked: String, found: String| HostError::PackageFixed {
@@ -69,11 +75,25 @@ pub fn settings_for(model: &Model, chosen: &Settings) -> Result<Settings, HostEr
     if chosen.quantization == Some(false) && made.bits != u8::from(Bits::B32) {
         return Err(conflict("--no-quantization", "32 bits".into(), format!("{} bits", made.bits)));
     }
-    if chosen.activation_bits == Some(Bits::B8) && package.header.meta.activations.is_none() {
-        return Err(conflict("--activation-bits", "8".into(), "32: it was not calibrated".into()));
+    if chosen.activation_bits == Some(Bits::B8)
+        && let Some(why) = no_int8(&package.header.meta, platform)
+    {
+        return Err(conflict("--activation-bits", "8".into(), format!("32: {why}")));
     }
     settings.scheme = Some(made.scheme);
     settings.granularity = Some(made.granularity);
     settings.mixed_precision = Some(made.mixed_precision);
     Ok(settings)
+}
+
+/// Why a package cannot be computed in int8 on a platform; `None` where it can.
+fn no_int8(meta: &PackageMeta, platform: Platform) -> Option<&'static str> {
+    if platform != Platform::Wasm {
+        return meta.activations.is_none().then_some("it was not calibrated");
+    }
+    let made = &meta.quantization;
+    let one_scale = matches!(made.granularity, Granularity::Channel | Granularity::Tensor);
+    let eight = |bits: u8| bits == u8::from(Bits::B8);
+    let fits = eight(made.bits) && eight(made.attention_bits) && made.scheme == Scheme::Symmetric && one_scale;
+    (!fits).then_some("its weights are not of 8 bits, symmetric, with one scale a channel or tensor")
 }

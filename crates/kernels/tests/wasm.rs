@@ -3,7 +3,8 @@
 
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 use webnibble_kernels::cpu;
-use webnibble_kernels::problems::problems;
+use webnibble_kernels::exec::Int8Linears;
+use webnibble_kernels::problems::{dynamic_int8_problems, problems};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
@@ -24,4 +25,19 @@ fn the_cpu_solves_every_problem() {
     }
     console_log!("{} problems on the CPU in wasm, largest error {worst:e}", problems.len());
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Codes and their sums are the same in every binary: natively these problems are solved as closely.
+#[wasm_bindgen_test]
+fn products_of_bytes_are_those_of_the_reference() {
+    let problems = dynamic_int8_problems();
+    let mut worst = 0.0_f64;
+    for case in &problems {
+        let problem = &case.0;
+        let int8 = Int8Linears::dynamic(&problem.graph, &problem.weights);
+        let executor = cpu::Executor::new(&problem.graph, &problem.weights, &problem.inputs).unwrap();
+        let outputs = executor.with_activations(&int8).outputs().unwrap();
+        worst = worst.max(case.check(&outputs).unwrap());
+    }
+    console_log!("{} problems in int8 on the CPU in wasm, largest error {worst:e}", problems.len());
 }

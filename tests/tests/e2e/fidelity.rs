@@ -38,7 +38,7 @@ async fn embeddings_of_the_browser_are_those_of_the_reference() {
     for bits in [Bits::B16, Bits::B8, Bits::B4, Bits::B2] {
         let settings = Settings { bits: Some(bits), ..Settings::default() };
         let resolved = resolve(&Options { settings, ..Options::default() }, Platform::Webgpu, "bert").unwrap();
-        let package = prepare::package(&model, &resolved.settings, &mut |_| {}).unwrap();
+        let package = prepare::package(&model, &resolved.settings, Platform::Webgpu, &mut |_| {}).unwrap();
         let options = load_options(Platform::Webgpu, &resolved);
         let loaded = host.load("m", &package.path, &package.header.digest, options, LIMIT).await.unwrap();
         let megabytes_per_second = loaded.package_bytes as f64 / 1e3 / loaded.fetch_ms;

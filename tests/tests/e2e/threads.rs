@@ -1,6 +1,8 @@
 //! The CPU executor's binaries and threads, from the command line.
 
-use webnibble_tests::{Sandbox, browser_available, repository, skip_unless};
+use webnibble_common::quant::Bits;
+use webnibble_common::result::{ImplementationType, RunRecord};
+use webnibble_tests::{Sandbox, browser_available, mini_lm, mini_lm_available, repository, skip_unless};
 
 use crate::golden::{answer, error, golden_input, run_golden};
 
@@ -27,4 +29,57 @@ fn as_many_threads_as_asked_for_give_the_golden_answer() {
         assert!(found <= 1e-3);
         sandbox.assert_clean();
     }
+}
+
+#[test]
+fn linear_operators_in_int8_are_real_and_near_f32() {
+    skip_unless!(browser_available(), threads_built());
+    for threads in ["1", "2"] {
+        let sandbox = Sandbox::default();
+        let (input, expected) = golden_input(&sandbox);
+        let options = ["--platform", "wasm", "--bits", "8", "--activation-bits", "8", "--no-fallback"];
+        let record = run_golden(&sandbox, &input, &[&options[..], &["--threads", threads]].concat());
+        assert_int8(&record);
+        let answer = answer(&record);
+        let cosine = cosine(&answer, &expected);
+        println!(
+            "golden BERT in int8 on {threads} threads: cosine {cosine:.5}, error {:.2e}",
+            error(&answer, &expected)
+        );
+        assert!(cosine >= 0.99, "{cosine}");
+        // Nothing was quantized if nothing is lost.
+        assert!(cosine < 0.999_999, "{cosine}");
+        sandbox.assert_clean();
+    }
+}
+
+#[test]
+fn a_sentence_in_int8_is_near_f32_without_calibration() {
+    skip_unless!(browser_available(), threads_built(), mini_lm_available());
+    let sandbox = Sandbox::default();
+    let args = ["run", "--json", "--platform", "wasm", "--activation-bits", "8", "--no-fallback", "--runs", "1"];
+    let model = mini_lm();
+    let more = ["--model", model.to_str().unwrap(), "--text", "Rain fell on the roof all night."];
+    let finished = sandbox.run(&[&args[..], &more].concat());
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let record: RunRecord = serde_json::from_str(&finished.stdout).unwrap();
+    assert_int8(&record);
+    assert_eq!(record.kernels.as_ref().unwrap()["linear"], "int8_dynamic: 24");
+    let cosine = record.performance_metrics.quantization_error.unwrap().cosine;
+    println!("all-MiniLM-L6-v2 in int8: cosine to f32 {cosine:.5}");
+    assert!(cosine >= 0.995, "{cosine}");
+    sandbox.assert_clean();
+}
+
+fn assert_int8(record: &RunRecord) {
+    assert_eq!(record.implementation_type, Some(ImplementationType::RealWasm));
+    let made = record.quantization.as_ref().unwrap();
+    assert_eq!((made.bits, made.activation_bits), (Bits::B8, Bits::B8));
+    assert!(record.fallbacks.is_empty(), "{:?}", record.fallbacks);
+    assert!(record.kernels.as_ref().unwrap()["linear"].starts_with("int8_dynamic: "), "{:?}", record.kernels);
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

@@ -34,9 +34,37 @@ pub(crate) struct Model {
     threads: Rc<Threads>,
     /// What it says that it is.
     implementation_type: ImplementationType,
-    /// In a simulation of WebNN: the linear operators that it would compute in int8, where that was asked for.
-    int8: Option<Int8Linears>,
-    int8_asked: bool,
+    /// Linear operators in int8, where that was asked for.
+    int8: Int8Linears,
+    int8_asked: Option<Int8Asked>,
+}
+
+/// How linear operators were asked for in int8.
+#[derive(Clone, Copy)]
+enum Int8Asked {
+    /// By the package's ranges: a simulation of WebNN.
+    AsWebnn,
+    /// By ranges of the values as they come.
+    Dynamic,
+}
+
+impl Int8Asked {
+    fn of(options: &LoadOptions) -> Option<Self> {
+        let asked = match options.platform {
+            Platform::Webnn => Self::AsWebnn,
+            Platform::Wasm => Self::Dynamic,
+            Platform::Webgpu | Platform::Auto => return None,
+        };
+        (options.activation_bits == Bits::B8).then_some(asked)
+    }
+
+    /// For the record.
+    fn name(self) -> &'static str {
+        match self {
+            Self::AsWebnn => "int8",
+            Self::Dynamic => "int8_dynamic",
+        }
+    }
 }
 
 impl Model {
@@ -55,8 +83,8 @@ impl Model {
             weights: WeightMap::new(),
             threads,
             implementation_type,
-            int8: None,
-            int8_asked: options.platform == Platform::Webnn && options.activation_bits == Bits::B8,
+            int8: Int8Linears::default(),
+            int8_asked: Int8Asked::of(options),
         }
     }
 
@@ -74,9 +102,14 @@ impl Model {
     /// Makes weights of the planes.
     pub(crate) async fn finish_load(&mut self) -> Result<(), RemoteError> {
         self.weights = self.planes.weights(&self.graph, &self.header)?;
-        if let Some(activations) = self.header.meta.activations.as_ref().filter(|_| self.int8_asked) {
-            self.int8 = Some(Int8Linears::new(&self.graph, &self.weights, activations).map_err(|e| failed(&e))?);
-        }
+        let activations = self.header.meta.activations.as_ref();
+        self.int8 = match (self.int8_asked, activations) {
+            (Some(Int8Asked::AsWebnn), Some(activations)) => {
+                Int8Linears::new(&self.graph, &self.weights, activations).map_err(|e| failed(&e))?
+            }
+            (Some(Int8Asked::Dynamic), _) => Int8Linears::dynamic(&self.graph, &self.weights),
+            _ => Int8Linears::default(),
+        };
         Ok(())
     }
 
@@ -89,10 +122,7 @@ impl Model {
     pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)], stop: &Stop) -> Result<RunOutcome, RemoteError> {
         let mut pacer = Pacer::new();
         let executor = Executor::new(&self.graph, &self.weights, inputs).map_err(|e| failed(&e))?;
-        let mut executor = executor.on(&self.threads);
-        if let Some(int8) = &self.int8 {
-            executor = executor.with_activations(int8);
-        }
+        let mut executor = executor.on(&self.threads).with_activations(&self.int8);
         while executor.step().map_err(|e| failed(&e))? {
             pacer.pause().await;
             stop.check()?;
@@ -108,7 +138,7 @@ impl Model {
 
     /// 8 where linear operators are computed in int8.
     pub(crate) fn activation_bits(&self) -> Bits {
-        if self.int8.is_some() { Bits::B8 } else { Bits::B32 }
+        if self.int8.is_empty() { Bits::B32 } else { Bits::B8 }
     }
 
     /// Bytes of the weights as they are held.
@@ -126,10 +156,16 @@ impl Model {
         None
     }
 
-    /// What this binary's products are made of, and the threads that compute them.
+    /// What this binary's products are made of, the threads that compute them, and how many linear operators are in
+    /// int8.
     pub(crate) fn variants(&self) -> BTreeMap<String, String> {
         let threads = self.threads.count().to_string();
-        [("product", threads::product().to_owned()), ("threads", threads)].map(|(k, v)| (k.to_owned(), v)).into()
+        let known = [("product", threads::product().to_owned()), ("threads", threads)];
+        let mut variants = BTreeMap::from(known.map(|(k, v)| (k.to_owned(), v)));
+        if let (Some(asked), false) = (self.int8_asked, self.int8.is_empty()) {
+            variants.insert("linear".to_owned(), format!("{}: {}", asked.name(), self.int8.names().count()));
+        }
+        variants
     }
 
     /// There is no adapter.

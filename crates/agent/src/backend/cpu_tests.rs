@@ -2,7 +2,7 @@
 
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 use webnibble_common::package::Parsed;
-use webnibble_kernels::problems::{Problem, problems};
+use webnibble_kernels::problems::{Problem, dynamic_int8_problems, problems};
 
 use super::*;
 use crate::backend::Devices;
@@ -12,9 +12,13 @@ use crate::testing::package;
 const TOLERANCE: f64 = 1e-4;
 
 async fn load(problem: &Problem) -> Model {
+    load_with(problem, &LoadOptions::on(Platform::Wasm)).await
+}
+
+async fn load_with(problem: &Problem, options: &LoadOptions) -> Model {
     let file = package(&problem.graph, &problem.weights, serde_json::Value::Null, None, &[]);
     let Ok(Parsed::Header(header)) = Header::parse(&file) else { panic!("{}: no header", problem.name) };
-    let mut model = Model::new(problem.graph.clone(), &header, &LoadOptions::on(Platform::Wasm), Rc::default());
+    let mut model = Model::new(problem.graph.clone(), &header, options, Rc::default());
     for plane in &header.planes {
         let view = model.begin_plane(plane).unwrap();
         view.copy_from(&file[plane.begin as usize..plane.end as usize]);
@@ -41,6 +45,23 @@ async fn op_problems_on_the_cpu() {
     }
     console_log!("wasm CPU: {} op problems, largest error {:e} in {}", problems.len(), worst.0, worst.1);
     assert!(failures.is_empty(), "{} of {} wrong:\n{}", failures.len(), problems.len(), failures.join("\n"));
+}
+
+#[wasm_bindgen_test]
+async fn op_problems_in_int8() {
+    let options = LoadOptions { activation_bits: Bits::B8, ..LoadOptions::on(Platform::Wasm) };
+    for case in dynamic_int8_problems() {
+        let mut model = load_with(&case.0, &options).await;
+        assert_eq!((model.activation_bits(), model.implementation_type()), (Bits::B8, ImplementationType::RealWasm));
+        assert_eq!(model.variants()["linear"], "int8_dynamic: 1");
+        let outcome = model.run(&case.0.inputs, &Stop::new(None)).await.unwrap();
+        let error = case.check(&outcome.outputs).unwrap();
+        console_log!("{}: {error:e}", case.0.name);
+    }
+    // Weights that are not bytes with one scale a row stay in floats, and that is what is said.
+    let four = problems().into_iter().find(|problem| problem.name.contains("linear q4")).unwrap();
+    let model = load_with(&four, &options).await;
+    assert_eq!((model.activation_bits(), model.variants().get("linear")), (Bits::B32, None));
 }
 
 #[wasm_bindgen_test]

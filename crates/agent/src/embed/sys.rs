@@ -46,7 +46,10 @@ export interface LoadOptions {
   executionProvider?: "cpu" | "gpu" | "npu";
   /** WebNN: formats that it takes, but that are not known to be good (4 bits). */
   experimentalPrecision?: boolean;
-  /** WebNN: 8 computes linear layers in int8, with the package's activation ranges; 32 (default) in floats. */
+  /**
+   * 8 computes linear layers in int8: on WebNN by the package's activation ranges, on wasm by ranges found as they come,
+   * where weights have 8 bits and one scale a channel. 32 (default) in floats.
+   */
   activationBits?: 8 | 32;
   /** WebNN: how weights are given to the graph, by name; the fastest, by measuring, if not given. */
   lowering?: string;

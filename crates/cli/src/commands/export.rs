@@ -46,10 +46,10 @@ pub(crate) async fn run(args: ExportArgs, json: bool) -> ExitCode {
 fn export(args: &ExportArgs, json: bool, bar: &Bar) -> Result<String, HostError> {
     let mut progress = |at: webnibble_host::loader::Progress<'_>| bar.show(at.what, at.done, at.total, false);
     let model = Model::load(&args.input, &mut progress)?;
-    let settings = prepare::settings_for(&model, &args.quantization.settings())?;
+    let settings = prepare::settings_for(&model, &args.quantization.settings(), Platform::Webgpu)?;
     let options = Options { settings, ..Options::default() };
     let resolved = resolve(&options, Platform::Webgpu, family(&model))?;
-    let package = prepare::package(&model, &resolved.settings, &mut progress)?;
+    let package = prepare::package(&model, &resolved.settings, Platform::Webgpu, &mut progress)?;
     bar.step("writing ONNX");
     let form = OnnxOptions { form: args.form, half: args.half, accuracy_level: args.accuracy_level };
     let written = onnx::write(&package, form, &args.output)?;

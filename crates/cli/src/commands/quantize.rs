@@ -58,7 +58,7 @@ fn options(args: &QuantizeArgs, family: &str) -> Result<QuantizeOptions, HostErr
             _ => settings.activation_bits = Some(Bits::B8),
         }
     }
-    // Only WebNN computes in int8, so only there the option is not taken back.
+    // Ranges are measured for WebNN alone: wasm finds its own as it computes.
     let platform = if settings.activation_bits == Some(Bits::B8) { Platform::Webnn } else { Platform::Webgpu };
     let options = Options { settings, ..Options::default() };
     Ok(QuantizeOptions::from(&resolve(&options, platform, family)?.settings))
@@ -82,7 +82,7 @@ fn model(args: &QuantizeArgs, json: bool, bar: &Bar) -> Result<String, HostError
     let model = Model::load(input, &mut |at| bar.show(at.what, at.done, at.total, false))?;
     let Model::Folder(folder) = &model else {
         // Says which options the package does not keep, or else that it is one.
-        prepare::settings_for(&model, &args.quantization.settings())?;
+        prepare::settings_for(&model, &args.quantization.settings(), Platform::Webnn)?;
         return Err(HostError::NotYet {
             what: "quantizing a package again".into(),
             instead: "give the model's folder in Hugging Face layout".into(),

@@ -15,6 +15,7 @@ use std::fmt;
 
 mod activations;
 mod calibrated;
+mod dynamic;
 mod fit;
 mod float;
 mod layout;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use activations::{ActivationScale, Int8Linear, LinearActivations, MAX_SHIFT};
 pub use calibrated::Gram;
+pub use dynamic::{ACTIVATION_GROUP, ActivationGroup, LARGEST_ACTIVATION_CODE};
 pub use fit::Fit;
 pub use layout::{Layout, round_up};
 pub use qtensor::QTensor;

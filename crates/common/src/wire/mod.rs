@@ -312,7 +312,8 @@ pub struct LoadOptions {
     /// WebNN: formats that it takes, but that are not known to be good.
     #[serde(default)]
     pub experimental_precision: bool,
-    /// 8 computes linears in int8, with the package's activation ranges; 32 in floats.
+    /// 8 computes linears in int8: on WebNN by the package's activation ranges, on wasm by those of each group of each
+    /// token; 32 in floats.
     #[serde(default = "floats")]
     pub activation_bits: Bits,
     /// WebNN: how weights are given to the graph; chosen by measuring where it is not given.

@@ -137,7 +137,8 @@ impl BenchRequest {
     }
 }
 
-/// Whether a row would be one of its own. Activations are quantized by our WebNN graphs alone.
+/// Whether a row would be one of its own. Activations are quantized by our WebNN graphs and our wasm alone.
 fn takes(platform: Platform, engine: Engine, precision: Precision) -> bool {
-    precision.activation_bits == Bits::B32 || (platform == Platform::Webnn && engine == Engine::Native)
+    precision.activation_bits == Bits::B32
+        || (matches!(platform, Platform::Webnn | Platform::Wasm) && engine == Engine::Native)
 }

@@ -25,13 +25,13 @@ fn request() -> BenchRequest {
 }
 
 #[test]
-fn int8_activations_are_a_row_of_our_webnn_alone() {
-    let request = request();
+fn int8_activations_are_a_row_of_our_webnn_and_wasm_alone() {
+    let request = BenchRequest { platforms: vec![Platform::Webgpu, Platform::Webnn, Platform::Wasm], ..request() };
     let cells = request.cells();
     let int8: Vec<_> = cells.iter().filter(|cell| cell.precision == Precision::int8()).collect();
-    assert_eq!(int8.len(), 1);
-    assert_eq!((int8[0].platform, &int8[0].engines[..]), (Platform::Webnn, &[Engine::Native][..]));
-    assert_eq!(request.rows(), 10, "two platforms by two engines, and one, in two browsers");
+    let found: Vec<_> = int8.iter().map(|cell| (cell.platform, &cell.engines[..])).collect();
+    assert_eq!(found, [(Platform::Webnn, &[Engine::Native][..]), (Platform::Wasm, &[Engine::Native][..])]);
+    assert_eq!(request.rows(), 16, "three platforms by two engines, and two, in two browsers");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use webnibble_common::capabilities::Adapter;
+use webnibble_common::graph::Op;
 use webnibble_common::options::{Options, Platform, Settings};
 use webnibble_common::profiles::{self, Resolved};
 use webnibble_common::quant::{Bits, Scheme};
@@ -198,14 +199,15 @@ async fn prepare_row(request: &EvalRequest, model: &Arc<Model>, bits: Option<Bit
     let (model, request) = (Arc::clone(model), request.clone());
     blocking(move || {
         let chosen = Settings { bits, ..request.options.settings.clone() };
-        // What this machine's processor computes depends on no browser; int8 is WebNN's.
+        // What this machine's processor computes depends on no browser; int8 is WebNN's unless wasm is asked for.
         let platform = request.options.platform.unwrap_or(match chosen.activation_bits {
             Some(Bits::B8) => Platform::Webnn,
             _ => Platform::Webgpu,
         });
-        let options = Options { settings: prepare::settings_for(&model, &chosen)?, ..request.options.clone() };
+        let options =
+            Options { settings: prepare::settings_for(&model, &chosen, platform)?, ..request.options.clone() };
         let resolved = resolve(&options, platform, family(&model))?;
-        let package = prepare::package(&model, &resolved.settings, &mut |at| tell_at(&request, at))?;
+        let package = prepare::package(&model, &resolved.settings, platform, &mut |at| tell_at(&request, at))?;
         Ok(Row { resolved, package, ran: None })
     })
     .await
@@ -321,13 +323,17 @@ impl Judge<'_> {
             Some((implementation_type, bits)) => (Some(implementation_type), bits),
             None => (None, settings.activation_bits.value),
         };
-        let activations = meta.activations.as_ref().filter(|_| activation_bits == Bits::B8);
+        let int8 = activation_bits == Bits::B8;
+        let linears = match implementation_type {
+            Some(ImplementationType::RealWasm) => Some(count_linears(&row.package)),
+            _ => meta.activations.as_ref().map(|activations| activations.linears.len()),
+        };
         EvalRow {
             bits: bits(made.bits),
             attention_bits: bits(made.attention_bits),
             embedding_bits: bits(made.embedding_bits),
             activation_bits,
-            int8_linears: activations.map(|activations| activations.linears.len()),
+            int8_linears: linears.filter(|_| int8),
             scheme: made.scheme,
             granularity: granularity.into(),
             group_size,
@@ -338,6 +344,11 @@ impl Judge<'_> {
             fallbacks: row.resolved.fallbacks.clone(),
         }
     }
+}
+
+/// Linear operators: on wasm all are computed in int8, or none.
+fn count_linears(package: &PackageFile) -> usize {
+    package.graph.nodes.iter().filter(|node| matches!(node.op, Op::Linear { .. })).count()
 }
 
 /// Embeddings against those in f32.

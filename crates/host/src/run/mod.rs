@@ -286,11 +286,13 @@ struct Prepared {
 impl Prepared {
     /// Resolves the options for `platform` and finds or makes the package.
     async fn new(request: &RunRequest, model: Arc<Model>, platform: Platform) -> Result<Self, HostError> {
-        let options =
-            Options { settings: prepare::settings_for(&model, &request.options.settings)?, ..request.options.clone() };
+        let options = Options {
+            settings: prepare::settings_for(&model, &request.options.settings, platform)?,
+            ..request.options.clone()
+        };
         let resolved = resolve(&options, platform, family(&model))?;
         let began = Instant::now();
-        let package = package(&model, &resolved.settings, request).await?;
+        let package = package(&model, &resolved.settings, platform, request).await?;
         let (loaded_as, took_ms) = (package.header.meta.name.clone(), ms_since(began));
         Ok(Self { model, platform, resolved, package, loaded_as, took_ms })
     }
@@ -349,13 +351,17 @@ async fn load_model(request: &RunRequest) -> Result<Arc<Model>, HostError> {
 async fn package(
     model: &Arc<Model>,
     settings: &ResolvedSettings,
+    platform: Platform,
     request: &RunRequest,
 ) -> Result<PackageFile, HostError> {
     // Of runs side by side, the first makes the package, and the others find it in the store.
     static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = ONE_AT_A_TIME.lock().await;
     let (model, settings, request) = (Arc::clone(model), settings.clone(), request.clone());
-    blocking(move || prepare::package(&model, &settings, &mut |at| tell(&request, at.what, at.done, at.total))).await
+    blocking(move || {
+        prepare::package(&model, &settings, platform, &mut |at| tell(&request, at.what, at.done, at.total))
+    })
+    .await
 }
 
 /// Runs what computes or reads for long on a thread of its own.

@@ -123,7 +123,7 @@ pub(super) async fn contestants(
     for bits in &request.bits {
         found.push(ours(request, model, platform, *bits, false).await?);
     }
-    if request.int8_activations && platform == Platform::Webnn {
+    if request.int8_activations && matches!(platform, Platform::Webnn | Platform::Wasm) {
         found.push(ours(request, model, platform, Bits::B8, true).await?);
     }
     for rival in rivals(platform) {
@@ -154,7 +154,7 @@ async fn package(
     let resolved = resolve(&options, platform, family(model))?;
     let load = load_options(platform, &resolved);
     let (model, settings) = (Arc::clone(model), resolved.settings);
-    let package = blocking(move || crate::prepare::package(&model, &settings, &mut |_| {})).await?;
+    let package = blocking(move || crate::prepare::package(&model, &settings, platform, &mut |_| {})).await?;
     Ok((package, load))
 }
 

@@ -45,7 +45,7 @@ pub struct VersusRequest {
     pub platforms: Vec<Platform>,
     /// Ours, by the bits of its weights.
     pub bits: Vec<Bits>,
-    /// Ours once more with activations of 8 bits, on WebNN.
+    /// Ours once more with activations of 8 bits, on WebNN and wasm.
     pub int8_activations: bool,
     /// Threads on wasm.
     pub threads: Vec<u32>,

@@ -1,29 +1,41 @@
 //! Activations over slices.
 
-use std::f32::consts::FRAC_1_SQRT_2;
-
 use webnibble_common::graph::Activation;
 
-use super::math::{erf, exp, tanh};
+use super::math::{Real, exp, map, phi, tanh};
 
 /// Applies `activation` to each value.
 pub(super) fn activate(activation: Activation, values: &mut [f32]) {
     // The choice stands outside the loops, so that each of them is vectorized.
     match activation {
         Activation::Identity => {}
-        Activation::Relu => map(values, |x| x.max(0.0)),
-        Activation::Gelu => map(values, |x| 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))),
-        Activation::GeluTanh => map(values, |x| 0.5 * x * (1.0 + tanh(0.797_884_6 * (x + 0.044_715 * x * x * x)))),
-        Activation::Silu => map(values, |x| x / (1.0 + exp(-x))),
-        Activation::Tanh => map(values, tanh),
+        Activation::Relu => map!(values, relu),
+        Activation::Gelu => map!(values, gelu),
+        Activation::GeluTanh => map!(values, gelu_tanh),
+        Activation::Silu => map!(values, silu),
+        Activation::Tanh => map!(values, tanh),
     }
 }
 
 #[inline(always)]
-fn map(values: &mut [f32], f: impl Fn(f32) -> f32) {
-    for value in values {
-        *value = f(*value);
-    }
+fn relu<R: Real>(x: R) -> R {
+    x.max(R::of(0.0))
+}
+
+#[inline(always)]
+fn gelu<R: Real>(x: R) -> R {
+    x.times(phi(x))
+}
+
+#[inline(always)]
+fn gelu_tanh<R: Real>(x: R) -> R {
+    let inner = x.times(x).mul_add(R::of(0.797_884_6 * 0.044_715), R::of(0.797_884_6)).times(x);
+    R::of(0.5).times(x).times(tanh(inner).plus(R::of(1.0)))
+}
+
+#[inline(always)]
+fn silu<R: Real>(x: R) -> R {
+    x.over(exp(R::of(0.0).minus(x)).plus(R::of(1.0)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Attention: for each head and block of queries two products around a softmax.
 
-use super::math::{exp, sum_by};
+use super::math::{EXP_MIN, Real, exp, largest, map, sum_by};
 #[cfg(not(target_arch = "wasm32"))]
 use super::product::product;
 use super::threads::Threads;
@@ -55,7 +55,7 @@ fn attend(op: &Attention<'_>, piece: &Piece) -> Vec<f32> {
 
     let mut scores = vec![0.0; piece.count * keys];
     product(&mut scores, [piece.count, keys, head_dim], op.scale, queries, keys_of_head.transposed());
-    let mask = op.mask.map(|mask| &mask[first_key..][..keys]);
+    let mask = op.mask.map(|mask| &mask[first_key..][..keys]).filter(|mask| mask.contains(&0));
     let shares: Vec<f32> = scores.chunks_exact_mut(keys).map(|row| softmax(row, mask)).collect();
 
     let mut out = vec![0.0; piece.count * head_dim];
@@ -73,17 +73,20 @@ fn softmax(scores: &mut [f32], mask: Option<&[u32]>) -> f32 {
         let masked = scores.iter_mut().zip(mask).filter(|(_, keep)| **keep == 0);
         masked.for_each(|(score, _)| *score = f32::NEG_INFINITY);
     }
-    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let top = largest(scores);
     if top == f32::NEG_INFINITY {
         scores.fill(0.0);
         return 0.0;
     }
-    for score in scores.iter_mut() {
-        // `exp` never gives 0, and masked scores must.
-        let weight = exp(*score - top);
-        *score = if *score == f32::NEG_INFINITY { 0.0 } else { weight };
-    }
+    map!(scores, |score| weight(score, top));
     1.0 / sum_by(scores, |weight| weight)
+}
+
+/// `e^(score − top)`, and 0 where that would leave the normal f32: `exp` never gives 0, and masked scores must.
+#[inline(always)]
+fn weight<R: Real>(score: R, top: f32) -> R {
+    let below = score.minus(R::of(top));
+    exp(below).where_above(below, R::of(EXP_MIN))
 }
 
 #[cfg(test)]

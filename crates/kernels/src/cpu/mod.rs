@@ -6,6 +6,8 @@
 
 mod activation;
 mod attention;
+mod codes;
+mod dynamic;
 mod embedding;
 mod int8;
 mod layer_norm;
@@ -17,7 +19,6 @@ mod panel;
 mod pool;
 #[cfg(not(target_arch = "wasm32"))]
 mod product;
-#[cfg(any(target_arch = "wasm32", test))]
 mod simd;
 #[cfg(target_arch = "wasm32")]
 mod strips;
@@ -31,7 +32,7 @@ use webnibble_common::graph::{Activation, Graph};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
 
-use crate::exec::{ExecError, Int8Linears, Linear, Operands, Outputs, State};
+use crate::exec::{ExecError, Int8, Int8Linears, Linear, Operands, Outputs, State};
 
 /// A run of a graph that goes one operator at a time, so that its caller can yield, cancel or report in between.
 ///
@@ -156,7 +157,11 @@ fn linear(op: &Linear<'_>, threads: &Threads) -> Vec<f32> {
     #[cfg(target_arch = "wasm32")]
     use self::strips::linear as floats;
 
-    op.int8.map_or_else(|| floats(op, threads), |int8| int8::linear(op, int8, threads))
+    match op.int8 {
+        None => floats(op, threads),
+        Some(Int8::Static(ranges)) => int8::linear(op, ranges, threads),
+        Some(Int8::Dynamic) => dynamic::linear(op, threads),
+    }
 }
 
 /// The product alone, shown, and then what comes after it.

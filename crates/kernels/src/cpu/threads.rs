@@ -150,8 +150,7 @@ impl Threads {
     }
 
     /// Gives each chunk of `data` to `fill`, with its index.
-    #[cfg(any(target_arch = "wasm32", test))]
-    pub(super) fn each_chunk(&self, data: &mut [f32], len: usize, fill: impl Fn(usize, &mut [f32]) + Sync) {
+    pub(super) fn each_chunk<T: Send>(&self, data: &mut [T], len: usize, fill: impl Fn(usize, &mut [T]) + Sync) {
         let count = data.len().div_ceil(len);
         let chunks = Mutex::new(data.chunks_mut(len).enumerate());
         self.each(count, |_| {

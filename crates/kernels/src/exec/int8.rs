@@ -1,21 +1,31 @@
-//! Which linear operators of a model are computed in int8.
+//! Which linear operators of a model are computed in int8, and how.
 
 use std::collections::BTreeMap;
 
 use webnibble_common::graph::{Graph, Op, WeightId};
 use webnibble_common::package::Activations;
-use webnibble_common::quant::Int8Linear;
+use webnibble_common::quant::{Bits, Format, Granularity, Int8Linear, Scheme};
 use webnibble_common::weights::{WeightData, WeightMap};
 
 use super::{ExecError, check_weights};
 
-/// Linear operators made ready for int8, by the name of their weight. Made once for a model; the other linear operators
-/// stay in floats.
+/// How a linear operator is computed in int8.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Int8 {
+    /// By ranges of input and output that were measured before, one each: as WebNN computes it.
+    Static(Int8Linear),
+    /// By ranges of each group of each input row, found as it comes ([`webnibble_common::quant::ActivationGroup`]); the
+    /// weights are taken as they are stored.
+    Dynamic,
+}
+
+/// Linear operators in int8, by the name of their weight. Made once for a model; the other linear operators stay in
+/// floats.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Int8Linears(BTreeMap<String, Int8Linear>);
+pub struct Int8Linears(BTreeMap<String, Int8>);
 
 impl Int8Linears {
-    /// The operators of `graph` that `activations` names.
+    /// The operators of `graph` that `activations` names, by its ranges.
     ///
     /// # Errors
     /// For an operator that is not there, and for weights or scales that no int8 operator has.
@@ -35,13 +45,27 @@ impl Int8Linears {
             });
             let linear = Int8Linear::new(activations, matrix, bias);
             let linear = linear.map_err(|error| ExecError::Int8 { name: name.clone(), error })?;
-            linears.insert(name.clone(), linear);
+            linears.insert(name.clone(), Int8::Static(linear));
         }
         Ok(Self(linears))
     }
 
-    /// The operator with the weight `name`; `None` where it stays in floats.
-    pub fn get(&self, name: &str) -> Option<&Int8Linear> {
+    /// Every operator whose weights have 8 bits, symmetric, with one scale a channel or tensor, by ranges of its own
+    /// input. None where there are no such weights.
+    pub fn dynamic(graph: &Graph, weights: &WeightMap) -> Self {
+        let takes = |id: WeightId| match data(graph, weights, id) {
+            Some(WeightData::Matrix(matrix)) => takes_bytes(matrix.layout.format),
+            _ => false,
+        };
+        let linears = graph.nodes.iter().filter_map(|node| match node.op {
+            Op::Linear { weight, .. } if takes(weight) => Some((graph.weight_of(weight).name.clone(), Int8::Dynamic)),
+            _ => None,
+        });
+        Self(linears.collect())
+    }
+
+    /// How the operator with the weight `name` is computed; `None` where it stays in floats.
+    pub fn get(&self, name: &str) -> Option<&Int8> {
         self.0.get(name)
     }
 
@@ -54,6 +78,18 @@ impl Int8Linears {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
+
+    /// Whether every operator stays in floats.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Whether codes can be multiplied as they are stored, and one scale comes last.
+fn takes_bytes(format: Format) -> bool {
+    format.bits == Bits::B8
+        && format.scheme == Scheme::Symmetric
+        && matches!(format.granularity, Granularity::Channel | Granularity::Tensor)
 }
 
 /// Weight and bias of the linear operator whose weight has that name.

@@ -15,7 +15,7 @@ use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
 
 pub use check::{check_inputs, check_weights};
-pub use int8::Int8Linears;
+pub use int8::{Int8, Int8Linears};
 pub(crate) use operands::LEAST_NORM;
 pub use operands::{Attention, Embedding, LayerNorm, Linear, Norm, Operands, Pool, Strided};
 

@@ -1,11 +1,11 @@
 //! Operators as their executors see them: slices and extents in place of ids.
 
 use webnibble_common::graph::{self, Activation, Columns, Op, Pooling, ValueId, WeightId};
-use webnibble_common::quant::{Int8Linear, QTensor};
+use webnibble_common::quant::QTensor;
 use webnibble_common::tensor::element_count;
 use webnibble_common::weights::WeightData;
 
-use super::State;
+use super::{Int8, State};
 
 /// One operator with everything that it reads.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ pub struct Linear<'a> {
     /// Name of the weight, which is also that of the operator's activations.
     pub name: &'a str,
     /// Computed in int8, and how; `None` computes in floats.
-    pub int8: Option<&'a Int8Linear>,
+    pub int8: Option<&'a Int8>,
     /// `[m, k]`.
     pub x: &'a [f32],
     /// `[n, k]`.

@@ -45,6 +45,70 @@ impl Int8Problem {
     }
 }
 
+/// A case whose linear operators are computed in int8 by ranges of their own input.
+#[derive(Clone, Debug)]
+pub struct DynamicInt8Problem(pub Problem);
+
+/// Codes are the same everywhere, and sums of a group are exact; scales and sums over groups are rounded.
+const ROUNDING: f64 = 1e-4;
+
+impl DynamicInt8Problem {
+    /// The expected outputs.
+    ///
+    /// # Errors
+    /// None that a well-formed problem has.
+    pub fn reference(&self) -> Result<Outputs, ExecError> {
+        let Problem { graph, weights, inputs, .. } = &self.0;
+        reference::run_int8(graph, weights, &Int8Linears::dynamic(graph, weights), inputs)
+    }
+
+    /// The largest error of `found`.
+    ///
+    /// # Errors
+    /// As [`Problem::check`].
+    pub fn check(&self, found: &Outputs) -> Result<f64, String> {
+        let expected = self.reference().map_err(|error| format!("{}: {error}", self.0.name))?;
+        self.0.check_against(&expected, found)
+    }
+}
+
+/// Every problem of ranges that are found as values come: odd shapes, rows that make no full tile, rows of nothing, and
+/// channels far larger than the others.
+pub fn dynamic_int8_problems() -> Vec<DynamicInt8Problem> {
+    let linear = |shape: [usize; 2], n: usize, activation: Activation, granularity: Granularity| {
+        let mut problem = problem(shape, n, BTreeMap::new(), BTreeMap::new(), activation, granularity).problem;
+        problem.name = problem.name.replace("int8", "dynamic int8");
+        problem.tolerance = ROUNDING;
+        problem
+    };
+    let mut outliers = linear([13, 384], 40, Activation::Identity, Granularity::Channel);
+    outliers.name.push_str(", outliers");
+    let channels = [(3, 40.0), (200, -500.0)];
+    change(&mut outliers, |row, values| channels.iter().for_each(|(at, factor)| values[*at] *= factor + row as f32));
+    let mut flat = linear([7, 192], 24, Activation::Relu, Granularity::Channel);
+    flat.name.push_str(", rows of one value");
+    change(&mut flat, |row, values| values[..128].fill([0.0, -3.5, 1e-41][row % 3]));
+    let problems = [
+        linear([1, 16], 16, Activation::Identity, Granularity::Channel),
+        linear([17, 129], 65, Activation::Gelu, Granularity::Channel),
+        linear([6, 64], 8, Activation::Identity, Granularity::Tensor),
+        linear([33, 384], 384, Activation::Tanh, Granularity::Channel),
+        linear([11, 1536], 100, Activation::Identity, Granularity::Channel),
+        outliers,
+        flat,
+    ];
+    problems.map(DynamicInt8Problem).into()
+}
+
+/// Changes the rows of `x`.
+fn change(problem: &mut Problem, change: impl Fn(usize, &mut [f32])) {
+    let x = &mut problem.inputs[0].1;
+    let shape = x.shape().to_vec();
+    let mut values = x.as_f32().expect("it is made of f32").to_vec();
+    values.chunks_exact_mut(shape[1]).enumerate().for_each(|(row, values)| change(row, values));
+    *x = super::random::floats(&shape, values);
+}
+
 /// Every problem.
 pub fn int8_problems() -> Vec<Int8Problem> {
     let shifted = |channels: &[(usize, u8)]| -> BTreeMap<usize, u8> { channels.iter().copied().collect() };
@@ -135,6 +199,39 @@ mod tests {
             let int8 = wide.reference().unwrap();
             let error = super::super::compare(&case.problem.reference().unwrap()[0].1, &int8[0].1);
             assert!(error > 1e-4 && error < 0.1, "{}: {error:e}", case.problem.name);
+        }
+    }
+
+    #[test]
+    fn the_cpu_finds_ranges_as_the_reference_does() {
+        for case in dynamic_int8_problems() {
+            let Problem { graph, weights, inputs, name, .. } = &case.0;
+            let int8 = Int8Linears::dynamic(graph, weights);
+            assert_eq!(int8.names().collect::<Vec<_>>(), ["weight"]);
+            let executor = Executor::new(graph, weights, inputs).unwrap().with_activations(&int8);
+            let error = case.check(&executor.outputs().unwrap()).unwrap();
+            // And is near the product in floats, but not the same.
+            let floats = super::super::compare(&case.0.reference().unwrap()[0].1, &case.reference().unwrap()[0].1);
+            println!("{name}: {error:e} from the reference, {floats:e} from floats");
+            assert!(floats > ROUNDING && floats < 0.05, "{name}: {floats:e}");
+        }
+    }
+
+    #[test]
+    fn only_bytes_with_one_scale_a_row_are_multiplied_as_they_are_stored() {
+        use Granularity::{Channel, Group, Tensor};
+        for (bits, scheme, granularity, expected) in [
+            (Bits::B8, Scheme::Symmetric, Channel, true),
+            (Bits::B8, Scheme::Symmetric, Tensor, true),
+            (Bits::B8, Scheme::Symmetric, Group(64), false),
+            (Bits::B8, Scheme::Asymmetric, Channel, false),
+            (Bits::B4, Scheme::Symmetric, Channel, false),
+            (Bits::B16, Scheme::Symmetric, Channel, false),
+        ] {
+            let mut problem = dynamic_int8_problems().remove(0).0;
+            let format = Format { bits, scheme, granularity };
+            problem.weights.insert("weight".into(), Random::named("weight").matrix([16, 16], format));
+            assert_eq!(Int8Linears::dynamic(&problem.graph, &problem.weights).is_empty(), !expected, "{format}");
         }
     }
 

@@ -21,7 +21,7 @@ use webnibble_common::weights::WeightMap;
 use crate::exec::{ExecError, Outputs};
 use crate::reference;
 
-pub use int8::{Int8Problem, int8_problems};
+pub use int8::{DynamicInt8Problem, Int8Problem, dynamic_int8_problems, int8_problems};
 
 /// Largest error of an f32 kernel, as [`compare`] takes it.
 pub const TOLERANCE: f64 = 1e-3;

@@ -16,12 +16,12 @@ use webnibble_common::graph::Graph;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
 
-use crate::exec::{ExecError, Int8Linears, Operands, Outputs, State};
+use crate::exec::{ExecError, Int8, Int8Linears, Operands, Outputs, State};
 
 pub use activation::activate;
 pub use attention::attention;
 pub use embedding::embedding;
-pub use int8::linear_int8;
+pub use int8::{linear_int8, linear_int8_dynamic};
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use pool::pool;
@@ -55,7 +55,11 @@ fn finish(mut state: State<'_>) -> Result<Outputs, ExecError> {
 fn compute(operands: &Operands<'_>) -> Vec<f32> {
     match operands {
         Operands::Embedding(op) => embedding(op),
-        Operands::Linear(op) => op.int8.map_or_else(|| linear(op), |int8| linear_int8(op, int8)),
+        Operands::Linear(op) => match op.int8 {
+            None => linear(op),
+            Some(Int8::Static(ranges)) => linear_int8(op, ranges),
+            Some(Int8::Dynamic) => linear_int8_dynamic(op),
+        },
         Operands::LayerNorm(op) => layer_norm(op),
         Operands::Attention(op) => attention(op),
         Operands::Pool(op) => pool(op),
