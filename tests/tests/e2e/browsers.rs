@@ -124,7 +124,9 @@ async fn every_bit_width_on_every_platform(browser: &Opened, expected: Expected)
             assert_eq!(record.quantization.as_ref().unwrap().bits, bits);
             let found = error(&answer(&record), &reference);
             println!("{} at {bits} bits: {found:.2e} from wasm", ran_as(&record));
-            assert!(found <= ROUNDING, "{platform} at {bits} bits: {found:.2e}");
+            // WebNN may compute in f16, where that is measured to be faster.
+            let allowed = if platform == Platform::Webnn { 1e-2 } else { ROUNDING };
+            assert!(found <= allowed, "{platform} at {bits} bits: {found:.2e}");
         }
     }
 }
@@ -133,6 +135,7 @@ async fn every_bit_width_on_every_platform(browser: &Opened, expected: Expected)
 fn assert_times(record: &RunRecord, real: bool) {
     let metrics = &record.performance_metrics;
     assert_eq!((metrics.inference_time_ms.is_some(), metrics.cpu_time_ms.is_some()), (real, !real));
+    assert!(metrics.memory.browser_rss_bytes.expect("it runs on this machine") > 10_000_000);
     assert_eq!(record.adapter.is_some(), real && record.platform == Platform::Webgpu);
     assert_eq!(record.webnn.is_some(), real && record.platform == Platform::Webnn);
     assert_eq!(record.simulated_in.as_deref(), (!real).then_some("page"));
