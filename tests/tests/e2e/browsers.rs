@@ -240,7 +240,7 @@ fn reference(settings: &Settings) -> Vec<f32> {
     let model = Model::open(&mini_lm(), "all-MiniLM-L6-v2").unwrap();
     let options = Options { settings: settings.clone(), ..Default::default() };
     let resolved = resolve(&options, Platform::Webgpu, "bert").unwrap();
-    let package = prepare::package(&model, &resolved.settings, &mut |_| {}).unwrap();
+    let package = prepare::package(&model, &resolved.settings, Platform::Webgpu, &mut |_| {}).unwrap();
     let tokenizer = package.read_extra("tokenizer.json").unwrap().expect("the package has its tokenizer");
     let encoded = TextTokenizer::from_bytes(&tokenizer, 256).unwrap().encode_batch(&[TEXT], false).unwrap();
     let weights = package.read_weights().unwrap();
