@@ -172,9 +172,11 @@ function lines(rows, of, fixed, value) {
 }
 
 function drawGrowth(id, groups, colours, title, unit) {
-  const several = unique(groups.map(({ name }) => name.split(", ").pop())).length > 1;
+  const widths = unique(groups.map(({ name }) => name.split(", ").pop()));
+  const several = widths.length > 1;
+  const dash = (name) => [[], [7, 4], [2, 3], [8, 3, 2, 3]][widths.indexOf(name.split(", ").pop()) % 4];
   const datasets = groups.map(({ name, series, points }) => ({
-    label: several ? name : series, data: points, borderColor: colours.get(series), backgroundColor: colours.get(series), pointRadius: 4, borderWidth: 2, pointStyle: "circle",
+    label: several ? name : series, data: points, borderColor: colours.get(series), backgroundColor: colours.get(series), pointRadius: 4, borderWidth: 2, borderDash: dash(name), pointStyle: "circle",
   }));
   const sizes = unique(groups.flatMap(({ points }) => points.map(({ x }) => x)));
   const shown = { type: "logarithmic", ticks: { callback: (value) => (sizes.includes(value) ? String(value) : ""), autoSkip: false }, afterBuildTicks: (scale) => { scale.ticks = sizes.sort((a, b) => a - b).map((value) => ({ value })); } };
