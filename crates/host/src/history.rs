@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 use serde::Serialize;
-use webnibble_common::result::RunRecord;
+use webnibble_common::result::{RunInfo, RunRecord};
 
 /// Version of the tables; raised when they change.
 const TABLES_VERSION: i64 = 1;
@@ -144,29 +144,27 @@ impl History {
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    /// Stores rows that were measured together, all or none, and gives the batch's number. What a model answered is not
-    /// stored: it may be large, and is not what is compared.
+    /// Begins a batch, and gives its number. `run` says when, where and with which build.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn append(&mut self, label: &str, records: &[RunRecord]) -> Result<i64, HistoryError> {
-        let path = self.path.clone();
-        let failed = |source| HistoryError::Database { path: path.clone(), source };
-        let transaction = self.connection.transaction().map_err(failed)?;
-        let first = records.first().map(|record| &record.run);
-        let text = |of: fn(&webnibble_common::result::RunInfo) -> String| first.map(of).unwrap_or_default();
-        transaction
-            .execute(
-                "INSERT INTO batches (timestamp, label, revision, machine) VALUES (?1, ?2, ?3, ?4)",
-                params![text(|run| run.timestamp.clone()), label, text(|run| run.revision.clone()), text(machine)],
-            )
-            .map_err(failed)?;
-        let batch = transaction.last_insert_rowid();
-        for record in records {
-            insert(&transaction, batch, record).map_err(failed)?;
-        }
-        transaction.commit().map_err(failed)?;
-        Ok(batch)
+    pub fn begin(&mut self, label: &str, run: &RunInfo) -> Result<i64, HistoryError> {
+        let values = params![run.timestamp, label, run.revision, machine(run)];
+        let query = "INSERT INTO batches (timestamp, label, revision, machine) VALUES (?1, ?2, ?3, ?4)";
+        self.connection.execute(query, values).map_err(|source| self.failed(source))?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    /// Stores a row of a batch. What a model answered is not stored: it may be large, and is not what is compared.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add(&mut self, batch: i64, record: &RunRecord) -> Result<(), HistoryError> {
+        insert(&self.connection, batch, record).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> HistoryError {
+        HistoryError::Database { path: self.path.clone(), source }
     }
 
     /// Every batch, newest first.
@@ -215,7 +213,7 @@ impl History {
     }
 }
 
-fn machine(run: &webnibble_common::result::RunInfo) -> String {
+fn machine(run: &RunInfo) -> String {
     format!("{}, {} cores, {}", run.host.cpu.as_deref().unwrap_or("processor not told"), run.host.cores, run.host.os)
 }
 
@@ -258,8 +256,12 @@ mod tests {
         let path = folder.path().join("a/history.sqlite");
         let records = [ran("chrome", 4, 10.0), failed("edge", 4)];
         let mut history = History::open(&path).unwrap();
-        let first = history.append("guide", &records).unwrap();
-        let second = history.append("again", &records[..1]).unwrap();
+        let first = history.begin("guide", &records[0].run).unwrap();
+        let second = history.begin("again", &records[0].run).unwrap();
+        for (batch, record) in [(first, &records[0]), (second, &records[0]), (first, &records[1])] {
+            history.add(batch, record).unwrap();
+        }
+        assert!(history.add(7, &records[0]).is_err(), "a row without a batch");
         drop(history);
         let history = History::open(&path).unwrap();
         assert_eq!(history.records(first).unwrap(), records);
@@ -274,7 +276,7 @@ mod tests {
         let path = folder.path().join("history.sqlite");
         let mut history = History::open(&path).unwrap();
         assert!(history.records(7).unwrap_err().to_string().contains("there are none"));
-        history.append("x", &[]).unwrap();
+        history.begin("x", &ran("chrome", 4, 1.0).run).unwrap();
         assert!(history.records(7).unwrap_err().to_string().contains("there are 1"));
         history.connection.pragma_update(None, "user_version", 99).unwrap();
         drop(history);

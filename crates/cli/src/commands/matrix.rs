@@ -6,7 +6,7 @@ use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, MeasureOptio
 use webnibble_common::quant::Bits;
 use webnibble_common::result::RunRecord;
 use webnibble_host::bench::{BenchRequest, Precision, Size, USUAL_BITS, bench, browsers_here};
-use webnibble_host::history::History;
+use webnibble_host::history::{History, HistoryError};
 use webnibble_host::loader::DEFAULT_MODEL;
 use webnibble_host::report::markdown;
 
@@ -17,32 +17,28 @@ use crate::commands::run::sink;
 use crate::print;
 use crate::progress::Bar;
 
-/// Runs before the measured ones.
-const WARMUP: u32 = 3;
-
-/// Measured runs where no number was typed.
-const RUNS: u32 = 10;
-
 /// Measures, prints a table or the rows as JSON, stores them, and writes files where a folder was named.
 pub(crate) async fn run(args: &BenchArgs, json: bool, verbose: bool) -> ExitCode {
     let bar = Bar::new(!json && !verbose);
     let request = request(args, verbose, &bar);
     let (total, mut done) = (request.rows(), 0);
     bar.step(&format!("0 of {total} rows"));
+    let title = title(args, &request);
+    let mut store = Store::Empty;
     let records = bench(&request, |record| {
         done += 1;
+        store.add(&title, record);
         tracing::info!("row {done} of {total}: {}", told(record));
         bar.step(&format!("{done} of {total} rows"));
     })
     .await;
     bar.clear();
-    let title = title(args, &request);
     if json {
         print::json(&records);
     } else {
         print::line(markdown(&title, &records));
     }
-    match keep(args, &title, &records) {
+    match keep(args, store, &title, &records) {
         // Nothing that ran is nothing that was measured.
         Ok(()) if records.iter().any(|record| record.error.is_none()) => ExitCode::SUCCESS,
         Ok(()) => ExitCode::FAILURE,
@@ -59,10 +55,37 @@ fn told(record: &RunRecord) -> String {
     format!("{browser} {}: {kind}", record.platform)
 }
 
-/// Stores the rows, and writes the report.
-fn keep(args: &BenchArgs, title: &str, records: &[RunRecord]) -> anyhow::Result<()> {
-    let batch = History::open(&History::default_path())?.append(title, records)?;
-    print::message(&format!("stored as batch {batch}: `webnibble report {batch}`"));
+/// Rows that are stored as they are measured, so that an end before the last one loses nothing.
+enum Store {
+    Empty,
+    Open(History, i64),
+    Failed(HistoryError),
+}
+
+impl Store {
+    fn add(&mut self, title: &str, record: &RunRecord) {
+        if let Store::Empty = self {
+            *self = Self::begin(title, record).unwrap_or_else(Store::Failed);
+        }
+        let Store::Open(history, batch) = self else { return };
+        if let Err(error) = history.add(*batch, record) {
+            *self = Store::Failed(error);
+        }
+    }
+
+    fn begin(title: &str, record: &RunRecord) -> Result<Self, HistoryError> {
+        let mut history = History::open(&History::default_path())?;
+        let batch = history.begin(title, &record.run)?;
+        print::message(&format!("rows are stored as batch {batch}: `webnibble report {batch}`"));
+        Ok(Store::Open(history, batch))
+    }
+}
+
+/// Writes the report.
+fn keep(args: &BenchArgs, store: Store, title: &str, records: &[RunRecord]) -> anyhow::Result<()> {
+    if let Store::Failed(error) = store {
+        return Err(error.into());
+    }
     match &args.out {
         Some(folder) => report::write(folder, title, records),
         None => Ok(()),
@@ -94,7 +117,7 @@ fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> BenchRequest {
     let models: Vec<String> = models.iter().map(|model| (*model).to_owned()).collect();
     // A sweep where nobody said what sizes are wanted.
     let sweep = args.all && args.tokens.is_empty() && args.batch.is_empty();
-    let measure = MeasureOptions { warmup: Some(WARMUP), runs: Some(args.runs.unwrap_or(RUNS)), profile: None };
+    let measure = MeasureOptions { runs: args.runs, ..MeasureOptions::default() };
     BenchRequest {
         browsers: browsers(args, &launch),
         models: or(&args.model, &models),

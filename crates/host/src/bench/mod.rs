@@ -32,6 +32,9 @@ pub use presets::{PRESETS, Preset, USUAL_BITS};
 /// Most measured runs of a row of the sweep.
 const SWEEP_RUNS: u32 = 5;
 
+/// Sizes of the sweep at which one run would take longer are left out.
+const SWEEP_RUN_MS: f64 = 5000.0;
+
 /// What to measure.
 #[derive(Clone)]
 pub struct BenchRequest {
@@ -71,7 +74,7 @@ impl BenchRequest {
 
     fn run_request(&self, cell: &Cell<'_>, engine: Engine, launch: &LaunchOptions, input: RunInput) -> RunRequest {
         let asked = self.options.measure.runs;
-        let runs = if cell.sweep { Some(asked.map_or(SWEEP_RUNS, |runs| runs.min(SWEEP_RUNS))) } else { asked };
+        let runs = if cell.sweep { asked.map(|runs| runs.min(SWEEP_RUNS)) } else { asked };
         let options = Options {
             platform: Some(cell.platform),
             engine: Some(engine),
@@ -107,7 +110,7 @@ pub async fn bench(request: &BenchRequest, mut on_row: impl FnMut(&RunRecord)) -
         let mut session = Session { launch, verbose: request.verbose, host: None, failed: None };
         let first = records.len();
         for cell in request.cells() {
-            if cell.sweep && !records[first..].iter().any(|record| is_real(record, &cell)) {
+            if cell.sweep && !is_worth_sweeping(&records[first..], &cell) {
                 continue;
             }
             let inputs = &models[cell.model];
@@ -120,10 +123,19 @@ pub async fn bench(request: &BenchRequest, mut on_row: impl FnMut(&RunRecord)) -
     records
 }
 
-/// Whether a row of the cell's model and platform ran there, and nothing stood in.
-fn is_real(record: &RunRecord, cell: &Cell<'_>) -> bool {
-    let of_cell = record.platform == cell.platform && record.model.as_ref().is_some_and(|m| m.source == cell.model);
-    of_cell && record.error.is_none() && record.is_simulation == Some(false)
+/// Whether a row of the cell's model and platform ran there, nothing stood in, and a run of the cell's size would not take
+/// too long, by what that row took a token.
+fn is_worth_sweeping<'a>(records: impl IntoIterator<Item = &'a RunRecord>, cell: &Cell<'_>) -> bool {
+    let of_cell = |record: &&RunRecord| {
+        record.platform == cell.platform && record.model.as_ref().is_some_and(|model| model.source == cell.model)
+    };
+    let real = records.into_iter().filter(of_cell).filter(|record| record.is_simulation == Some(false));
+    let token_ms = real.filter_map(|record| {
+        let input = record.input.as_ref()?;
+        let times = record.performance_metrics.inference_time_ms?;
+        Some(times.p50 / (input.batch * input.sequence_length?) as f64)
+    });
+    token_ms.min_by(f64::total_cmp).is_some_and(|ms| ms * (cell.size.batch * cell.size.tokens) as f64 <= SWEEP_RUN_MS)
 }
 
 /// What inputs of a model are made of, or why it cannot be read.

@@ -8,7 +8,7 @@ use webnibble_common::options::LaunchOptions;
 use webnibble_common::result::RunRecord;
 
 use super::cells::Cell;
-use super::{BenchRequest, Inputs, is_real, refused};
+use super::{BenchRequest, Inputs, is_worth_sweeping, refused};
 use crate::error::HostError;
 use crate::pool::Pool;
 use crate::run::References;
@@ -28,9 +28,9 @@ pub(super) async fn rows(
     let mut found: Vec<Option<Vec<RunRecord>>> = cells.iter().map(|_| None).collect();
     // What is left out of the sweep depends on the other rows.
     for sweep in [false, true] {
-        let real = |cell: &Cell<'_>| found.iter().flatten().flatten().any(|record| is_real(record, cell));
+        let worth = |cell: &Cell<'_>| is_worth_sweeping(found.iter().flatten().flatten(), cell);
         let now: Vec<usize> = (0..cells.len()).filter(|index| cells[*index].sweep == sweep).collect();
-        let now = now.into_iter().filter(|index| !sweep || real(&cells[*index])).collect::<Vec<_>>();
+        let now = now.into_iter().filter(|index| !sweep || worth(&cells[*index])).collect::<Vec<_>>();
         let runs = now.into_iter().map(|index| {
             let (spread, cell) = (&spread, &cells[index]);
             async move { (index, spread.cell(cell).await) }

@@ -51,8 +51,34 @@ fn the_sweep_is_of_one_precision_and_engine_on_each_platform() {
         assert_eq!((cell.size, cell.precision), (large, Precision::weights(Bits::B8)));
         assert_eq!(cell.engines, [Engine::Native]);
     }
-    let run = request.run_request(&swept[0], Engine::Native, &LaunchOptions::default(), RunInput::Ids { ids: vec![] });
-    assert_eq!(run.options.measure.runs, Some(SWEEP_RUNS));
+    let runs = |asked| {
+        let measure = MeasureOptions { runs: asked, ..MeasureOptions::default() };
+        let request = BenchRequest { options: Options { measure, ..Options::default() }, ..request.clone() };
+        let input = RunInput::Ids { ids: vec![] };
+        request.run_request(&swept[0], Engine::Native, &LaunchOptions::default(), input).options.measure.runs
+    };
+    assert_eq!([None, Some(2), Some(50)].map(runs), [None, Some(2), Some(SWEEP_RUNS)]);
+}
+
+#[test]
+fn what_would_take_too_long_is_not_swept() {
+    let request = request();
+    let cells = request.cells();
+    let of = |platform| cells.iter().find(|cell| cell.platform == platform).expect("each has cells");
+    let mut record = crate::report::testing::ran("chrome", 8, 10.0);
+    let cell = Cell { sweep: true, size: Size { batch: 8, tokens: 64 }, ..of(record.platform).clone() };
+    record.model.as_mut().unwrap().source = cell.model.to_owned();
+    let tokens = {
+        let input = record.input.as_ref().unwrap();
+        (input.batch * input.sequence_length.unwrap()) as f64
+    };
+    let worth = |record: &RunRecord| is_worth_sweeping([record], &cell);
+    assert!(worth(&record));
+    let times = record.performance_metrics.inference_time_ms.as_mut().unwrap();
+    times.p50 = 1.01 * SWEEP_RUN_MS / 512.0 * tokens;
+    assert!(!worth(&record));
+    record.performance_metrics.inference_time_ms = None;
+    assert!(!worth(&record), "nothing ran there");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use webnibble_common::options::Engine;
+use webnibble_common::profiles::Source;
 use webnibble_common::result::{EngineRatio, ImplementationType, RunRecord};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, RunOptions, RunReport};
@@ -24,7 +25,13 @@ use crate::versus::Ratio;
 /// Runs of one before the next one's turn.
 const TURN: u32 = 2;
 
-/// Runs with timestamps, after those that are measured: timestamps take time themselves.
+/// What measured runs of one model may take together where nobody said how many there are to be.
+const BUDGET_MS: f64 = 10_000.0;
+
+/// As many are measured whatever they take.
+const LEAST_RUNS: u32 = 3;
+
+/// Most runs with timestamps, after those that are measured: timestamps take time themselves.
 const TIMESTAMPED: u32 = 3;
 
 /// The feature of WebGPU that gives timestamps.
@@ -125,15 +132,15 @@ impl Entry {
 
     /// Measured runs that are wanted.
     fn runs(&self) -> Option<u32> {
-        Some(self.state.as_ref().ok()?.prepared.resolved.runs.value)
+        Some(self.state.as_ref().ok()?.plan().runs)
     }
 
     /// A few measured runs; the first of a turn warms up besides.
     async fn turn(&mut self, host: &Host, runs: u32) {
         let Ok(live) = &mut self.state else { return };
-        let resolved = &live.prepared.resolved;
-        let warmup = if live.measured.is_none() { resolved.warmup.value } else { 0 };
-        let options = RunOptions { warmup, runs, profile: resolved.profile.value, deadline_ms: None };
+        let warmup = if live.measured.is_none() { live.plan().warmup } else { 0 };
+        let profile = live.prepared.resolved.profile.value;
+        let options = RunOptions { warmup, runs, profile, deadline_ms: None };
         match chain::runs(host, &self.request, &live.prepared, options).await {
             Ok(ran) => live.add(ran),
             Err(error) => {
@@ -185,7 +192,25 @@ impl Entry {
     }
 }
 
+/// How often a model runs.
+struct RunPlan {
+    warmup: u32,
+    runs: u32,
+    timestamped: u32,
+}
+
 impl Live {
+    /// What the caller asked for; where he did not, fewer runs of what is slow, as its first inference shows.
+    fn plan(&self) -> RunPlan {
+        let (resolved, first) = (&self.prepared.resolved, &self.answered.first);
+        let (warmup, runs) = (resolved.warmup, resolved.runs);
+        let affordable = (BUDGET_MS / (first.first_ms - first.prepare_ms).max(1.0)) as u32;
+        if runs.source == Source::Explicit || affordable >= runs.value {
+            return RunPlan { warmup: warmup.value, runs: runs.value, timestamped: TIMESTAMPED };
+        }
+        RunPlan { warmup: warmup.value.min(1), runs: runs.value.min(affordable.max(LEAST_RUNS)), timestamped: 1 }
+    }
+
     async fn open(host: &Host, record: &mut RunRecord, request: &RunRequest, index: usize) -> Result<Self, HostError> {
         let model = load_model(request).await?;
         let Some(mut prepared) = prepare_for(record, request, &model).await? else {
@@ -226,7 +251,7 @@ impl Live {
         if !ours || !adapter.features.iter().any(|feature| feature == TIMESTAMPS) {
             return None;
         }
-        let options = RunOptions { warmup: 0, runs: TIMESTAMPED, profile: true, deadline_ms: None };
+        let options = RunOptions { warmup: 0, runs: self.plan().timestamped, profile: true, deadline_ms: None };
         match chain::runs(host, request, &self.prepared, options).await {
             Ok((report, _)) => report.gpu_ms,
             Err(error) => {
