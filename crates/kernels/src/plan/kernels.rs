@@ -113,7 +113,8 @@ fn attention(r: &mut Recorder<'_>, output: ValueId, op: &Attention) -> Result<()
         .constant("BK", bk)
         .constant("WG", threads);
     let widths = [queries * q_shape[2], keys * k_shape[2], keys * v_shape[2], queries * op.heads * op.head_dim];
-    let work = 2 * op.heads * queries * keys * op.head_dim;
+    // A `usize` has 32 bits in the page.
+    let work = (2 * op.heads * op.head_dim * queries).saturating_mul(keys);
     for items in parts(0..batch, r.limits.items(batch, &widths.map(|width| width * 4), work)) {
         let params = AttentionParams { mask_start: (items.start * keys) as u32, ..params };
         let mut bindings = Vec::new();
