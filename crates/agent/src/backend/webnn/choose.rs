@@ -46,22 +46,18 @@ impl Model {
         };
         let key = self.speed_key();
         let known = self.context.fastest.borrow().get(&key).copied();
-        // What was the fastest of all may not be among those asked for now.
-        let of_known = |candidate: &&Candidate| known.is_some_and(|known| candidate.lowering == known.lowering);
-        if let Some(candidate) = self.candidates.iter().find(of_known).copied() {
-            self.candidates = vec![candidate];
-        }
-        if self.candidates.len() > 1 {
-            self.candidates = vec![self.measure_all(&bindings).await?];
-        }
-        let lowering = self.lowering()?;
-        match known.filter(|known| known.lowering == lowering) {
-            _ if self.asked_parts.is_some() => {}
-            Some(known) => self.parts = known.parts,
-            None => {
-                self.measure_parts(&bindings).await?;
-                self.context.fastest.borrow_mut().insert(key, Fastest { lowering, parts: self.parts });
+        if let Some(known) = known {
+            self.candidates.retain(|candidate| candidate.lowering == known.lowering);
+            self.parts = known.parts;
+        } else {
+            if self.candidates.len() > 1 {
+                self.candidates = vec![self.measure_all(&bindings).await?];
             }
+            if self.asked_parts.is_none() {
+                self.measure_parts(&bindings).await?;
+            }
+            let fastest = Fastest { lowering: self.lowering()?, parts: self.parts };
+            self.context.fastest.borrow_mut().insert(key, fastest);
         }
         self.prepare(&bindings).await?;
         Ok(())
@@ -141,11 +137,13 @@ impl Model {
         if limit >= USUAL_LENGTH { bindings } else { Bindings::new([("batch", USUAL_BATCH), ("seq", limit)]) }
     }
 
-    /// What the speed of lowerings depends on: shapes and formats.
+    /// What the answer depends on: what there is to choose from, shapes and formats.
     fn speed_key(&self) -> String {
+        let lowerings: Vec<_> = self.candidates.iter().map(|candidate| candidate.lowering.name()).collect();
         let weights = self.graph.weights.iter();
         let format = |name: &String| self.formats.get(name).map(ToString::to_string).unwrap_or_default();
-        weights.map(|weight| format!("{:?} {};", weight.shape, format(&weight.name))).collect()
+        let weights: String = weights.map(|weight| format!("{:?} {};", weight.shape, format(&weight.name))).collect();
+        format!("{} {:?} {weights}", lowerings.join(","), self.asked_parts)
     }
 }
 

@@ -232,6 +232,7 @@ async fn webnn_lowerings_are_chosen_by_measuring_once() {
     model.weights = problem.weights.clone();
     model.finish_load().await.unwrap();
     assert_eq!(model.webnn().unwrap().lowering, "float16-compute");
+    assert_eq!(context.fastest.borrow().len(), 2, "nor does what was asked for stand for what is the fastest");
 }
 
 #[wasm_bindgen_test]
