@@ -128,7 +128,7 @@ fn whole([low, high]: [F32x4; 2]) -> [f32; STRIP] {
 }
 
 /// Writes a strip's outputs into columns `first..` of `y`, adding the residual.
-fn place(y: &mut [f32], part: &[[f32; STRIP]], n: usize, first: usize, residual: Option<&[f32]>) {
+pub(super) fn place(y: &mut [f32], part: &[[f32; STRIP]], n: usize, first: usize, residual: Option<&[f32]>) {
     let count = STRIP.min(n - first);
     for (row, values) in part.iter().enumerate() {
         let range = row * n + first..row * n + first + count;

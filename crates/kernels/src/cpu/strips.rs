@@ -1,6 +1,7 @@
 //! Linear in WebAssembly: eight weight rows at a time, dequantized panel by panel into the form that tiles take.
 
 use super::activation::activate;
+use super::dynamic::place;
 use super::panel;
 use super::threads::Threads;
 use super::tiles::{DEPTH, Rows, STRIP};
@@ -38,20 +39,4 @@ fn columns(op: &Linear<'_>, rows: &Rows, m: usize, first: usize) -> Vec<[f32; ST
     }
     activate(op.activation, out.as_flattened_mut());
     out
-}
-
-/// Writes a strip's outputs into columns `first..` of `y`, adding the residual.
-fn place(y: &mut [f32], part: &[[f32; STRIP]], n: usize, first: usize, residual: Option<&[f32]>) {
-    let count = STRIP.min(n - first);
-    for (row, values) in part.iter().enumerate() {
-        let range = row * n + first..row * n + first + count;
-        let out = &mut y[range.clone()];
-        match residual {
-            None => out.copy_from_slice(&values[..count]),
-            Some(residual) => {
-                let sums = out.iter_mut().zip(values.iter().zip(&residual[range]));
-                sums.for_each(|(y, (value, residual))| *y = value + residual);
-            }
-        }
-    }
 }
