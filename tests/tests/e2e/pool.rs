@@ -98,12 +98,13 @@ fn forty_runs_on_four_sessions_survive_a_dead_node_and_a_crashed_browser() {
         assert_eq!(records.len(), RUNS);
         records.iter().for_each(|record| golden.check(record));
         let steps: Vec<_> = records.iter().flat_map(|record| &record.fallbacks).collect();
-        println!("{RUNS} runs in {:.1} s, {} sessions lost", took.as_secs_f64(), pool.lost());
+        println!("{RUNS} runs in {:.1} s", took.as_secs_f64());
         steps.iter().for_each(|step| println!("  {} → {}: {}", step.from, step.to, step.reason));
-        assert_eq!(pool.lost(), 2);
         assert!(!steps.is_empty(), "a run that lost its session says so");
         assert!(steps.iter().all(|step| step.code == "disconnected"));
         println!("runs by the sessions there were: {:?}", sessions_beside(&records));
+        // A page may come back for a while: a session that had no run to lose is given up after the last run was answered.
+        wait_until("both losses are counted", PATIENCE, || pool.lost() == 2);
         wait_until("the crashed browser is replaced", PATIENCE, || pool.sessions() == 3);
         pool.shutdown().await;
     });
