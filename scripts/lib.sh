@@ -20,6 +20,16 @@ die() {
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# fetch_npm PACKAGE VERSION SHA512 FOLDER: unpacks a package of npm, which has to be the very file, to FOLDER/package.
+fetch_npm() {
+    local package=$1 version=$2 sha512=$3 folder=$4 archive found
+    say "fetching $package $version from npm" >&2
+    archive="$folder/$(cd "$folder" && npm pack --silent "$package@$version")"
+    found=$(sha512sum "$archive" | cut -d' ' -f1)
+    [ "$found" = "$sha512" ] || die "$package $version has sha512 $found, expected $sha512"
+    tar -xzf "$archive" -C "$folder"
+}
+
 # wasm-bindgen's command must equal the library's version to the last digit, so Cargo.lock decides.
 wasm_bindgen_version() {
     local locked=""

@@ -49,6 +49,12 @@ fn print_inspection(found: &Inspection) {
             format!("{} bits, attention {}, embeddings {}", made.bits, made.attention_bits, made.embedding_bits),
         );
     }
+    if let Some(known) = &found.activations {
+        row(
+            "activations",
+            format!("ranges for {} linears, from {} texts of {}", known.linears, known.samples, known.source),
+        );
+    }
     if let Some(digest) = &found.digest {
         row("digest", digest.clone());
     }

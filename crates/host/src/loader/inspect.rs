@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use webnibble_common::graph::Role;
-use webnibble_common::package::{PackageError, Part, Plane, QuantizationMeta, SentenceConfig, TOKENIZER};
+use webnibble_common::package::{Activations, PackageError, Part, Plane, QuantizationMeta, SentenceConfig, TOKENIZER};
 
 use super::{Checkpoint, LoadError, ModelFolder, PackageFile};
 
@@ -25,6 +25,8 @@ pub struct Inspection {
     pub sentence: Option<SentenceConfig>,
     /// The choices that made a package.
     pub quantization: Option<QuantizationMeta>,
+    /// What a package knows of its activations, where it was calibrated.
+    pub activations: Option<InspectedActivations>,
     /// Bytes of `tokenizer.json`.
     pub tokenizer_bytes: Option<u64>,
     /// Bytes of all tensors, and of a package's extras.
@@ -47,6 +49,17 @@ pub enum ModelKind {
     Safetensors,
 }
 
+/// Where a package has ranges of activations from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InspectedActivations {
+    /// The file that they were measured on, or the built-in sample.
+    pub source: String,
+    /// Texts of that sample.
+    pub samples: usize,
+    /// Linear operators that may be computed in int8; the others stay in floats.
+    pub linears: usize,
+}
+
 /// One tensor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InspectedTensor {
@@ -62,6 +75,12 @@ pub struct InspectedTensor {
     pub bytes: u64,
     /// Whether the model's graph uses it; `None` where there is no graph.
     pub used: Option<bool>,
+}
+
+impl From<&Activations> for InspectedActivations {
+    fn from(known: &Activations) -> Self {
+        Self { source: known.source.clone(), samples: known.samples, linears: known.linears.len() }
+    }
 }
 
 /// Looks into a folder, a package or a safetensors file. A model that cannot be run is still listed, with its problem.
@@ -125,6 +144,7 @@ fn of_checkpoint(checkpoint: &Checkpoint, kind: ModelKind, name: &str) -> Inspec
         parameters: tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>() as u64).sum(),
         sentence: None,
         quantization: None,
+        activations: None,
         tokenizer_bytes: None,
         total_bytes: tensors.iter().map(|tensor| tensor.bytes).sum(),
         digest: None,
@@ -156,6 +176,7 @@ fn of_package(package: &PackageFile) -> Inspection {
         parameters: meta.parameters,
         sentence: meta.sentence.clone(),
         quantization: Some(meta.quantization.clone()),
+        activations: meta.activations.as_ref().map(InspectedActivations::from),
         tokenizer_bytes: header.extras.get(TOKENIZER).copied(),
         total_bytes: header.total_bytes - header.data_start,
         digest: Some(header.digest.clone()),
