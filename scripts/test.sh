@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs all tests and closes with one line that sums them: `N passed, N failed, N skipped`.
+# Runs all tests and closes with one line that sums them: `N passed, N failed, N skipped`, after why those were skipped.
 # A runner that fails does not stop the next one; the exit status tells whether any did.
 # `scripts/test.sh native`, `doc`, `wasm` or `e2e` runs only that part.
+# With WEBNIBBLE_NO_SKIPS=1 a native or end-to-end test that is skipped counts as failed: for machines that have it all.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$REPO" || exit 1
@@ -15,17 +16,21 @@ passed=0 failed=0 skipped=0 status=0
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
-# Adds up the closing lines of cargo test, wasm-bindgen-test and nextest in a log.
+# Adds up the closing lines of cargo test, wasm-bindgen-test and nextest in a log. A test that cannot run prints
+# `skipped: REASON` and passes as far as its runner knows.
 count() {
-    local sums
-    sums=$(sed 's/\x1b\[[0-9;]*m//g' "$1" | awk '
+    local plain="$logs/plain" sums
+    sed 's/\x1b\[[0-9;]*m//g' "$1" >"$plain"
+    sums=$(awk '
         function before(word,   i) { for (i = 2; i <= NF; i++) if ($i ~ "^" word) return $(i - 1) + 0; return 0 }
         /^ *test result:/ { p += before("passed"); f += before("failed"); s += before("ignored") }
         /^ *Summary \[/ { p += before("passed"); f += before("failed") + before("timed"); s += before("skipped") }
-        END { print p + 0, f + 0, s + 0 }')
+        END { print p + 0, f + 0, s + 0 }' "$plain")
     read -r p f s <<<"$sums"
-    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-    counted_failures=$f
+    reasons=$(sed -n 's/^ *skipped: //p' "$plain")
+    said=$(grep -c . <<<"$reasons")
+    passed=$((passed + p - said)) failed=$((failed + f)) skipped=$((skipped + s + said))
+    [ -z "$reasons" ] || sort <<<"$reasons" | uniq -c | sed "s/^/${1##*/}: /" >>"$logs/skipped"
 }
 
 # part NAME COMMAND...
@@ -38,7 +43,10 @@ part() {
     if [ "$code" != 0 ]; then
         status=1
         # A build that broke, or a browser that never started, is a failure too, though no test says so.
-        [ "$counted_failures" -gt 0 ] || failed=$((failed + 1))
+        [ "$f" -gt 0 ] || failed=$((failed + 1))
+    elif [ "${WEBNIBBLE_NO_SKIPS:-}" = 1 ] && [ "$said" -gt 0 ] && [[ $name != wasm-* ]]; then
+        say "--- $name: $said skipped, and WEBNIBBLE_NO_SKIPS forbids it"
+        status=1 failed=$((failed + said)) skipped=$((skipped - said))
     fi
     say "--- $name: $((SECONDS - began)) s"
 }
@@ -54,7 +62,7 @@ WEBNIBBLE_WEBNN_BROWSER=$(scripts/fetch-webnn-browser.sh) || say "no browser wit
 
 if wanted native; then
     scripts/fetch-onnx-tools.sh >/dev/null || say "no onnx tools: exported files are not checked by onnxruntime"
-    part native cargo nextest run --workspace --exclude webnibble-tests --no-tests=pass
+    part native cargo nextest run --workspace --exclude webnibble-tests --no-tests=pass --success-output final
 fi
 if wanted doc; then
     part doc cargo test --workspace --doc --quiet
@@ -80,8 +88,12 @@ if wanted wasm; then
 fi
 if wanted e2e; then
     scripts/fetch-selenium-grid.sh >/dev/null || say "no Selenium Grid: pools are tested without one"
-    part e2e cargo nextest run -p webnibble-tests --no-tests=pass
+    part e2e cargo nextest run -p webnibble-tests --no-tests=pass --success-output final
 fi
 
+if [ -s "$logs/skipped" ]; then
+    say "skipped, how often and why:"
+    cat "$logs/skipped"
+fi
 say "$passed passed, $failed failed, $skipped skipped"
 exit "$status"

@@ -73,7 +73,7 @@ impl Grid {
         let nodes = slots.iter().enumerate().map(node).collect();
         let grid = Self { url_port, nodes, _hub: hub, _folder: folder };
         let all = slots.iter().sum::<usize>();
-        wait_until("all nodes are on the grid", PATIENCE, || grid.slots().len() == all);
+        wait_until("all nodes are on the grid", PATIENCE, || grid.slots().is_some_and(|slots| slots.len() == all));
         grid
     }
 
@@ -87,17 +87,16 @@ impl Grid {
         &self.nodes
     }
 
-    /// Sessions that the grid knows of.
-    pub fn sessions(&self) -> usize {
-        self.slots().iter().filter(|slot| !slot["session"].is_null()).count()
+    /// Sessions that the grid knows of; `None` where it does not say.
+    pub fn sessions(&self) -> Option<usize> {
+        Some(self.slots()?.iter().filter(|slot| !slot["session"].is_null()).count())
     }
 
-    /// Slots for Chrome on nodes that are up.
-    fn slots(&self) -> Vec<Value> {
-        let status = self.status().unwrap_or_default();
-        let nodes = status["value"]["nodes"].as_array().cloned().unwrap_or_default();
-        let up = nodes.iter().filter(|node| node["availability"] == "UP");
-        up.flat_map(|node| node["slots"].as_array().cloned().unwrap_or_default()).collect()
+    /// Slots for Chrome on nodes that are up; `None` where the grid does not say.
+    fn slots(&self) -> Option<Vec<Value>> {
+        let status = self.status()?;
+        let up = status["value"]["nodes"].as_array()?.iter().filter(|node| node["availability"] == "UP");
+        Some(up.flat_map(|node| node["slots"].as_array().cloned().unwrap_or_default()).collect())
     }
 
     fn status(&self) -> Option<Value> {

@@ -36,34 +36,32 @@ pub struct Finished {
     pub stdout: String,
     /// What it printed on stderr.
     pub stderr: String,
-    /// How long it ran.
+    /// How long its end was waited for.
     pub took: Duration,
 }
 
 /// Reads a pipe to its end, so that the command never waits for us.
 #[derive(Debug)]
 struct Capture {
-    text: Arc<Mutex<String>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Capture {
     fn of(mut pipe: impl std::io::Read + Send + 'static) -> Self {
-        let text = Arc::new(Mutex::new(String::new()));
-        let sink = Arc::clone(&text);
+        let all = Arc::<Mutex<Vec<u8>>>::default();
+        let sink = Arc::clone(&all);
         let reader = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = pipe.read(&mut bytes) {
-                sink.lock()
-                    .expect("nothing panics under this lock")
-                    .push_str(&String::from_utf8_lossy(&bytes[..count]));
+                sink.lock().expect("nothing panics under this lock").extend_from_slice(&bytes[..count]);
             }
         });
-        Self { text, reader: Some(reader) }
+        Self { bytes: all, reader: Some(reader) }
     }
 
     fn so_far(&self) -> String {
-        self.text.lock().expect("nothing panics under this lock").clone()
+        String::from_utf8_lossy(&self.bytes.lock().expect("nothing panics under this lock")).into_owned()
     }
 
     fn all(&mut self) -> String {
@@ -162,8 +160,9 @@ impl Running {
     #[track_caller]
     pub fn wait_for_log(&mut self, words: &str) {
         wait_until(&format!("`{words}` on stderr"), PATIENCE, || {
-            let said = self.stderr();
-            assert!(self.status().is_none() || said.contains(words), "it ended without saying `{words}`:\n{said}");
+            let ended = self.status().is_some();
+            let said = if ended { self.stderr.all() } else { self.stderr() };
+            assert!(!ended || said.contains(words), "it ended without saying `{words}`:\n{said}");
             said.contains(words)
         });
     }

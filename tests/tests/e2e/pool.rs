@@ -31,7 +31,7 @@ impl Golden {
     fn request(&self) -> RunRequest {
         let options = Options {
             platform: Some(Platform::Wasm),
-            measure: MeasureOptions { warmup: Some(1), runs: Some(50), profile: None },
+            measure: MeasureOptions { warmup: Some(1), runs: Some(500), profile: None },
             ..Options::default()
         };
         RunRequest {
@@ -69,7 +69,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// After a pool has ended: the grid has no session, and the nodes that live have no browser.
 fn assert_no_session(grid: &Grid) {
-    wait_until("the grid has no session", PATIENCE, || grid.sessions() == 0);
+    wait_until("the grid has no session", PATIENCE, || grid.sessions() == Some(0));
     wait_until("the nodes have no browser", PATIENCE, || grid.nodes().iter().all(|node| node.browsers().is_empty()));
 }
 
@@ -78,11 +78,12 @@ fn forty_runs_on_four_sessions_survive_a_dead_node_and_a_crashed_browser() {
     const RUNS: usize = 40;
     skip_unless!(grid_available());
     let sandbox = Sandbox::default();
+    // Long enough that a session is harmed in the middle of a run, not between two.
     let golden = Golden::new(&sandbox);
     let grid = Grid::start(&[2, 1, 1]);
     runtime().block_on(async {
         let pool = Pool::builder().launch(launch(&grid.url())).sessions(4).start().await.unwrap();
-        assert_eq!((pool.sessions(), grid.sessions()), (4, 4));
+        assert_eq!((pool.sessions(), grid.sessions()), (4, Some(4)));
         let mut done = 0;
         let harm = |_: usize, _: &RunRecord| {
             done += 1;
@@ -170,7 +171,7 @@ fn a_matrix_is_spread_over_sessions_and_a_signal_leaves_none() {
 
     let mut stopped = bench(&sandbox, &grid, "100000000");
     stopped.wait_for_log("request 2: run");
-    assert!(grid.sessions() > 0);
+    assert!(grid.sessions() > Some(0));
     stopped.signal("INT");
     assert_eq!(stopped.finish(PATIENCE).code, Some(130));
     assert_no_session(&grid);

@@ -1,6 +1,6 @@
 //! `serve`: the page and its door, over real sockets.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -59,11 +59,15 @@ fn hello(socket: &mut WebSocket<TcpStream>, token: &str) -> HostMessage {
     }
 }
 
-/// Reads until the host ends the socket.
+/// Reads until the host ends the socket; it answers pings meanwhile, so silence is no reason. `false` where nothing came.
 fn is_closed(socket: &mut WebSocket<TcpStream>) -> bool {
     loop {
         match socket.read() {
-            Ok(Message::Close(_)) | Err(_) => return true,
+            Ok(Message::Close(_)) => return true,
+            Err(tungstenite::Error::Io(error)) => {
+                return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+            }
+            Err(_) => return true,
             Ok(_) => {}
         }
     }

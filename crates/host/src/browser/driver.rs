@@ -33,10 +33,12 @@ const KEPT_LINES: usize = 40;
 pub(super) const TEMPORARY: &str = "tmp";
 
 /// Keeps watch in case this process is killed without a chance to clean up: its end of the pipe closes then, and a shell
-/// in the driver's group ends the group and removes the browser's files (`$0`). Otherwise it is killed with the group.
+/// in the driver's group ends the group and removes the browser's files (`$0`), once more after that from outside the group:
+/// a browser that is slow to end writes on. Otherwise it is killed with the group.
 #[cfg(unix)]
 const WATCH: &str = r#"exec 3<&0
-(trap "" TERM; read _ <&3; kill -TERM 0; sleep 1; rm -rf "$0"; kill -KILL 0) &
+(trap "" TERM; read _ <&3; kill -TERM 0; sleep 1; rm -rf "$0"
+setsid sh -c 'sleep 2; rm -rf "$0"' "$0" & sleep 1; kill -KILL 0) &
 exec "$@" </dev/null 3<&-"#;
 
 /// Starts an X server without a screen first, which goes with the group too. It leaves no socket and, started by root, no

@@ -423,15 +423,20 @@ mod tests {
         assert!(error.to_string().contains("only safetensors weights are read"), "{error}");
     }
 
-    /// Set in the process that [`the_environment_names_hub_and_cache`] starts.
+    /// Set in the process that [`the_environment_names_hub_and_cache`] starts, with itself alone to run.
     const CHILD: &str = "WEBNIBBLE_TEST_HUB_CHILD";
 
     #[test]
     fn the_environment_names_hub_and_cache() {
+        if std::env::var_os(CHILD).is_some() {
+            let Model::Folder(folder) = Model::load("org/tiny", &mut |_| {}).unwrap() else { panic!("a folder") };
+            assert_eq!(folder.name, "org/tiny");
+            return;
+        }
         let (hub, home) = (FakeHub::start("org/tiny", repository()), tempfile::tempdir().unwrap());
         // Variables cannot be set safely in a process with threads, so another one gets them.
         let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "loader::hub::tests::child_of_the_environment", "--nocapture"])
+            .args(["--exact", "loader::hub::tests::the_environment_names_hub_and_cache", "--nocapture"])
             .envs([(CHILD, "1"), ("HF_ENDPOINT", &hub.endpoint)])
             .env("HF_HOME", home.path())
             .env("WEBNIBBLE_MODELS", home.path().join("models"))
@@ -440,15 +445,5 @@ mod tests {
         assert!(status.success());
         assert_eq!(hub.fetched().len(), 6);
         assert!(home.path().join("hub/models--org--tiny/snapshots").join(COMMIT).join("config.json").exists());
-    }
-
-    #[test]
-    fn child_of_the_environment() {
-        if std::env::var_os(CHILD).is_none() {
-            println!("skipped: only runs in the process that another test starts");
-            return;
-        }
-        let Model::Folder(folder) = Model::load("org/tiny", &mut |_| {}).unwrap() else { panic!("a folder") };
-        assert_eq!(folder.name, "org/tiny");
     }
 }

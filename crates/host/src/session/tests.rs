@@ -179,7 +179,8 @@ async fn next_run(agent: &mut FakeAgent) -> u64 {
 
 #[tokio::test]
 async fn a_page_that_comes_back_finds_its_requests() {
-    let patient = SessionConfig { grace: PATIENCE, ..quick() };
+    // Silence must not end the socket before the test does.
+    let patient = SessionConfig { heartbeat: PATIENCE, grace: PATIENCE, ..quick() };
     let (server, session, mut agent) = pair(patient).await;
     let before = run(&session);
     let id = next_run(&mut agent).await;
