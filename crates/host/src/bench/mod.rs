@@ -10,11 +10,12 @@ use std::sync::Arc;
 use webnibble_common::options::{Engine, LaunchOptions, MeasureOptions, Options, Platform};
 use webnibble_common::profiles::Source;
 use webnibble_common::result::{OptionValue, RunRecord};
-use webnibble_common::wire::{ErrorCode, RunInput};
+use webnibble_common::wire::RunInput;
 
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::Model;
+use crate::pool::{DOUBT_LIMIT, takes_session_with_it};
 use crate::run::{Input, References, RunProgressSink, RunRequest, blocking, not_started, run_in_turns};
 
 mod browsers;
@@ -118,7 +119,7 @@ pub async fn bench(request: &BenchRequest, mut on_row: impl FnMut(&RunRecord)) -
             found.iter().for_each(&mut on_row);
             records.append(&mut found);
         }
-        session.end().await;
+        session.end_host().await;
     }
     records
 }
@@ -192,10 +193,12 @@ impl Session<'_> {
             (Some(reason), _) => return requests.iter().map(|one| refused(one, reason, &inputs.name)).collect(),
         };
         let records = run_in_turns(host, requests, references).await;
-        let disconnected = ErrorCode::Disconnected.name();
-        let gone = records.iter().filter_map(|record| record.error.as_ref()).any(|error| error.code == disconnected);
-        if gone && let Some(host) = self.host.take() {
-            host.shutdown().await;
+        // What took its session with it, or left its Worker stuck, must not take the next rows too.
+        let mut errors = records.iter().filter_map(|record| record.error.as_ref()).peekable();
+        let doubtful = errors.peek().is_some();
+        let lost = errors.any(takes_session_with_it);
+        if lost || doubtful && !host.session().takes_requests(DOUBT_LIMIT).await {
+            self.end_host().await;
         }
         records
     }
@@ -209,8 +212,8 @@ impl Session<'_> {
         }
     }
 
-    async fn end(self) {
-        if let Some(host) = self.host {
+    async fn end_host(&mut self) {
+        if let Some(host) = self.host.take() {
             host.shutdown().await;
         }
     }

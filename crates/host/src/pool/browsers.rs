@@ -16,8 +16,8 @@ use crate::host::Host;
 use crate::run::{cancelled, run_in_turns, run_until};
 use crate::server::Server;
 
-/// How long a page may take for a small message when it is in doubt.
-const PING_LIMIT: Duration = Duration::from_secs(10);
+/// How long a page may take for the least of requests when it is in doubt.
+pub(crate) const DOUBT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Starts browsers that share a server.
 pub(super) struct Browsers {
@@ -98,7 +98,7 @@ impl Station for Host {
     }
 
     async fn answers(&self) -> bool {
-        self.ping(PING_LIMIT).await.is_ok()
+        self.session().takes_requests(DOUBT_LIMIT).await
     }
 
     async fn close(self) {

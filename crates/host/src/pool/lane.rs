@@ -187,7 +187,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Failures of the session, not of the work. A page whose device was lost cannot run on it again.
-fn takes_session_with_it(error: &ErrorInfo) -> bool {
+pub(crate) fn takes_session_with_it(error: &ErrorInfo) -> bool {
     is(error, ErrorCode::Disconnected) || is(error, ErrorCode::DeviceLost)
 }
 

@@ -28,6 +28,8 @@ mod lane;
 mod queue;
 
 use browsers::Browsers;
+pub(crate) use browsers::DOUBT_LIMIT;
+pub(crate) use lane::takes_session_with_it;
 use lane::{Lane, LaneState, Source};
 use queue::{Queue, Work};
 

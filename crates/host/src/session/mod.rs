@@ -276,6 +276,13 @@ impl Session {
         Ok(began.elapsed())
     }
 
+    /// Whether the page's Worker takes requests. The page itself answers pings, even while its Worker is stuck; so the Worker
+    /// is asked to free a model that there is not, and any answer of its own will do.
+    pub async fn takes_requests(&self, limit: Duration) -> bool {
+        let silent = [ErrorCode::Deadline, ErrorCode::Disconnected];
+        self.unload("", limit).wait().await.map_or_else(|error| !silent.contains(&error.code), |()| true)
+    }
+
     fn request<T>(&self, body: HostMessage, tensors: Vec<Tensor>, limit: Duration) -> Pending<T> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (reply, receiver) = oneshot::channel();

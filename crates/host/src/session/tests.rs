@@ -275,6 +275,30 @@ async fn both_sides_answer_pings() {
 }
 
 #[tokio::test]
+async fn a_worker_that_is_stuck_is_told_from_one_that_works() {
+    let (_server, session, mut agent) = pair(SessionConfig { heartbeat: PATIENCE, ..quick() }).await;
+    let (working, works) = tokio::sync::watch::channel(false);
+    let page = tokio::spawn(async move {
+        loop {
+            let Envelope { id, body, .. } = agent.hear().await;
+            match body {
+                HostMessage::Ping { payload } => agent.tell(id, AgentMessage::Pong { payload }).await,
+                HostMessage::Unload { .. } if *works.borrow() => {
+                    let error = RemoteError::new(ErrorCode::UnknownModel, "there is none", "");
+                    agent.tell(id, AgentMessage::Error { error }).await;
+                }
+                _ => {}
+            }
+        }
+    });
+    assert!(!session.takes_requests(Duration::from_millis(50)).await);
+    assert!(session.ping(PATIENCE).await.is_ok(), "the page answers all the same");
+    working.send_replace(true);
+    assert!(session.takes_requests(PATIENCE).await);
+    page.abort();
+}
+
+#[tokio::test]
 async fn requests_can_be_cancelled() {
     let (_server, session, mut agent) = pair(quick()).await;
     let pending = run(&session);
