@@ -23,7 +23,8 @@ count() {
     sed 's/\x1b\[[0-9;]*m//g' "$1" >"$plain"
     sums=$(awk '
         function before(word,   i) { for (i = 2; i <= NF; i++) if ($i ~ "^" word) return $(i - 1) + 0; return 0 }
-        /^ *test result:/ { p += before("passed"); f += before("failed"); s += before("ignored") }
+        # Nextest shows the closing lines of its tests within its own.
+        /^test result:/ { p += before("passed"); f += before("failed"); s += before("ignored") }
         /^ *Summary \[/ { p += before("passed"); f += before("failed") + before("timed"); s += before("skipped") }
         END { print p + 0, f + 0, s + 0 }' "$plain")
     read -r p f s <<<"$sums"
@@ -31,6 +32,12 @@ count() {
     said=$(grep -c . <<<"$reasons")
     passed=$((passed + p - said)) failed=$((failed + f)) skipped=$((skipped + s + said))
     [ -z "$reasons" ] || sort <<<"$reasons" | uniq -c | sed "s/^/${1##*/}: /" >>"$logs/skipped"
+}
+
+# Shows what tests print, why they were skipped above all, less what each harness says around it.
+nextest() {
+    cargo nextest run --no-tests=pass --success-output immediate "$@" 2>&1 |
+        sed -E '/^ +(stdout ───|running 1 test|test .* \.\.\. ok|test result: ok\..*|)$|^$/d'
 }
 
 # part NAME COMMAND...
@@ -62,33 +69,33 @@ WEBNIBBLE_WEBNN_BROWSER=$(scripts/fetch-webnn-browser.sh) || say "no browser wit
 
 if wanted native; then
     scripts/fetch-onnx-tools.sh >/dev/null || say "no onnx tools: exported files are not checked by onnxruntime"
-    part native cargo nextest run --workspace --exclude webnibble-tests --no-tests=pass --success-output final
+    part native nextest --workspace --exclude webnibble-tests
 fi
 if wanted doc; then
     part doc cargo test --workspace --doc --quiet
 fi
 if wanted wasm; then
     for crate in $(wasm_crates); do
-        part "wasm-$crate" scripts/wasm-test.sh "$crate" --no-fail-fast --lib --tests
+        part "wasm-$crate" scripts/wasm-test.sh "$crate" --no-fail-fast --lib --tests -- --nocapture
     done
     if [ -n "$WEBNIBBLE_WEBNN_BROWSER" ]; then
-        part wasm-webnn scripts/wasm-test.sh --webnn webnibble-agent --lib webnn
+        part wasm-webnn scripts/wasm-test.sh --webnn webnibble-agent --lib webnn -- --nocapture
     fi
     # Its software adapter has shader-f16, 128 MiB bindings and no subgroups, and another compiler reads the kernels.
     if have geckodriver && { have firefox || have firefox-esr; }; then
         # Less what is the same with every adapter.
-        part wasm-firefox scripts/wasm-test.sh --firefox webnibble-agent --lib webgpu -- --skip every_tiling \
+        part wasm-firefox scripts/wasm-test.sh --firefox webnibble-agent --lib webgpu -- --nocapture --skip every_tiling \
             --skip portable_kernels --skip workgroup_size --skip plane_of --skip adapter_that
     else
         say "no Firefox and geckodriver: no kernel with f16 is run"
     fi
     # The other binaries differ in the CPU executor: its op problems with relaxed SIMD, and on threads.
-    WEBNIBBLE_WASM_VARIANT=relaxed part wasm-relaxed scripts/wasm-test.sh webnibble-kernels --no-fail-fast --lib --test wasm
-    WEBNIBBLE_WASM_VARIANT=threads part wasm-threads scripts/wasm-test.sh webnibble-agent --no-fail-fast --lib threads
+    WEBNIBBLE_WASM_VARIANT=relaxed part wasm-relaxed scripts/wasm-test.sh webnibble-kernels --no-fail-fast --lib --test wasm -- --nocapture
+    WEBNIBBLE_WASM_VARIANT=threads part wasm-threads scripts/wasm-test.sh webnibble-agent --no-fail-fast --lib threads -- --nocapture
 fi
 if wanted e2e; then
     scripts/fetch-selenium-grid.sh >/dev/null || say "no Selenium Grid: pools are tested without one"
-    part e2e cargo nextest run -p webnibble-tests --no-tests=pass --success-output final
+    part e2e nextest -p webnibble-tests
 fi
 
 if [ -s "$logs/skipped" ]; then
