@@ -18,14 +18,31 @@ pub fn html(title: &str, records: &[RunRecord], chart_library: &str) -> String {
         let cpu = run.host.cpu.as_deref().unwrap_or("processor not told");
         format!("{} · {cpu}, {} cores, {} · webnibble {}", run.timestamp, run.host.cores, run.host.os, run.revision)
     });
-    // In this order: what is filled in later may hold what looks like a place of those before.
-    PAGE.replace("{{title}}", &escape(title))
-        .replace("{{about}}", &escape(&about.unwrap_or_default()))
-        .replace("{{style}}", STYLE)
-        .replace("{{charts}}", CHARTS)
-        .replace("{{script}}", SCRIPT)
-        .replace("{{rows}}", &script_json(&json!(rows)))
-        .replace("{{chart_library}}", &chart_library.replace("</script", "<\\/script"))
+    fill(
+        PAGE,
+        &[
+            ("title", &escape(title)),
+            ("about", &escape(&about.unwrap_or_default())),
+            ("style", STYLE),
+            ("charts", CHARTS),
+            ("script", SCRIPT),
+            ("rows", &script_json(&json!(rows))),
+            ("chart_library", &chart_library.replace("</script", "<\\/script")),
+        ],
+    )
+}
+
+/// Puts texts in the `{{places}}` of a template. What is put in is left as it is, whatever it looks like.
+fn fill(template: &str, texts: &[(&str, &str)]) -> String {
+    let mut parts = template.split("{{");
+    let mut page = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (place, rest) = part.split_once("}}").expect("the template closes its places");
+        let (_, text) = texts.iter().find(|(name, _)| *name == place).expect("the template has no other places");
+        page.push_str(text);
+        page.push_str(rest);
+    }
+    page
 }
 
 /// A row with what charts group it by.
@@ -55,7 +72,7 @@ mod tests {
     fn the_page_holds_its_rows_and_asks_nobody_for_more() {
         let mut odd = failed("edge", 4);
         odd.error.as_mut().unwrap().message = "</script><b>{{chart_library}}".into();
-        let page = html("A <b> title", &[ran("chrome", 4, 10.0), odd], "var Chart = '</script>';");
+        let page = html("A <b> title", &[ran("chrome", 4, 10.0), odd], "var Chart = \"</script>\";");
         assert!(page.contains("A &lt;b&gt; title") && !page.contains("{{title}}"));
         let rows = page.split("id=\"rows\">").nth(1).unwrap().split("</script>").next().unwrap();
         let rows: Vec<serde_json::Value> = serde_json::from_str(rows).unwrap();
