@@ -106,20 +106,27 @@ async fn measure(host: &Host, entries: &mut [Entry], members: &[usize], referenc
     }
 }
 
-/// Turns of a few runs each, the order turned round from round to round; who is alone runs all at once.
+/// Turns of a few runs each, the order turned round from round to round; who is alone runs all at once. Who has fewer runs
+/// than others has them spread over all rounds.
 async fn rounds(host: &Host, entries: &mut [Entry], members: &[usize], alone: bool) {
-    let runs = members.iter().filter_map(|index| entries[*index].runs()).max().unwrap_or(0);
-    let turn = if alone { runs } else { TURN };
+    let most = members.iter().map(|index| entries[*index].runs()).max().unwrap_or(0);
+    let rounds = if alone { 1 } else { most.div_ceil(TURN) };
     let mut order = members.to_vec();
-    let mut done = 0;
-    while done < runs {
-        let now = turn.min(runs - done);
+    for round in 0..rounds {
         for index in &order {
-            entries[*index].turn(host, now).await;
+            let runs = entries[*index].runs();
+            let now = due(runs, round + 1, rounds) - due(runs, round, rounds);
+            if now > 0 {
+                entries[*index].turn(host, now).await;
+            }
         }
         order.reverse();
-        done += now;
     }
+}
+
+/// How many of so many runs are done after a round.
+fn due(runs: u32, round: u32, rounds: u32) -> u32 {
+    (u64::from(runs) * u64::from(round)).div_ceil(u64::from(rounds)) as u32
 }
 
 impl Entry {
@@ -130,9 +137,9 @@ impl Entry {
         Self { request, record, state }
     }
 
-    /// Measured runs that are wanted.
-    fn runs(&self) -> Option<u32> {
-        Some(self.state.as_ref().ok()?.plan().runs)
+    /// Measured runs that are wanted; none of what failed.
+    fn runs(&self) -> u32 {
+        self.state.as_ref().map_or(0, |live| live.plan().runs)
     }
 
     /// A few measured runs; the first of a turn warms up besides.
@@ -288,5 +295,22 @@ fn ratios(entries: &mut [Entry], crowded: &[usize]) {
             high: ratio.high,
             interleaved,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_runs_are_spread_over_all_rounds() {
+        let turns = |runs, rounds| -> Vec<u32> {
+            (0..rounds).map(|round| due(runs, round + 1, rounds) - due(runs, round, rounds)).collect()
+        };
+        assert_eq!(turns(10, 5), [2, 2, 2, 2, 2]);
+        assert_eq!(turns(9, 5), [2, 2, 2, 2, 1]);
+        assert_eq!(turns(3, 5), [1, 1, 0, 1, 0]);
+        assert_eq!(turns(0, 5), [0; 5]);
+        assert_eq!(turns(u32::MAX, 1), [u32::MAX]);
     }
 }
