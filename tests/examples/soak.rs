@@ -72,7 +72,7 @@ impl Kind {
             launch,
             ..Options::default()
         };
-        // The golden model has 99 words.
+        // No vocabulary has that many words.
         let ids = if self.bad { vec![vec![1, u32::MAX]] } else { vec![vec![1, 2, 3, 4, 5]] };
         RunRequest {
             model: golden_bert().display().to_string(),

@@ -22,9 +22,8 @@ pub fn markdown(title: &str, records: &[RunRecord]) -> String {
             run.timestamp, run.host.cores, run.host.os, run.revision
         );
     }
-    let mut notes: Vec<String> = Vec::new();
-    let marks: Vec<String> = rows.iter().map(|row| footnotes(&mut notes, &row.notes)).collect();
-    text += &all_rows(&rows, &marks);
+    let notes = notes_of(&rows);
+    text += &all_rows(&rows, &notes);
     for (index, note) in notes.iter().enumerate() {
         let _ = write!(text, "\n{}. {}", index + 1, note.replace('\n', " "));
     }
@@ -34,11 +33,7 @@ pub fn markdown(title: &str, records: &[RunRecord]) -> String {
     text
 }
 
-fn all_rows(rows: &[Row], marks: &[String]) -> String {
-    let mark = |row: &Row| {
-        let index = rows.iter().position(|one| std::ptr::eq(one, row));
-        index.map_or("", |index| marks[index].as_str())
-    };
+fn all_rows(rows: &[Row], notes: &[&String]) -> String {
     let mut columns = vec![
         text("browser", |row| row.browser.clone()),
         text("platform", |row| row.platform.clone()),
@@ -46,7 +41,7 @@ fn all_rows(rows: &[Row], marks: &[String]) -> String {
         text("model", |row| row.model.clone()),
         text("bits", told_bits),
         text("format", |row| or_dash(&row.format)),
-        text("ran as", |row| format!("{}{}", ran_as(row), mark(row))),
+        text("ran as", |row| format!("{}{}", ran_as(row), marks(notes, row))),
         figure("batch", |row| count(row.batch)),
         figure("tokens", |row| count(row.sequence_length)),
         figure("start ms", |row| ms(row.start_ms)),
@@ -178,17 +173,22 @@ fn ran_as(row: &Row) -> String {
     }
 }
 
-/// The marks of a row's notes, each of which is listed once however many rows have it.
-fn footnotes(notes: &mut Vec<String>, own: &[String]) -> String {
-    let mut mark = |note: &String| {
-        let index = notes.iter().position(|known| known == note).unwrap_or_else(|| {
-            notes.push(note.clone());
-            notes.len() - 1
-        });
-        (index + 1).to_string()
-    };
-    let marks: Vec<_> = own.iter().map(&mut mark).collect();
-    if marks.is_empty() { String::new() } else { format!(" [{}]", marks.join(", ")) }
+/// The notes of all rows, each once however many rows have it.
+fn notes_of(rows: &[Row]) -> Vec<&String> {
+    let mut notes: Vec<&String> = Vec::new();
+    for note in rows.iter().flat_map(|row| &row.notes) {
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
+}
+
+/// The numbers of a row's notes.
+fn marks(notes: &[&String], row: &Row) -> String {
+    let number = |note: &String| notes.iter().position(|known| *known == note).map(|index| (index + 1).to_string());
+    let numbers: Vec<String> = row.notes.iter().filter_map(number).collect();
+    if numbers.is_empty() { String::new() } else { format!(" [{}]", numbers.join(", ")) }
 }
 
 #[cfg(test)]
