@@ -154,6 +154,15 @@ setup_npm() {
     fi
 }
 
+# --- a browser with WebNN -------------------------------------------------------------------------------------------
+
+# Only for the system that it is built for. Without it everything else works, so that it is no reason to fail.
+setup_webnn_browser() {
+    [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || return 0
+    [ -z "${WEBNIBBLE_WEBNN_BROWSER:-}" ] || return 0
+    "$REPO/scripts/fetch-webnn-browser.sh" >/dev/null || step "no browser with WebNN could be fetched: doctor says so too"
+}
+
 if ! have cargo || ! have rustc; then die "Rust is missing: install it with rustup first"; fi
 [ -f /etc/ssl/certs/ca-certificates.crt ] || apt_install "downloads over TLS" ca-certificates
 need_command cc "the linker for native programs, and crates that build C" build-essential
@@ -174,4 +183,5 @@ setup_wasm_bindgen
 setup_nextest
 setup_geckodriver
 setup_npm
+setup_webnn_browser
 step "ready: wasm32 by $(wasm_toolchain)/cargo, $(wasm-bindgen --version), $(chromium --version 2>/dev/null | cut -d' ' -f1,2)"

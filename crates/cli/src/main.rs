@@ -16,7 +16,10 @@ use tracing_subscriber::EnvFilter;
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
     start_logging(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -38,6 +41,21 @@ fn main() -> ExitCode {
     // What still computes on other threads is not waited for.
     runtime.shutdown_background();
     code
+}
+
+/// Says what is wrong with what was typed, or prints the help that was asked for.
+fn refused(error: &clap::Error) -> ExitCode {
+    // Until it is parsed, nobody knows whether it is an option or an option's value: then there is a document too many.
+    if error.use_stderr() && std::env::args().any(|arg| arg == "--json") {
+        let rendered = error.render().to_string();
+        let message = rendered.trim_start_matches("error: ").split("\n\nUsage:").next().unwrap_or_default();
+        let message = message.split("\n\nFor more information").next().unwrap_or_default();
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        return commands::wrong_arguments(message, "`webnibble COMMAND --help` lists the options", true);
+    }
+    // A reader that went away is no failure of ours.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(commands::USAGE))
 }
 
 async fn run(cli: Cli) -> ExitCode {

@@ -26,6 +26,19 @@ pub(crate) fn message(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// Says what failed and what to do about it: on stderr, and under `--json` as the one document on stdout too.
+pub(crate) fn failure(info: &ErrorInfo, wants_json: bool) {
+    error(info);
+    if wants_json {
+        json(&failure_document(info));
+    }
+}
+
+/// The document of a command that has no other.
+fn failure_document(info: &ErrorInfo) -> serde_json::Value {
+    serde_json::json!({ "status": "error", "error": info })
+}
+
 /// Says on stderr what failed, and what to do about it.
 pub(crate) fn error(error: &ErrorInfo) {
     let mut text = format!("error: {}", error.message);
@@ -82,6 +95,14 @@ mod tests {
     #[test]
     fn thousands_are_set_apart() {
         assert_eq!([count(0), count(999), count(1000), count(22_713_216)], ["0", "999", "1,000", "22,713,216"]);
+    }
+
+    #[test]
+    fn a_failure_is_a_document_with_its_status() {
+        let info = ErrorInfo { code: "data".into(), message: "m".into(), hint: "h".into() };
+        let expected =
+            serde_json::json!({ "status": "error", "error": { "code": "data", "message": "m", "hint": "h" } });
+        assert_eq!(failure_document(&info), expected);
     }
 
     #[test]

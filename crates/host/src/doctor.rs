@@ -8,7 +8,9 @@ use webnibble_common::capabilities::Capabilities;
 use webnibble_common::options::{BrowserKind, GpuProfile, LaunchOptions};
 use webnibble_common::result::{ErrorInfo, Times};
 
+use crate::advice::{self, Missing};
 use crate::browser::{self, default_gpu_profile};
+use crate::browsers::name_of;
 use crate::error::HostError;
 use crate::host::Host;
 
@@ -23,6 +25,8 @@ const PING_LIMIT: Duration = Duration::from_secs(5);
 pub struct Examination {
     /// Which browser.
     pub browser: BrowserKind,
+    /// As tables name it: its kind, with the file where one was named.
+    pub name: String,
     /// Where it lies.
     pub binary: Option<String>,
     /// Its version.
@@ -45,21 +49,13 @@ pub struct Examination {
     pub advice: Vec<String>,
 }
 
-/// Browsers that can be on this system.
-pub fn possible() -> impl Iterator<Item = BrowserKind> {
-    let here = |kind: &BrowserKind| match kind {
-        BrowserKind::Safari => cfg!(target_os = "macos"),
-        BrowserKind::Webkit => cfg!(target_os = "linux"),
-        BrowserKind::Chrome | BrowserKind::Firefox | BrowserKind::Edge => true,
-    };
-    BrowserKind::ALL.iter().copied().filter(here)
-}
-
 /// Finds one browser, starts it and asks it what it can do.
-pub async fn examine(kind: BrowserKind, launch: &LaunchOptions, verbose: bool) -> Examination {
+pub async fn examine(launch: &LaunchOptions, verbose: bool) -> Examination {
+    let kind = launch.browser.unwrap_or(BrowserKind::Chrome);
     let gpu = launch.gpu.unwrap_or_else(|| default_gpu_profile(launch.headless.unwrap_or(true)));
     let mut examination = Examination {
         browser: kind,
+        name: name_of(launch),
         binary: None,
         version: None,
         driver: None,
@@ -88,8 +84,7 @@ async fn fill(examination: &mut Examination, launch: &LaunchOptions, verbose: bo
         examination.driver = Some(found.driver.path.display().to_string());
         examination.driver_version = Some(found.driver.version).filter(|version| !version.is_empty());
     }
-    let launch = LaunchOptions { browser: Some(examination.browser), ..launch.clone() };
-    let host = Host::builder().launch(launch).verbose(verbose).start().await?;
+    let host = Host::builder().launch(launch.clone()).verbose(verbose).start().await?;
     let mut round_trips_ms = Vec::with_capacity(PINGS);
     for _ in 0..PINGS {
         round_trips_ms.push(host.ping(PING_LIMIT).await?.as_secs_f64() * 1e3);
@@ -110,47 +105,68 @@ fn has_gpu() -> bool {
 }
 
 /// What to do about what is missing.
-fn advice(browser: BrowserKind, capabilities: &Capabilities, gpu: GpuProfile, has_gpu: bool) -> Vec<String> {
-    let mut advice = Vec::new();
-    let webgpu = &capabilities.webgpu;
-    match &webgpu.adapter {
-        None if !webgpu.present && browser == BrowserKind::Webkit => {
-            advice.push("WebKitGTK is built without WebGPU: --platform wasm runs".to_owned());
-        }
-        None if !webgpu.present => advice.push(
-            "the page has no navigator.gpu: use a newer browser, and leave its flags for WebGPU as webnibble sets them"
-                .to_owned(),
-        ),
-        None => advice.push(format!(
-            "the browser gives no WebGPU adapter ({}): --gpu software takes the browser's own software adapter",
-            webgpu.error.as_deref().unwrap_or("it gives no reason")
-        )),
-        Some(adapter) if !adapter.hardware && has_gpu => {
-            let profile = if Path::new("/dev/nvidiactl").exists() { "nvidia-headless" } else { "system" };
-            let because =
-                if gpu == GpuProfile::Software { "as --gpu software asks for" } else { "its driver may be missing" };
-            advice.push(format!(
-                "this machine has a GPU, but WebGPU runs in software ({because}): try --gpu {profile}, and see that the \
-                 driver for Vulkan is installed"
-            ));
-        }
-        Some(adapter) if !adapter.hardware => {
-            advice.push("WebGPU runs in software: results are right, times say nothing about a GPU".to_owned());
-        }
-        Some(_) => {}
+fn advice(browser: BrowserKind, found: &Capabilities, gpu: GpuProfile, has_gpu: bool) -> Vec<String> {
+    let mut told: Vec<String> = lacks(found)
+        .into_iter()
+        .map(|(missing, what)| {
+            let advice = advice::with_webnn_browser(missing, advice::advice(Some(browser), missing));
+            format!("{what}: {advice}")
+        })
+        .collect();
+    if found.webgpu.adapter.as_ref().is_some_and(|adapter| !adapter.hardware) {
+        told.insert(0, in_software(gpu, has_gpu));
     }
-    let webnn = &capabilities.webnn;
-    if webnn.present && !webnn.devices.values().any(|device| device.created) {
-        let reason = webnn.devices.values().find_map(|device| device.error.as_deref()).unwrap_or("no reason given");
-        advice.push(format!(
-            "navigator.ml is there, but the browser was built without a backend for it ({reason}): docs/webnn.md says \
-             which browsers have one"
-        ));
+    told
+}
+
+/// What a browser lacks, in words, with what was seen of it.
+fn lacks(found: &Capabilities) -> Vec<(Missing, String)> {
+    let mut lacks = Vec::new();
+    match (&found.webgpu.adapter, found.webgpu.present) {
+        (None, false) => lacks.push((Missing::WebGpu, "the page has no navigator.gpu".to_owned())),
+        (None, true) => {
+            let reason = found.webgpu.error.as_deref().unwrap_or("it gives no reason");
+            lacks.push((Missing::Adapter, format!("the browser gives no WebGPU adapter ({reason})")));
+        }
+        (Some(adapter), _) => {
+            let has = |feature: &str| adapter.features.iter().any(|one| one == feature);
+            if !has("shader-f16") {
+                lacks.push((Missing::F16, "the adapter has no shader-f16, so kernels compute in f32".to_owned()));
+            }
+            if !has("subgroups") {
+                lacks.push((Missing::Subgroups, "the adapter has no subgroups, so other kernels run".to_owned()));
+            }
+        }
     }
-    if !capabilities.cross_origin_isolated {
-        advice.push("the page is not cross-origin isolated: no threads, and coarse timers".to_owned());
+    if !found.webnn.present {
+        let old = advice::too_old_for_webnn(found).map(|why| format!(" ({why})")).unwrap_or_default();
+        lacks.push((Missing::NavigatorMl, format!("the page has no navigator.ml{old}")));
+    } else if !found.webnn.devices.values().any(|device| device.created) {
+        let reason = found.webnn.devices.values().find_map(|device| device.error.as_deref());
+        let reason = reason.unwrap_or("no reason given");
+        lacks.push((Missing::WebNnBackend, format!("navigator.ml is there, but gives no context ({reason})")));
     }
-    advice
+    if !found.wasm.relaxed_simd {
+        lacks.push((Missing::RelaxedSimd, "wasm has no relaxed SIMD, so the binary without it runs".to_owned()));
+    }
+    if !found.cross_origin_isolated {
+        let what = "the page is not cross-origin isolated: no threads, and coarse timers".to_owned();
+        lacks.push((Missing::Isolation, what));
+    }
+    lacks
+}
+
+/// What to do where WebGPU is not on a GPU.
+fn in_software(gpu: GpuProfile, has_gpu: bool) -> String {
+    if !has_gpu {
+        return "WebGPU runs in software: results are right, times say nothing about a GPU".into();
+    }
+    let profile = if Path::new("/dev/nvidiactl").exists() { "nvidia-headless" } else { "system" };
+    let because = if gpu == GpuProfile::Software { "as --gpu software asks for" } else { "its driver may be missing" };
+    format!(
+        "this machine has a GPU, but WebGPU runs in software ({because}): try --gpu {profile}, and see that the driver for \
+         Vulkan is installed"
+    )
 }
 
 #[cfg(test)]
@@ -158,41 +174,66 @@ mod tests {
     use super::*;
     use webnibble_common::capabilities::{Adapter, WebNnDevice};
 
-    fn isolated() -> Capabilities {
-        Capabilities { cross_origin_isolated: true, ..Capabilities::default() }
+    /// A page that lacks nothing.
+    fn complete() -> Capabilities {
+        let features = ["shader-f16", "subgroups"].map(str::to_owned).to_vec();
+        let mut found = Capabilities { cross_origin_isolated: true, ..Capabilities::default() };
+        found.webgpu.present = true;
+        found.webgpu.adapter = Some(Adapter { hardware: true, features, ..Adapter::default() });
+        found.webnn.present = true;
+        found.webnn.devices.insert("cpu".into(), WebNnDevice { created: true, ..WebNnDevice::default() });
+        found.wasm.relaxed_simd = true;
+        found
+    }
+
+    #[track_caller]
+    fn assert_told(browser: BrowserKind, found: &Capabilities, words: &[&str]) {
+        let told = advice(browser, found, GpuProfile::System, false).join("\n");
+        for word in words {
+            assert!(told.contains(word), "no `{word}` in:\n{told}");
+        }
     }
 
     #[test]
-    fn what_is_missing_gets_its_advice() {
-        let mut capabilities = isolated();
-        assert!(advice(BrowserKind::Chrome, &capabilities, GpuProfile::System, false)[0].contains("no navigator.gpu"));
-        let webkit = advice(BrowserKind::Webkit, &capabilities, GpuProfile::System, false);
-        assert!(webkit[0].contains("built without WebGPU"));
-        capabilities.webgpu.present = true;
-        capabilities.webgpu.error = Some("requestAdapter gave null".into());
-        assert!(
-            advice(BrowserKind::Chrome, &capabilities, GpuProfile::System, false)[0]
-                .contains("(requestAdapter gave null)")
-        );
-        capabilities.webgpu.adapter = Some(Adapter::default());
-        assert!(
-            advice(BrowserKind::Chrome, &capabilities, GpuProfile::Software, false)[0].contains("runs in software")
-        );
-        assert!(
-            advice(BrowserKind::Chrome, &capabilities, GpuProfile::Software, true)[0]
-                .contains("this machine has a GPU")
-        );
-        capabilities.webgpu.adapter = Some(Adapter { hardware: true, ..Adapter::default() });
-        assert!(advice(BrowserKind::Chrome, &capabilities, GpuProfile::System, true).is_empty());
+    fn who_lacks_nothing_is_told_nothing() {
+        assert_eq!(advice(BrowserKind::Chrome, &complete(), GpuProfile::System, true), [] as [String; 0]);
     }
 
     #[test]
-    fn webnn_without_a_backend_is_named() {
-        let mut capabilities = isolated();
-        capabilities.webgpu.adapter = Some(Adapter { hardware: true, ..Adapter::default() });
-        capabilities.webnn.present = true;
+    fn what_is_missing_gets_the_advice_of_its_browser() {
+        let mut found = complete();
+        (found.webgpu.present, found.webgpu.adapter) = (false, None);
+        assert_told(BrowserKind::Chrome, &found, &["no navigator.gpu", "Chrome 113"]);
+        assert_told(BrowserKind::Firefox, &found, &["dom.webgpu.enabled"]);
+        assert_told(BrowserKind::Webkit, &found, &["built without WebGPU"]);
+        found.webgpu.present = true;
+        found.webgpu.error = Some("requestAdapter gave null".into());
+        assert_told(BrowserKind::Firefox, &found, &["(requestAdapter gave null)", "hardware acceleration"]);
+        found.webgpu.adapter = Some(Adapter { hardware: true, ..Adapter::default() });
+        assert_told(BrowserKind::Chrome, &found, &["no shader-f16", "nvidia-headless", "no subgroups", "134"]);
+        found.wasm.relaxed_simd = false;
+        assert_told(BrowserKind::Firefox, &found, &["no relaxed SIMD", "wasm_relaxed_simd"]);
+        found.cross_origin_isolated = false;
+        assert_told(BrowserKind::Chrome, &found, &["not cross-origin isolated", "COOP"]);
+    }
+
+    #[test]
+    fn an_adapter_in_software_is_named_with_what_the_machine_has() {
+        let mut found = complete();
+        found.webgpu.adapter.as_mut().unwrap().hardware = false;
+        let told = |has_gpu| advice(BrowserKind::Chrome, &found, GpuProfile::Software, has_gpu).remove(0);
+        assert!(told(false).contains("runs in software") && told(true).contains("this machine has a GPU"));
+    }
+
+    #[test]
+    fn webnn_without_a_backend_or_without_anything_is_named() {
+        let mut found = complete();
         let device = WebNnDevice { error: Some("NotSupportedError".into()), ..WebNnDevice::default() };
-        capabilities.webnn.devices.insert("cpu".into(), device);
-        assert!(advice(BrowserKind::Chrome, &capabilities, GpuProfile::System, true)[0].contains("NotSupportedError"));
+        found.webnn.devices.insert("cpu".into(), device);
+        assert_told(BrowserKind::Chrome, &found, &["NotSupportedError", "without a backend"]);
+        found.webnn.present = false;
+        found.user_agent = "HeadlessChrome/121.0.0.0".into();
+        assert_told(BrowserKind::Chrome, &found, &["no navigator.ml (WebNN is in version 122", "Chrome 122 or later"]);
+        assert_told(BrowserKind::Firefox, &found, &["Chrome and Edge alone"]);
     }
 }

@@ -12,6 +12,8 @@ use crate::onnx::OnnxError;
 use crate::quantizer::QuantizeError;
 use crate::reference::ReferenceError;
 
+mod hints;
+
 /// A failure of the host, or one that the page reported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -249,22 +251,22 @@ impl HostError {
             Self::Remote { error, .. } => error.hint.clone(),
             Self::PlatformUnavailable { hint, .. } => hint.clone(),
             Self::NotYet { instead, .. } => instead.clone(),
-            Self::Onnx(OnnxError::TooLarge { .. }) => "export with fewer bits".into(),
             Self::PackageFixed { .. } => {
                 "leave the option out, or give the model's folder in place of the package".into()
             }
-            Self::Data(_) => {
-                "rows are separated by tabs: score, sentence, sentence; or as the STS benchmark has them, with the score \
-                 in column 5 and the sentences in 6 and 7"
-                    .into()
-            }
-            Self::Options(_)
-            | Self::Load(_)
-            | Self::Quantize(_)
-            | Self::Onnx(_)
-            | Self::Reference(_)
-            | Self::Io { .. } => String::new(),
+            Self::Data(error) => hints::data(error).into(),
+            Self::Options(error) => hints::options(error).into(),
+            Self::Load(error) => hints::load(error).into(),
+            Self::Quantize(error) => hints::quantize(error).into(),
+            Self::Onnx(error) => hints::onnx(error).into(),
+            Self::Reference(error) => hints::reference(error).into(),
+            Self::Io { source, .. } => hints::io(source).into(),
         }
+    }
+
+    /// Whether what was typed is wrong, whatever is done.
+    pub fn is_usage(&self) -> bool {
+        ["bad_options", "package_fixed"].contains(&self.code().as_str())
     }
 
     /// The failure as it stands in a record.
@@ -324,6 +326,24 @@ mod tests {
             silent.to_string(),
             "the page did not connect within 30 s; the browser's console ends with:\n  Uncaught"
         );
+    }
+
+    #[test]
+    fn every_kind_of_failure_says_what_to_do() {
+        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let path = PathBuf::from("p");
+        let load = LoadError::NotFound { path: path.clone() };
+        let quantize = QuantizeError::Source("no".into());
+        let conflict = OptionsError::Conflict { one: "--a", other: "--b" };
+        let data = DataError::Read { path, source: missing() };
+        let io = HostError::Io { what: "w".into(), source: missing() };
+        let errors =
+            [load.into(), quantize.into(), conflict.into(), ReferenceError::NoTokenizer.into(), data.into(), io];
+        for error in errors {
+            assert!(!HostError::hint(&error).is_empty(), "{error}");
+        }
+        let data = DataError::Read { path: "p".into(), source: missing() };
+        assert!(!HostError::from(data).hint().contains("tabs"), "a file that is not there has no rows");
     }
 
     #[test]

@@ -6,9 +6,11 @@
 //! Both meet in [`run`], whose answer is a record; [`pool`] spreads runs over many browsers. [`doctor`] looks at browsers
 //! alone, [`drivers`] sees to their drivers.
 
+pub mod advice;
 pub mod assets;
 pub mod bench;
 pub mod browser;
+pub mod browsers;
 pub mod calibrate;
 pub mod demo;
 pub mod doctor;

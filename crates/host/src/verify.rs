@@ -17,6 +17,7 @@ use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::{RunInput, RunOptions};
 use webnibble_models::ModelConfig;
 
+use crate::browsers::name_of;
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::PackageFile;
@@ -32,14 +33,12 @@ const RUN_LIMIT: Duration = Duration::from_secs(60);
 /// What to verify.
 #[derive(Clone, Debug)]
 pub struct VerifyRequest {
-    /// Which browsers.
-    pub browsers: Vec<BrowserKind>,
+    /// Which browsers, each as it is started.
+    pub browsers: Vec<LaunchOptions>,
     /// Which platforms.
     pub platforms: Vec<Platform>,
-    /// Bits of the linear weights.
-    pub bits: Bits,
-    /// How browsers are started.
-    pub launch: LaunchOptions,
+    /// Bits of the linear weights, and how they are computed with.
+    pub settings: Settings,
     /// Passes the browser's output and its console on to the log.
     pub verbose: bool,
 }
@@ -49,6 +48,8 @@ pub struct VerifyRequest {
 pub struct Verification {
     /// Which browser.
     pub browser: BrowserKind,
+    /// As tables name it: its kind, with the file where one was named.
+    pub name: String,
     /// As it was started; `None` where it did not start.
     pub info: Option<BrowserInfo>,
     /// Which platform.
@@ -79,13 +80,12 @@ pub async fn verify(
 ) -> Result<Vec<Verification>, HostError> {
     let folder = tempfile::tempdir().map_err(HostError::io("cannot make a folder for the model"))?;
     let mut rows = Vec::new();
-    for browser in &request.browsers {
-        let launch = LaunchOptions { browser: Some(*browser), ..request.launch.clone() };
-        let host = Host::builder().launch(launch).verbose(request.verbose).start().await;
+    for launch in &request.browsers {
+        let host = Host::builder().launch(launch.clone()).verbose(request.verbose).start().await;
         for platform in &request.platforms {
-            let mut row = Verification::new(*browser, *platform, request.bits);
+            let mut row = Verification::new(launch, *platform, request.settings.bits.unwrap_or(Bits::B4));
             let outcome = match &host {
-                Ok(host) => fill(&mut row, host, request, folder.path()).await,
+                Ok(host) => fill(&mut row, host, launch, &request.settings, folder.path()).await,
                 Err(error) => Err(error.info()),
             };
             row.error = outcome.err();
@@ -100,9 +100,10 @@ pub async fn verify(
 }
 
 impl Verification {
-    fn new(browser: BrowserKind, platform: Platform, bits: Bits) -> Self {
+    fn new(launch: &LaunchOptions, platform: Platform, bits: Bits) -> Self {
         Self {
-            browser,
+            browser: launch.browser.unwrap_or(BrowserKind::Chrome),
+            name: name_of(launch),
             info: None,
             platform,
             works: false,
@@ -117,13 +118,18 @@ impl Verification {
 }
 
 /// One platform in a browser that runs.
-async fn fill(row: &mut Verification, host: &Host, request: &VerifyRequest, folder: &Path) -> Result<(), ErrorInfo> {
+async fn fill(
+    row: &mut Verification,
+    host: &Host,
+    launch: &LaunchOptions,
+    settings: &Settings,
+    folder: &Path,
+) -> Result<(), ErrorInfo> {
     row.info = Some(host.info().clone());
-    if let Some(error) = missing(host.capabilities(), row.platform, None) {
+    if let Some(error) = missing(host.capabilities(), row.platform, settings.execution_provider) {
         return Err(error.info());
     }
-    let settings = Settings { bits: Some(request.bits), ..Settings::default() };
-    let options = Options { settings, launch: request.launch.clone(), ..Options::default() };
+    let options = Options { settings: settings.clone(), launch: launch.clone(), ..Options::default() };
     let resolved = resolve(&options, row.platform, "bert").map_err(|error| error.info())?;
     row.bits = resolved.settings.bits.value;
     let path = folder.join(format!("{}bit.safetensors", row.bits));

@@ -28,6 +28,33 @@ fn wrong_arguments_exit_with_2() {
 }
 
 #[test]
+fn under_json_every_failure_is_one_document() {
+    let sandbox = Sandbox::default();
+    for (args, code, status) in [
+        (&["eval", "--data", "/no/such/file"][..], "data", 1),
+        (&["export", "--onnx", "./no-such-model", "out"], "model", 1),
+        (&["inspect", "./no-such-model"], "model", 1),
+        (&["quantize", "./no-such-model", "out"], "model", 1),
+        (&["report"], "report", 1),
+        (&["report", "/no/such/file"], "report", 1),
+        (&["demo", "--model", "./no-such-model"], "model", 1),
+        (&["bench", "--vs", "onnxruntime-web", "--model", "./no-such-model"], "model", 1),
+        (&["run", "--image", "cat.png"], "not_yet", 1),
+        (&["run", "--ids", "/no/such/file"], "bad_arguments", 2),
+        (&["bench", "--activation-bits", "4"], "bad_arguments", 2),
+        (&["verify", "--platform", "vulkan"], "bad_arguments", 2),
+        (&["run"], "bad_arguments", 2),
+    ] {
+        let finished = sandbox.run(&[args, &["--json"]].concat());
+        assert_eq!(finished.code, Some(status), "{args:?}: {finished:?}");
+        let document = finished.json();
+        assert_eq!((&document["status"], &document["error"]["code"]), (&"error".into(), &code.into()), "{args:?}");
+        let message = document["error"]["message"].as_str().unwrap();
+        assert!(!message.is_empty() && finished.stderr.contains(message), "{args:?}: {finished:?}");
+    }
+}
+
+#[test]
 fn contradictions_that_only_the_model_shows_exit_with_2_and_have_a_record() {
     let bert = golden_bert();
     let sandbox = Sandbox::default();

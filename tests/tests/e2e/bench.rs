@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use webnibble_tests::{Finished, Sandbox, browser_available, golden_bert, skip_unless};
 
+use crate::threads::threads_built;
 use crate::transformers_js::vendored;
 
 /// The matrix of the committed model in Chromium.
 fn bench(sandbox: &Sandbox, options: &[&str]) -> Finished {
     let model = golden_bert();
-    let args = ["bench", "--json", "--gpu", "software", "--browsers", "chrome", "--model", model.to_str().unwrap()];
+    let args = ["bench", "--json", "--gpu", "software", "--browser", "chrome", "--model", model.to_str().unwrap()];
     sandbox.run(&[&args, options].concat())
 }
 
@@ -59,6 +60,32 @@ fn rows_are_measured_in_one_session_stored_and_reported() {
 }
 
 #[test]
+fn threads_and_what_run_takes_are_in_the_rows() {
+    skip_unless!(browser_available(), threads_built());
+    let sandbox = Sandbox::default();
+    let size = ["--tokens", "4", "--bits", "8", "--runs", "1", "--warmup", "3"];
+    let options = ["--platform", "wasm", "--threads", "1,2", "--per-channel", "--scheme", "asymmetric"];
+    let rows = rows(&bench(&sandbox, &[&options[..], &size].concat()));
+    let ran: Vec<_> = rows.iter().map(|row| row["kernels"]["threads"].as_str().unwrap()).collect();
+    assert_eq!(ran, ["1", "2"]);
+    for row in &rows {
+        let made = &row["quantization"];
+        assert_eq!((&made["granularity"], &made["scheme"]), (&"channel".into(), &"asymmetric".into()), "{made}");
+        assert_eq!(row["options"]["warmup"], serde_json::json!({ "value": 3, "source": "explicit" }));
+    }
+    let report = sandbox.run(&["report"]).stdout;
+    assert!(report.contains("threads 1") && report.contains("threads 2"), "{report}");
+    let changes = sandbox.run(&["report", "--json", "--compare", "1", "1"]).json();
+    let keys: BTreeSet<_> = changes.as_array().unwrap().iter().map(|change| change["key"].to_string()).collect();
+    assert_eq!(keys.len(), 2, "a row is found again by its threads: {keys:?}");
+    let out = sandbox.path().join("out");
+    let written = sandbox.run(&["report", "--json", "--out", out.to_str().unwrap()]);
+    assert_eq!(written.json(), Value::from(rows), "written and printed");
+    assert!(out.join("report.md").is_file());
+    sandbox.assert_clean();
+}
+
+#[test]
 fn engines_take_turns_in_one_page_and_have_their_ratio() {
     skip_unless!(vendored());
     let sandbox = Sandbox::default();
@@ -101,7 +128,7 @@ fn a_preset_is_its_rows_and_flags_go_before_it() {
 fn models_that_cannot_be_had_are_rows_with_their_reason() {
     let sandbox = Sandbox::default();
     let mut command =
-        sandbox.command(&["bench", "--json", "--preset", "guide", "--browsers", "chrome,firefox", "--bits", "8"]);
+        sandbox.command(&["bench", "--json", "--preset", "guide", "--browser", "chrome,firefox", "--bits", "8"]);
     // Nobody listens there.
     let output = command.env("HF_ENDPOINT", "http://127.0.0.1:9").output().unwrap();
     assert_eq!(output.status.code(), Some(1), "nothing ran");
@@ -126,6 +153,11 @@ fn wrong_arguments_exit_with_2_and_say_what_there_is() {
         (&["--platform", "auto"], "webgpu, webnn, wasm or both"),
         (&["--tokens", "0"], "--tokens"),
         (&["--vs", "onnxruntime-web", "--tokens", "8,16"], "takes one value"),
+        (&["--vs", "onnxruntime-web", "--browser", "chrome,firefox"], "takes one value"),
+        (&["--vs", "onnxruntime-web", "--warmup", "3"], "no --warmup"),
+        (&["--activation-bits", "4"], "--activation-bits should be 8"),
+        (&["--per-channel", "--group-size", "32"], "--group-size"),
+        (&["--threads", "0"], "--threads"),
         (&["--vs", "onnxruntime-web", "--preset", "guide"], "--preset"),
     ] {
         let finished = sandbox.run(&[&["bench"], options].concat());

@@ -7,7 +7,7 @@ use webnibble_tests::{Sandbox, browser_available, mini_lm, mini_lm_available, re
 use crate::golden::{answer, error, golden_input, run_golden};
 
 /// Whether `make wasm` built the binary with threads.
-fn threads_built() -> Result<(), String> {
+pub(crate) fn threads_built() -> Result<(), String> {
     let binary = "pkg/threads/webnibble_agent_bg.wasm";
     if repository().join(binary).is_file() { Ok(()) } else { Err(format!("no {binary} (make wasm)")) }
 }

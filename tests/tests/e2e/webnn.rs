@@ -22,6 +22,27 @@ fn run(options: &[&str]) -> (RunRecord, Vec<f32>) {
 }
 
 #[test]
+fn the_browser_that_was_fetched_is_found_where_it_was_fetched_to() {
+    skip_unless!(webnn_browser());
+    let binary = webnn_browser().expect("looked for before")[1].clone();
+    let browsers = std::path::Path::new(&binary).ancestors().nth(2).expect("it lies in a folder of its own");
+    let sandbox = Sandbox::default();
+    let (none, only_there) = (sandbox.path().join("none"), browsers);
+    for (folder, found) in [(only_there, true), (none.as_path(), false)] {
+        let mut command = sandbox.command(&["verify", "--platform", "webnn", "--portable-kernels", "--json"]);
+        let command = command.env_remove("WEBNIBBLE_WEBNN_BROWSER").env("WEBNIBBLE_BROWSERS", folder);
+        let output = command.output().expect("the command runs");
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).expect("rows");
+        let row = rows.as_array().unwrap().iter().find(|row| row["name"] == "chrome (chrome-headless-shell)");
+        assert_eq!(row.is_some(), found, "{rows:#}");
+        let (works, said) = (row.map(|row| &row["works"]), String::from_utf8_lossy(&output.stderr).into_owned());
+        assert_eq!(works.is_some_and(|works| works == true), found, "{rows:#}");
+        assert_eq!(said.contains("scripts/fetch-webnn-browser.sh"), !found, "{said}");
+    }
+    sandbox.assert_clean();
+}
+
+#[test]
 fn the_golden_answer_on_webnn() {
     skip_unless!(webnn_browser());
     // Weights in f32 and f16 leave the answer as it is; 8 bits cost little.

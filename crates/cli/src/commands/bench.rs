@@ -2,31 +2,27 @@
 
 use std::process::ExitCode;
 
-use webnibble_common::options::{Options, Platform, Settings};
+use webnibble_common::options::{LaunchOptions, Options, Platform, Settings};
 use webnibble_common::quant::{Bits, Granularity};
 use webnibble_host::HostError;
 use webnibble_host::loader::DEFAULT_MODEL;
 use webnibble_host::versus::{self, COMPARISON_HEADER, Versus, VersusRequest};
 
+use super::{failed, matrix, wrong_arguments};
 use crate::args::{BenchArgs, Rival};
-use crate::commands::matrix;
 use crate::commands::run::sink;
 use crate::print;
 use crate::progress::Bar;
-
-/// Wrong arguments.
-const USAGE: u8 = 2;
 
 /// Length of the input where none was typed.
 pub(super) const DEFAULT_TOKENS: usize = 128;
 
 /// Measures, prints tables or the JSON document, and writes files where a folder was named.
 pub(crate) async fn run(args: BenchArgs, json: bool, verbose: bool) -> ExitCode {
-    let Some(Rival::OnnxruntimeWeb) = args.vs else { return matrix::run(&args, json, verbose).await };
     if let Some(message) = wrong(&args) {
-        print::message(&format!("error: {message}"));
-        return ExitCode::from(USAGE);
+        return wrong_arguments(message, "docs/benchmarks.md says which options go with what", json);
     }
+    let Some(Rival::OnnxruntimeWeb) = args.vs else { return matrix::run(&args, json, verbose).await };
     let bar = Bar::new(!json && !verbose);
     let found = versus::compare(request(&args, verbose, &bar)).await;
     bar.clear();
@@ -34,37 +30,50 @@ pub(crate) async fn run(args: BenchArgs, json: bool, verbose: bool) -> ExitCode 
         // Whoever runs nothing has nothing to show for it.
         Ok(versus) if versus.sessions.iter().all(|session| session.comparisons.is_empty()) => ExitCode::FAILURE,
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
-            print::error(&error.info());
-            if error.code() == "bad_options" { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
-        }
+        Err(error) => failed(&error, json),
     }
 }
 
+/// What cannot be measured so.
 fn wrong(args: &BenchArgs) -> Option<String> {
-    let one = [("--model", args.model.len()), ("--tokens", args.tokens.len()), ("--group-size", args.group_size.len())];
-    if let Some((option, count)) = one.iter().find(|(_, count)| *count > 1) {
-        return Some(format!("beside another engine {option} takes one value, found {count}"));
+    let options = args.options();
+    if args.vs.is_some() {
+        let one = [
+            ("--browser", args.launch.kinds().len()),
+            ("--model", args.model.len()),
+            ("--tokens", args.tokens.len()),
+            ("--group-size", args.group_size.len()),
+        ];
+        if let Some((option, count)) = one.iter().find(|(_, count)| *count > 1) {
+            return Some(format!("beside another engine {option} takes one value, found {count}"));
+        }
+        let none = [("--warmup", options.measure.warmup.is_some()), ("--profile", options.measure.profile.is_some())];
+        if let Some((option, _)) = none.iter().find(|(_, typed)| *typed) {
+            return Some(format!(
+                "beside another engine there is no {option}: blocks of runs take turns, and none is profiled"
+            ));
+        }
     }
-    match args.activation_bits {
+    match options.settings.activation_bits {
         None | Some(Bits::B8 | Bits::B32) => None,
         Some(other) => Some(format!("--activation-bits should be 8, or 32 for floats, found {other}")),
     }
 }
 
 fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> VersusRequest {
-    let settings =
-        Settings { granularity: args.group_size.first().copied().map(Granularity::Group), ..Settings::default() };
-    let launch = args.launch.options();
+    let options = args.options();
+    let granularity = args.group_size.first().copied().map(Granularity::Group).or(options.settings.granularity);
+    let launch = LaunchOptions { browser: args.launch.kinds().first().copied(), ..args.launch.options() };
+    let settings = Settings { granularity, activation_bits: None, ..options.settings.clone() };
     VersusRequest {
         model: args.model.first().map_or(DEFAULT_MODEL, String::as_str).to_owned(),
         platforms: or(&args.platforms(), &[Platform::Webgpu, Platform::Wasm]),
         bits: or(&args.bits, &[Bits::B32, Bits::B16, Bits::B8, Bits::B4]),
-        int8_activations: args.activation_bits == Some(Bits::B8),
-        threads: args.threads.clone(),
+        int8_activations: options.settings.activation_bits == Some(Bits::B8),
+        threads: or(&args.threads, &[1]),
         tokens: args.tokens.first().copied().unwrap_or(DEFAULT_TOKENS),
-        runs: args.runs.unwrap_or(50),
-        options: Options { settings, launch: launch.clone(), ..Options::default() },
+        runs: options.measure.runs.unwrap_or(50),
+        options: Options { settings, launch: launch.clone(), ..options },
         launch,
         verbose,
         revision: env!("WEBNIBBLE_REVISION").into(),
@@ -78,15 +87,16 @@ pub(super) fn or<T: Clone>(typed: &[T], default: &[T]) -> Vec<T> {
 }
 
 fn show(versus: &Versus, args: &BenchArgs, json: bool) -> Result<(), HostError> {
-    if json {
-        print::json(versus);
-    } else {
-        print_tables(versus);
-    }
+    // Written first: where that fails, the failure is the document.
     if let Some(folder) = &args.out {
         for path in versus::write(versus, folder)? {
             print::message(&path.display().to_string());
         }
+    }
+    if json {
+        print::json(versus);
+    } else {
+        print_tables(versus);
     }
     Ok(())
 }

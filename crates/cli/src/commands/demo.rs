@@ -6,6 +6,7 @@ use webnibble_common::options::Platform;
 use webnibble_host::demo::{Demo, DemoRequest, DemoRow, demo};
 use webnibble_host::loader::DEFAULT_MODEL;
 
+use super::failed;
 use super::run::sink;
 use crate::args::DemoArgs;
 use crate::print;
@@ -28,10 +29,7 @@ pub(crate) async fn run(args: DemoArgs, json: bool, verbose: bool) -> ExitCode {
     match shown {
         Ok(demo) if json => print::json(&demo),
         Ok(demo) => print_demo(&demo),
-        Err(error) => {
-            print::error(&error.info());
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return failed(&error, json),
     }
     ExitCode::SUCCESS
 }

@@ -3,28 +3,22 @@
 use std::process::ExitCode;
 
 use webnibble_common::capabilities::{Capabilities, WebNn};
-use webnibble_common::options::BrowserKind;
-use webnibble_host::doctor::{Examination, examine, possible};
+use webnibble_host::browsers::{browsers_for, name_of, webnn_browser_missing};
+use webnibble_host::doctor::{Examination, examine};
 
+use super::tell;
 use crate::args::DoctorArgs;
 use crate::print;
 use crate::progress::Bar;
 
 /// Succeeds when a browser started and told what it can do.
 pub(crate) async fn run(args: DoctorArgs, json: bool, verbose: bool) -> ExitCode {
-    let launch = args.launch.options();
-    // A binary or a driver that is named is one browser's: Chrome's, unless said otherwise.
-    let named = launch.browser_binary.is_some() || launch.driver.is_some();
-    let kinds: Vec<BrowserKind> = match launch.browser {
-        Some(kind) => vec![kind],
-        None if named => vec![BrowserKind::Chrome],
-        None => possible().collect(),
-    };
+    let named = args.launch.kinds();
     let bar = Bar::new(!json && !verbose);
     let mut examinations = Vec::new();
-    for kind in kinds {
-        bar.step(&format!("starting {kind}"));
-        examinations.push(examine(kind, &launch, verbose).await);
+    for launch in browsers_for(&named, &args.launch.options()) {
+        bar.step(&format!("starting {}", name_of(&launch)));
+        examinations.push(examine(&launch, verbose).await);
     }
     bar.clear();
     match examinations.as_slice() {
@@ -32,7 +26,15 @@ pub(crate) async fn run(args: DoctorArgs, json: bool, verbose: bool) -> ExitCode
         [one] => print_examination(one),
         all => print_matrix(all),
     }
+    if examinations.len() > 1 && named.is_empty() && !examinations.iter().any(has_webnn) {
+        webnn_browser_missing().iter().for_each(|text| tell(text, json));
+    }
     if examinations.iter().any(|one| one.error.is_none()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn has_webnn(examination: &Examination) -> bool {
+    let found = examination.capabilities.as_ref();
+    found.is_some_and(|found| found.webnn.devices.values().any(|device| device.created))
 }
 
 /// One row a browser, and below what to do about what is missing.
@@ -42,7 +44,7 @@ fn print_matrix(examinations: &[Examination]) {
     let rows: Vec<_> = examinations.iter().map(matrix_row).collect();
     print::line(print::table(&HEADER, &rows));
     for examination in examinations {
-        let say = |text: &str| print::line(format!("{}: {text}", examination.browser));
+        let say = |text: &str| print::line(format!("{}: {text}", examination.name));
         match &examination.error {
             Some(error) => say(&format!("{}\n  {}", error.message, error.hint)),
             None => examination.advice.iter().for_each(|advice| say(advice)),
@@ -53,8 +55,7 @@ fn print_matrix(examinations: &[Examination]) {
 fn matrix_row(examination: &Examination) -> Vec<String> {
     let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
-    let mut row =
-        vec![examination.browser.to_string(), or_dash(&examination.version), or_dash(&examination.driver_version)];
+    let mut row = vec![examination.name.clone(), or_dash(&examination.version), or_dash(&examination.driver_version)];
     let Some(found) = &examination.capabilities else {
         row.resize(10, "-".into());
         return row;
@@ -62,8 +63,6 @@ fn matrix_row(examination: &Examination) -> Vec<String> {
     let adapter = found.webgpu.adapter.as_ref();
     let has = |feature: &str| yes(adapter.is_some_and(|adapter| adapter.features.iter().any(|one| one == feature)));
     let dot = found.webgpu.wgsl_language_features.iter().any(|one| one == "packed_4x8_integer_dot_product");
-    let webnn: Vec<_> =
-        found.webnn.devices.iter().filter(|(_, device)| device.created).map(|(name, _)| name.as_str()).collect();
     let wasm = &found.wasm;
     let wasm: Vec<_> = [(wasm.simd, "SIMD"), (wasm.relaxed_simd, "relaxed"), (wasm.threads, "threads")]
         .into_iter()
@@ -74,7 +73,7 @@ fn matrix_row(examination: &Examination) -> Vec<String> {
         has("shader-f16"),
         has("subgroups"),
         yes(dot && adapter.is_some()),
-        if webnn.is_empty() { "no".into() } else { webnn.join(" ") },
+        contexts(&found.webnn),
         wasm.join(" "),
         yes(found.cross_origin_isolated),
     ]);
@@ -84,7 +83,7 @@ fn matrix_row(examination: &Examination) -> Vec<String> {
 fn print_examination(examination: &Examination) {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
     let row = |name: &str, text: String| print::line(format!("  {name:<15} {text}"));
-    print::line(examination.browser.name());
+    print::line(&examination.name);
     row("binary", format!("{} {}", or_dash(&examination.binary), or_dash(&examination.version)));
     row("driver", format!("{} {}", or_dash(&examination.driver), or_dash(&examination.driver_version)));
     row("gpu profile", examination.gpu.to_string());
@@ -142,14 +141,35 @@ fn capability_rows(found: &Capabilities) -> Vec<(&'static str, String)> {
     rows
 }
 
+/// The devices for which WebNN gave a context, and those that the browser claims a graph landed on, in a few words.
+fn contexts(found: &WebNn) -> String {
+    let created: Vec<_> = found.devices.iter().filter(|(_, device)| device.created).collect();
+    if created.is_empty() {
+        return "no".into();
+    }
+    let names: Vec<_> = created.iter().map(|(name, _)| name.as_str()).collect();
+    let mut claimed: Vec<&str> = Vec::new();
+    for name in created.iter().flat_map(|(_, device)| device.claimed_devices.iter().flatten()) {
+        if !claimed.contains(&name.as_str()) {
+            claimed.push(name);
+        }
+    }
+    let claims = if claimed.is_empty() { "nothing".into() } else { claimed.join(" ") };
+    format!("asked {}, claims {claims}", names.join(" "))
+}
+
 fn webnn(found: &WebNn) -> String {
     if !found.present {
         return "no".into();
     }
     // Devices that fail in the same way need saying it once.
-    let mut by_outcome: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut by_outcome: Vec<(String, Vec<&str>)> = Vec::new();
     for (name, device) in &found.devices {
-        let outcome = device.error.as_deref().unwrap_or("yes");
+        let claim = match &device.claimed_devices {
+            Some(claimed) => format!("a context, and the browser claims {}", claimed.join(" ")),
+            None => "a context, and the browser does not say on what".to_owned(),
+        };
+        let outcome = device.error.clone().unwrap_or(claim);
         match by_outcome.iter_mut().find(|(known, _)| *known == outcome) {
             Some((_, names)) => names.push(name),
             None => by_outcome.push((outcome, vec![name])),
@@ -157,4 +177,30 @@ fn webnn(found: &WebNn) -> String {
     }
     let parts = by_outcome.iter().map(|(outcome, names)| format!("{}: {outcome}", names.join(", ")));
     parts.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use webnibble_common::capabilities::WebNnDevice;
+
+    use super::*;
+
+    #[test]
+    fn what_a_browser_says_of_its_devices_is_marked_as_its_claim() {
+        let device = |claimed: Option<&[&str]>| WebNnDevice {
+            created: true,
+            claimed_devices: claimed.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
+            ..WebNnDevice::default()
+        };
+        let claims: [(_, &[&str]); 3] = [("cpu", &["cpu"]), ("gpu", &["gpu", "cpu"]), ("npu", &["cpu"])];
+        let devices = claims.map(|(name, claimed)| (name.to_owned(), device(Some(claimed))));
+        let found = WebNn { present: true, devices: devices.into() };
+        assert_eq!(contexts(&found), "asked cpu gpu npu, claims cpu gpu");
+        let expected =
+            "cpu, npu: a context, and the browser claims cpu; gpu: a context, and the browser claims gpu cpu";
+        assert_eq!(webnn(&found), expected);
+        let silent = WebNn { present: true, devices: [("cpu".to_owned(), device(None))].into() };
+        assert_eq!(contexts(&silent), "asked cpu, claims nothing");
+        assert_eq!(contexts(&WebNn::default()), "no");
+    }
 }

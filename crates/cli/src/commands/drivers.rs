@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use webnibble_common::options::BrowserKind;
-use webnibble_host::doctor::possible;
+use webnibble_host::browsers::possible;
 use webnibble_host::drivers::{DriverReport, DriverStatus, install};
 
 use crate::args::{DriversArgs, DriversCommand};

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use webnibble_host::eval::{Agreement, Eval, EvalRequest, EvalRow, Place, eval};
 
+use super::failed;
 use super::run::sink;
 use crate::args::EvalArgs;
 use crate::print;
@@ -27,11 +28,7 @@ pub(crate) async fn run(args: EvalArgs, json: bool, verbose: bool) -> ExitCode {
     match found {
         Ok(eval) if json => print::json(&eval),
         Ok(eval) => print_eval(&eval),
-        Err(error) => {
-            print::error(&error.info());
-            let wrong_arguments = ["bad_options", "package_fixed"].contains(&error.code().as_str());
-            return if wrong_arguments { ExitCode::from(2) } else { ExitCode::FAILURE };
-        }
+        Err(error) => return failed(&error, json),
     }
     ExitCode::SUCCESS
 }

@@ -9,6 +9,7 @@ use webnibble_host::onnx::{self, OnnxOptions};
 use webnibble_host::run::{family, resolve};
 use webnibble_host::{HostError, prepare};
 
+use super::{broken, failed};
 use crate::args::ExportArgs;
 use crate::print;
 use crate::progress::Bar;
@@ -27,18 +28,8 @@ pub(crate) async fn run(args: ExportArgs, json: bool) -> ExitCode {
             print::line(text);
             ExitCode::SUCCESS
         }
-        Ok(Err(error)) => {
-            print::error(&error.info());
-            if ["bad_options", "package_fixed"].contains(&error.code().as_str()) {
-                ExitCode::from(2)
-            } else {
-                ExitCode::FAILURE
-            }
-        }
-        Err(error) => {
-            print::message(&format!("error: exporting failed: {error}"));
-            ExitCode::FAILURE
-        }
+        Ok(Err(error)) => failed(&error, json),
+        Err(error) => broken("exporting", &error, json),
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use webnibble_host::HostError;
 use webnibble_host::loader::{Inspection, find, inspect};
 
+use super::{broken, failed};
 use crate::args::InspectArgs;
 use crate::print;
 
@@ -17,14 +18,8 @@ pub(crate) async fn run(args: InspectArgs, json: bool) -> ExitCode {
     match looked.await {
         Ok(Ok(inspection)) if json => print::json(&inspection),
         Ok(Ok(inspection)) => print_inspection(&inspection),
-        Ok(Err(error)) => {
-            print::error(&error.info());
-            return ExitCode::FAILURE;
-        }
-        Err(error) => {
-            print::message(&format!("error: inspecting failed: {error}"));
-            return ExitCode::FAILURE;
-        }
+        Ok(Err(error)) => return failed(&error, json),
+        Err(error) => return broken("inspecting", &error, json),
     }
     ExitCode::SUCCESS
 }

@@ -2,16 +2,17 @@
 
 use std::process::ExitCode;
 
-use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, MeasureOptions, Options, Platform};
+use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, Platform, Settings};
 use webnibble_common::quant::Bits;
-use webnibble_common::result::RunRecord;
-use webnibble_host::bench::{BenchRequest, Precision, Size, USUAL_BITS, bench, browsers_here};
+use webnibble_common::result::{ImplementationType, RunRecord};
+use webnibble_host::bench::{BenchRequest, Precision, Size, USUAL_BITS, bench};
+use webnibble_host::browsers::{browsers_for, webnn_browser_missing};
 use webnibble_host::history::{History, HistoryError};
 use webnibble_host::loader::DEFAULT_MODEL;
 use webnibble_host::report::markdown;
 
 use super::bench::{DEFAULT_TOKENS, or};
-use super::report;
+use super::{USAGE, report};
 use crate::args::BenchArgs;
 use crate::commands::run::sink;
 use crate::print;
@@ -38,14 +39,25 @@ pub(crate) async fn run(args: &BenchArgs, json: bool, verbose: bool) -> ExitCode
     } else {
         print::line(markdown(&title, &records));
     }
+    tell_of_webnn(args, &request, &records);
+    let all_bad = records.iter().all(|record| record.error.as_ref().is_some_and(|error| error.code == "bad_options"));
     match keep(args, store, &title, &records) {
         // Nothing that ran is nothing that was measured.
         Ok(()) if records.iter().any(|record| record.error.is_none()) => ExitCode::SUCCESS,
+        Ok(()) if all_bad && !records.is_empty() => ExitCode::from(USAGE),
         Ok(()) => ExitCode::FAILURE,
         Err(error) => {
             print::message(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Says that WebNN had no browser, where one can be fetched.
+fn tell_of_webnn(args: &BenchArgs, request: &BenchRequest, records: &[RunRecord]) {
+    let ran = records.iter().any(|record| record.implementation_type == Some(ImplementationType::RealWebnn));
+    if args.launch.kinds().is_empty() && request.platforms.contains(&Platform::Webnn) && !ran {
+        webnn_browser_missing().iter().for_each(|text| print::message(text));
     }
 }
 
@@ -108,7 +120,7 @@ fn title(args: &BenchArgs, request: &BenchRequest) -> String {
 
 /// What was typed, else what the preset has, else the usual.
 fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> BenchRequest {
-    let launch = args.launch.options();
+    let options = args.options();
     let usual = match args.all {
         true => &[Platform::Webgpu, Platform::Webnn, Platform::Wasm][..],
         false => &[Platform::Webgpu, Platform::Wasm],
@@ -117,27 +129,30 @@ fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> BenchRequest {
     let models: Vec<String> = models.iter().map(|model| (*model).to_owned()).collect();
     // A sweep where nobody said what sizes are wanted.
     let sweep = args.all && args.tokens.is_empty() && args.batch.is_empty();
-    let measure = MeasureOptions { runs: args.runs, ..MeasureOptions::default() };
     BenchRequest {
-        browsers: browsers(args, &launch),
+        browsers: browsers(args),
         models: or(&args.model, &models),
         platforms: or(&args.platforms(), args.preset.map_or(usual, |preset| preset.platforms)),
         engines: or(&args.engine, &[Engine::Native]),
-        precisions: precisions(args),
+        precisions: precisions(args, &options.settings),
         sizes: Size::combinations(&or(&args.batch, &[1]), &or(&args.tokens, &[DEFAULT_TOKENS])),
+        threads: args.threads.clone(),
         sweep: if sweep { Size::sweep() } else { Vec::new() },
         sessions: args.sessions,
-        options: Options { measure, ..Options::default() },
+        options,
         verbose,
         revision: env!("WEBNIBBLE_REVISION").into(),
         progress: Some(sink(bar)),
     }
 }
 
-fn precisions(args: &BenchArgs) -> Vec<Precision> {
+fn precisions(args: &BenchArgs, shared: &Settings) -> Vec<Precision> {
     let preset = args.preset;
-    let bits = or(&args.bits, preset.map_or(USUAL_BITS, |preset| preset.bits));
-    let group_sizes = or(&args.group_size, preset.map_or(&[], |preset| preset.group_sizes));
+    // Without quantization weights are as the checkpoint has them.
+    let usual = if shared.quantization == Some(false) { &[Bits::B32] } else { USUAL_BITS };
+    let bits = or(&args.bits, preset.map_or(usual, |preset| preset.bits));
+    let of_preset = preset.filter(|_| shared.granularity.is_none()).map_or(&[][..], |preset| preset.group_sizes);
+    let group_sizes = or(&args.group_size, of_preset);
     let typed = [(args.mixed_precision, true), (args.no_mixed_precision, false)];
     let typed: Vec<bool> = typed.iter().filter(|(typed, _)| *typed).map(|(_, mixed)| *mixed).collect();
     let mixed = or(&typed, preset.map_or(&[], |preset| preset.mixed_precision));
@@ -145,18 +160,70 @@ fn precisions(args: &BenchArgs) -> Vec<Precision> {
     for precision in &mut precisions {
         precision.experimental = preset.is_some_and(|preset| preset.experimental) && precision.bits < Bits::B8;
     }
-    if args.activation_bits == Some(Bits::B8) || (args.all && args.bits.is_empty()) {
-        precisions.push(Precision::int8());
-    }
+    let int8 = match shared.activation_bits {
+        Some(bits) => bits == Bits::B8,
+        None => args.all && args.bits.is_empty() && shared.quantization != Some(false),
+    };
+    precisions.extend(int8.then(Precision::int8));
     precisions
 }
 
-fn browsers(args: &BenchArgs, launch: &LaunchOptions) -> Vec<LaunchOptions> {
-    let nobody = args.browsers.is_empty() && launch.browser.is_none() && launch.browser_binary.is_none();
-    if (args.all || args.preset.is_some()) && nobody {
-        return browsers_here(launch);
+/// Those that were named; Chrome, where nobody asked for all.
+fn browsers(args: &BenchArgs) -> Vec<LaunchOptions> {
+    let (named, launch) = (args.launch.kinds(), args.launch.options());
+    match named.is_empty() && !args.all && args.preset.is_none() {
+        true => browsers_for(&[BrowserKind::Chrome], &launch),
+        false => browsers_for(&named, &launch),
     }
-    let one = [launch.browser.unwrap_or(BrowserKind::Chrome)];
-    let kinds = if args.browsers.is_empty() { &one[..] } else { &args.browsers };
-    kinds.iter().map(|kind| LaunchOptions { browser: Some(*kind), ..launch.clone() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use webnibble_common::quant::{Granularity, Scheme};
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn request_of(words: &str) -> BenchRequest {
+        let words = ["webnibble", "bench"].into_iter().chain(words.split_whitespace());
+        match Cli::try_parse_from(words).expect("these are arguments").command {
+            Command::Bench(args) => request(&args, false, &Bar::new(false)),
+            other => panic!("expected bench, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn threads_and_browsers_are_dimensions() {
+        let request = request_of("--threads 1,2 --threads 4 --platform wasm --browser firefox,chrome --browser webkit");
+        assert_eq!(request.threads, [1, 2, 4]);
+        let kinds: Vec<_> = request.browsers.iter().map(|launch| launch.browser.unwrap()).collect();
+        assert_eq!(kinds, [BrowserKind::Firefox, BrowserKind::Chrome, BrowserKind::Webkit]);
+        assert_eq!(request_of("--browsers edge").browsers[0].browser, Some(BrowserKind::Edge));
+        assert_eq!(request_of("--firefox --chrome").browsers.len(), 2);
+        assert_eq!(request_of("").browsers.len(), 1);
+        assert!(request_of("").threads.is_empty(), "the page finds what is best");
+    }
+
+    #[test]
+    fn what_run_takes_is_an_option_of_every_row() {
+        let request = request_of(
+            "--scheme asymmetric --per-channel --attention-bits 4 --embedding-bits 8 --experimental-precision \
+             --execution-provider gpu --no-fallback --warmup 3 --runs 7 --portable-kernels --no-half-tiles",
+        );
+        let (settings, measure) = (&request.options.settings, &request.options.measure);
+        assert_eq!((settings.scheme, settings.granularity), (Some(Scheme::Asymmetric), Some(Granularity::Channel)));
+        assert_eq!((settings.attention_bits, settings.embedding_bits), (Some(Bits::B4), Some(Bits::B8)));
+        assert_eq!((settings.experimental_precision, settings.portable_kernels), (Some(true), Some(true)));
+        assert_eq!((settings.half_tiles, settings.execution_provider.is_some()), (Some(false), true));
+        assert_eq!((request.options.fallback, measure.warmup, measure.runs), (Some(false), Some(3), Some(7)));
+    }
+
+    #[test]
+    fn activations_in_int8_are_a_row_and_32_is_none() {
+        let has_int8 = |words: &str| request_of(words).precisions.contains(&Precision::int8());
+        let found = ["", "--activation-bits 8", "--all", "--all --activation-bits 32"].map(has_int8);
+        assert_eq!(found, [false, true, true, false]);
+        assert_eq!(request_of("--no-quantization").precisions, [Precision::weights(Bits::B32)]);
+    }
 }

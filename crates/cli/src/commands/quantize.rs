@@ -13,6 +13,7 @@ use webnibble_host::quantizer::{
 use webnibble_host::run::{family, resolve};
 use webnibble_host::{HostError, prepare};
 
+use super::{broken, failed};
 use crate::args::QuantizeArgs;
 use crate::print;
 use crate::progress::Bar;
@@ -31,14 +32,8 @@ pub(crate) async fn run(args: QuantizeArgs, json: bool) -> ExitCode {
             print::line(text);
             ExitCode::SUCCESS
         }
-        Ok(Err(error)) => {
-            print::error(&error.info());
-            if error.code() == "bad_options" { ExitCode::from(2) } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            print::message(&format!("error: quantizing failed: {error}"));
-            ExitCode::FAILURE
-        }
+        Ok(Err(error)) => failed(&error, json),
+        Err(error) => broken("quantizing", &error, json),
     }
 }
 

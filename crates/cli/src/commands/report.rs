@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use webnibble_common::result::RunRecord;
+use webnibble_common::result::{ErrorInfo, RunRecord};
 use webnibble_host::assets::Assets;
 use webnibble_host::history::{Batch, History};
 use webnibble_host::report::{compare, comparison_table, html, markdown, title_of};
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &ReportArgs, json: bool) -> ExitCode {
     match report(args, json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            print::message(&format!("error: {error:#}"));
+            print::failure(&told(&error), json);
             ExitCode::FAILURE
         }
     }
@@ -44,16 +44,20 @@ fn report(args: &ReportArgs, json: bool) -> anyhow::Result<()> {
     };
     let (title, records) = records(&source)?;
     match &args.out {
-        Some(folder) => write(folder, &title, &records),
-        None if json => {
-            print::json(&records);
-            Ok(())
-        }
-        None => {
-            print::line(markdown(&title, &records));
-            Ok(())
-        }
+        Some(folder) => write(folder, &title, &records)?,
+        None if json => {}
+        None => print::line(markdown(&title, &records)),
     }
+    if json {
+        print::json(&records);
+    }
+    Ok(())
+}
+
+/// What failed, for the document.
+pub(super) fn told(error: &anyhow::Error) -> ErrorInfo {
+    let hint = "`webnibble report --list` shows the batches that are stored; a folder or file is one of `bench --out`";
+    ErrorInfo { code: "report".into(), message: format!("{error:#}"), hint: hint.into() }
 }
 
 /// What is to be rendered; `None` where batches are to be listed.

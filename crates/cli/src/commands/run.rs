@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use webnibble_common::result::{Output, RunRecord, Status, Times};
+use webnibble_common::result::{ErrorInfo, Output, RunRecord, Status, Times};
 use webnibble_common::tensor::{DType, Tensor};
 use webnibble_common::wire::RunInput;
 use webnibble_host::run::{Input, RunProgress, RunProgressSink, RunRequest, run as run_model};
 
+use super::{USAGE, wrong_arguments};
 use crate::args::RunArgs;
 use crate::print;
 use crate::progress::Bar;
@@ -17,24 +18,19 @@ use crate::progress::Bar;
 /// Where the platform that was asked for was not available, and no other was wanted.
 const UNAVAILABLE: u8 = 3;
 
-/// Wrong arguments.
-const USAGE: u8 = 2;
-
 /// Numbers of an embedding that are printed.
 const SHOWN_NUMBERS: usize = 6;
 
 /// Runs, prints the record or a summary of it.
 pub(crate) async fn run(args: RunArgs, json: bool, verbose: bool) -> ExitCode {
     if let Some(what) = args.not_yet() {
-        print::message(&format!("error: {what} is not there yet\nhint: give --text, --ids or --input"));
+        let (message, hint) = (format!("{what} is not there yet"), "give --text, --ids or --input".into());
+        print::failure(&ErrorInfo { code: "not_yet".into(), message, hint }, json);
         return ExitCode::FAILURE;
     }
     let input = match input(&args) {
         Ok(input) => input,
-        Err(error) => {
-            print::message(&format!("error: {error:#}"));
-            return ExitCode::from(USAGE);
-        }
+        Err(error) => return wrong_arguments(format!("{error:#}"), "", json),
     };
     let bar = Bar::new(!json && !verbose);
     let options = args.execution.options();

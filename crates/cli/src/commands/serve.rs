@@ -9,6 +9,7 @@ use webnibble_host::assets::Assets;
 use webnibble_host::server::Server;
 use webnibble_host::session::{Session, SessionConfig};
 
+use super::failed;
 use crate::args::ServeArgs;
 use crate::print;
 
@@ -16,10 +17,7 @@ use crate::print;
 pub(crate) async fn run(args: ServeArgs, json: bool) -> ExitCode {
     match serve(args, json).await {
         Ok(never) => match never {},
-        Err(error) => {
-            print::error(&error.info());
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error, json),
     }
 }
 

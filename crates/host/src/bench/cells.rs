@@ -93,6 +93,8 @@ pub(super) struct Cell<'a> {
     pub(super) platform: Platform,
     pub(super) precision: Precision,
     pub(super) size: Size,
+    /// Threads on wasm, parts on WebNN; `None` leaves them to the page.
+    pub(super) threads: Option<u32>,
     pub(super) engines: Vec<Engine>,
     /// One of the sweep: measured only where the platform runs.
     pub(super) sweep: bool,
@@ -109,25 +111,42 @@ impl BenchRequest {
         let mut cells = Vec::new();
         for model in &self.models {
             for platform in &self.platforms {
-                let cell = |precision: Precision, size: Size, engines: &[Engine], sweep: bool| Cell {
-                    model,
-                    platform: *platform,
-                    precision,
-                    size,
-                    engines: engines.iter().copied().filter(|engine| takes(*platform, *engine, precision)).collect(),
-                    sweep,
+                let cell = |precision: Precision, size: Size, threads: Option<u32>, sweep: bool| {
+                    let engines = if sweep { &self.engines[..1] } else { &self.engines[..] };
+                    let takes = |engine: &Engine| {
+                        takes(*platform, *engine, precision) && self.takes_threads(*platform, *engine, threads)
+                    };
+                    let engines = engines.iter().copied().filter(takes).collect();
+                    Cell { model, platform: *platform, precision, size, threads, engines, sweep }
                 };
+                let threads = self.threads_on(*platform);
                 for precision in &self.precisions {
-                    cells.extend(self.sizes.iter().map(|size| cell(*precision, *size, &self.engines, false)));
+                    for size in &self.sizes {
+                        cells.extend(threads.iter().map(|threads| cell(*precision, *size, *threads, false)));
+                    }
                 }
-                if let (Some(precision), Some(engine)) = (self.swept(), self.engines.first()) {
+                if let (Some(precision), false) = (self.swept(), self.engines.is_empty()) {
                     let more = self.sweep.iter().filter(|size| !self.sizes.contains(size));
-                    cells.extend(more.map(|size| cell(precision, *size, &[*engine], true)));
+                    cells.extend(more.map(|size| cell(precision, *size, threads[0], true)));
                 }
             }
         }
         cells.retain(|cell| !cell.engines.is_empty());
         cells
+    }
+
+    /// The numbers of threads that are rows of their own: WebGPU has none.
+    fn threads_on(&self, platform: Platform) -> Vec<Option<u32>> {
+        if self.threads.is_empty() || !matches!(platform, Platform::Wasm | Platform::Webnn) {
+            return vec![None];
+        }
+        self.threads.iter().copied().map(Some).collect()
+    }
+
+    /// Whether another number of threads makes another row. On WebNN they are parts of our graphs: other engines have one
+    /// row there.
+    fn takes_threads(&self, platform: Platform, engine: Engine, threads: Option<u32>) -> bool {
+        platform != Platform::Webnn || engine == Engine::Native || threads == self.threads.first().copied()
     }
 
     /// The precision of the sweep: 8 bits, which every platform runs as asked, where they are there.

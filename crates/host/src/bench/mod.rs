@@ -1,13 +1,12 @@
 //! The matrix: every combination of browsers, platforms, models, engines, precisions and sizes of input, one browser
 //! session for all rows of a browser. What cannot run is a row with its reason.
 //!
-//! `cells` says which rows there are, `presets` has matrices by name, `browsers` finds what is installed, `spread` measures in
-//! several sessions at once.
+//! `cells` says which rows there are, `presets` has matrices by name, `spread` measures in several sessions at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use webnibble_common::options::{Engine, LaunchOptions, MeasureOptions, Options, Platform};
+use webnibble_common::options::{Engine, LaunchOptions, MeasureOptions, Options, Platform, Settings};
 use webnibble_common::profiles::Source;
 use webnibble_common::result::{OptionValue, RunRecord};
 use webnibble_common::wire::RunInput;
@@ -18,14 +17,12 @@ use crate::loader::Model;
 use crate::pool::{DOUBT_LIMIT, takes_session_with_it};
 use crate::run::{Input, References, RunProgressSink, RunRequest, blocking, not_started, run_in_turns};
 
-mod browsers;
 mod cells;
 mod presets;
 mod spread;
 #[cfg(test)]
 mod tests;
 
-pub use browsers::browsers_here;
 use cells::Cell;
 pub use cells::{Precision, Size};
 pub use presets::{PRESETS, Preset, USUAL_BITS};
@@ -51,6 +48,8 @@ pub struct BenchRequest {
     pub precisions: Vec<Precision>,
     /// Sizes of the input; the ids are made up.
     pub sizes: Vec<Size>,
+    /// Threads on wasm and parts on WebNN, a row each; empty leaves them to the page. WebGPU has none.
+    pub threads: Vec<u32>,
     /// More sizes for one precision and engine of each platform, where that ran for real.
     pub sweep: Vec<Size>,
     /// Sessions of each browser that rows are spread over. With more than one, rows disturb one another's times where
@@ -76,10 +75,12 @@ impl BenchRequest {
     fn run_request(&self, cell: &Cell<'_>, engine: Engine, launch: &LaunchOptions, input: RunInput) -> RunRequest {
         let asked = self.options.measure.runs;
         let runs = if cell.sweep { asked.map(|runs| runs.min(SWEEP_RUNS)) } else { asked };
+        // What is no matter of another engine does not stand in its row.
+        let threads = cell.threads.filter(|_| cell.platform != Platform::Webnn || engine == Engine::Native);
         let options = Options {
             platform: Some(cell.platform),
             engine: Some(engine),
-            settings: cell.precision.settings(&self.options.settings),
+            settings: Settings { threads, ..cell.precision.settings(&self.options.settings) },
             launch: launch.clone(),
             measure: MeasureOptions { runs, ..self.options.measure.clone() },
             ..self.options.clone()

@@ -15,6 +15,7 @@ fn request() -> BenchRequest {
         engines: vec![Engine::Native, Engine::TransformersJs],
         precisions: vec![Precision::weights(Bits::B8), Precision::int8()],
         sizes: vec![HERE],
+        threads: Vec::new(),
         sweep: Vec::new(),
         sessions: 1,
         options: Options::default(),
@@ -32,6 +33,30 @@ fn int8_activations_are_a_row_of_our_webnn_and_wasm_alone() {
     let found: Vec<_> = int8.iter().map(|cell| (cell.platform, &cell.engines[..])).collect();
     assert_eq!(found, [(Platform::Webnn, &[Engine::Native][..]), (Platform::Wasm, &[Engine::Native][..])]);
     assert_eq!(request.rows(), 16, "three platforms by two engines, and two, in two browsers");
+}
+
+#[test]
+fn threads_are_rows_of_wasm_and_of_our_webnn() {
+    let platforms = vec![Platform::Webgpu, Platform::Webnn, Platform::Wasm];
+    let precisions = vec![Precision::weights(Bits::B8)];
+    let request = BenchRequest { platforms, precisions, threads: vec![1, 2], ..request() };
+    let both = vec![Engine::Native, Engine::TransformersJs];
+    let found: Vec<_> =
+        request.cells().into_iter().map(|cell| (cell.platform, cell.threads, cell.engines.clone())).collect();
+    let expected = [
+        (Platform::Webgpu, None, both.clone()),
+        (Platform::Webnn, Some(1), both.clone()),
+        (Platform::Webnn, Some(2), vec![Engine::Native]),
+        (Platform::Wasm, Some(1), both.clone()),
+        (Platform::Wasm, Some(2), both),
+    ];
+    assert_eq!(found, expected);
+    let threads = |index: usize, engine| {
+        let (cell, input) = (&request.cells()[index], RunInput::Ids { ids: vec![] });
+        request.run_request(cell, engine, &LaunchOptions::default(), input).options.settings.threads
+    };
+    assert_eq!([1, 2, 4].map(|index| threads(index, Engine::Native)), [Some(1), Some(2), Some(2)]);
+    assert_eq!([1, 4].map(|index| threads(index, Engine::TransformersJs)), [None, Some(2)]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod markdown;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use webnibble_common::options::Platform;
 use webnibble_common::profiles::Source;
 use webnibble_common::result::{EngineRatio, RunRecord};
 
@@ -28,7 +29,8 @@ pub struct Row {
     pub bits: String,
     /// Bits that were asked for, where they are others.
     pub asked_bits: Option<String>,
-    /// Groups and attention: `g128, attention 8`; empty where nothing is known of them, and for floats.
+    /// Groups and attention, and threads that were asked for: `g128, attention 8, threads 2`; empty where nothing is known of
+    /// them, and for floats.
     pub format: String,
     /// Items in one run.
     pub batch: Option<usize>,
@@ -92,7 +94,7 @@ impl Row {
                 .map_or_else(|| option(record, "model").unwrap_or_else(|| "–".into()), |model| model.name.clone()),
             bits: bits(record),
             asked_bits: asked_bits(record),
-            format: made_format(record).unwrap_or_else(|| asked_format.clone()),
+            format: made_format(record).map_or_else(|| asked_format.clone(), |made| with_threads(made, record)),
             batch: input.map(|input| input.batch),
             sequence_length: input.and_then(|input| input.sequence_length),
             implementation_type: record.implementation_type.map(|kind| kind.to_string()),
@@ -186,16 +188,59 @@ fn made_format(record: &RunRecord) -> Option<String> {
     Some(granularity + attention.as_str())
 }
 
-/// Groups and attention, as far as they were chosen.
+fn with_threads(made: String, record: &RunRecord) -> String {
+    let parts = [Some(made).filter(|made| !made.is_empty()), threads(record)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Scheme, groups, attention and threads, as far as they were chosen.
 fn asked_format(record: &RunRecord) -> String {
-    let chosen = |name: &str| {
-        let option = record.options.get(name).filter(|option| option.source == Source::Explicit);
-        option.map(|option| &option.value)
+    let scheme = chosen(record, "scheme").and_then(serde_json::Value::as_str).map(str::to_owned);
+    let group = match chosen(record, "group_size").and_then(serde_json::Value::as_u64) {
+        Some(size) => Some(format!("g{size}")),
+        None => chosen(record, "granularity").and_then(serde_json::Value::as_str).map(str::to_owned),
     };
-    let group = chosen("group_size").and_then(serde_json::Value::as_u64).map(|size| format!("g{size}"));
-    let mixed = chosen("mixed_precision").and_then(serde_json::Value::as_bool);
+    let mixed = chosen(record, "mixed_precision").and_then(serde_json::Value::as_bool);
     let mixed = mixed.map(|mixed| if mixed { "mixed" } else { "not mixed" }.to_owned());
-    group.into_iter().chain(mixed).collect::<Vec<_>>().join(", ")
+    // What activations in int8 bring with them nobody chose.
+    let int8 = chosen(record, "activation_bits").and_then(serde_json::Value::as_u64) == Some(8);
+    let format = if int8 { [None, None, None] } else { [scheme, group, mixed] };
+    let parts = format.into_iter().chain([asked_threads(record)]);
+    parts.flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Threads, or on WebNN parts, that were asked for.
+fn asked_threads(record: &RunRecord) -> Option<String> {
+    let asked = chosen(record, "threads").and_then(serde_json::Value::as_u64)?;
+    Some(format!("{} {asked}", threads_word(record.platform)?))
+}
+
+/// Threads, or on WebNN parts, that ran where a number was asked for; what was asked besides, where it is another.
+fn threads(record: &RunRecord) -> Option<String> {
+    let asked = chosen(record, "threads").and_then(serde_json::Value::as_u64)?;
+    let word = threads_word(record.platform)?;
+    let made = match record.platform {
+        Platform::Webnn => record.webnn.as_ref().and_then(|webnn| webnn.parallel_parts).map(|parts| parts as u64),
+        _ => record.kernels.as_ref().and_then(|kernels| kernels.get("threads")?.parse().ok()),
+    };
+    match made {
+        Some(made) if made != asked => Some(format!("{word} {made} (asked {asked})")),
+        _ => Some(format!("{word} {asked}")),
+    }
+}
+
+fn threads_word(platform: Platform) -> Option<&'static str> {
+    match platform {
+        Platform::Wasm => Some("threads"),
+        Platform::Webnn => Some("parts"),
+        Platform::Webgpu | Platform::Auto => None,
+    }
+}
+
+/// The value of an option that somebody chose.
+fn chosen<'a>(record: &'a RunRecord, name: &str) -> Option<&'a serde_json::Value> {
+    let option = record.options.get(name).filter(|option| option.source == Source::Explicit);
+    option.map(|option| &option.value)
 }
 
 fn notes(record: &RunRecord) -> Vec<String> {
@@ -261,6 +306,25 @@ mod tests {
             "{}",
             Row::of(&ran("chrome", 4, 1.0)).key()
         );
+    }
+
+    #[test]
+    fn threads_are_in_the_name_of_a_row_and_in_its_format() {
+        let of = |platform: Platform, threads: u32| {
+            let mut record = with_option(ran("chrome", 8, 1.0), "threads", threads.into());
+            record.platform = platform;
+            record.kernels = Some([("threads".to_owned(), "2".to_owned())].into());
+            if let Some(webnn) = &mut record.webnn {
+                webnn.parallel_parts = Some(2);
+            }
+            Row::of(&record)
+        };
+        assert!(of(Platform::Wasm, 2).key().contains("bits (threads 2)"), "{}", of(Platform::Wasm, 2).key());
+        assert_ne!(of(Platform::Wasm, 1).key(), of(Platform::Wasm, 2).key());
+        assert!(of(Platform::Wasm, 2).format.ends_with("threads 2"), "{}", of(Platform::Wasm, 2).format);
+        assert!(of(Platform::Wasm, 4).format.ends_with("threads 2 (asked 4)"), "what ran is told");
+        assert!(of(Platform::Webnn, 1).key().contains("(parts 1)"), "{}", of(Platform::Webnn, 1).key());
+        assert_eq!(of(Platform::Webgpu, 2).key(), of(Platform::Webgpu, 4).key(), "a GPU has none");
     }
 
     #[test]

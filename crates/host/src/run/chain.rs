@@ -9,6 +9,7 @@ use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RunOptions, Run
 
 use super::fill::{fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js, output_of, quantization_info};
 use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, Start, blocking, compare, load_options, tell};
+use crate::advice;
 use crate::error::HostError;
 use crate::host::{Host, ms_since};
 use crate::loader::PackageFile;
@@ -100,7 +101,7 @@ pub(super) async fn follow(
         };
         let error = match outcome {
             Ok(first) => return Ok(Answered { route, first }),
-            Err(error) => of_platform(error, platform),
+            Err(error) => of_platform(error, platform, host.capabilities()),
         };
         match routes.peek() {
             Some(next) if goes_on(&error) => {
@@ -263,7 +264,7 @@ pub(crate) fn missing(
         Platform::Webnn => missing_webnn(capabilities, device),
         Platform::Wasm | Platform::Auto => None,
     };
-    reason.map(|reason| unavailable(platform, reason))
+    reason.map(|reason| unavailable(platform, reason, capabilities))
 }
 
 fn missing_webgpu(capabilities: &Capabilities) -> Option<String> {
@@ -279,7 +280,8 @@ fn missing_webgpu(capabilities: &Capabilities) -> Option<String> {
 fn missing_webnn(capabilities: &Capabilities, device: Option<ExecutionProvider>) -> Option<String> {
     let webnn = &capabilities.webnn;
     if !webnn.present {
-        return Some("the page has no navigator.ml".into());
+        let old = advice::too_old_for_webnn(capabilities).map(|why| format!(": {why}")).unwrap_or_default();
+        return Some(format!("the page has no navigator.ml{old}"));
     }
     let wanted = |name: &str| device.is_none_or(|device| device.name() == name);
     let devices: Vec<_> = webnn.devices.iter().filter(|(name, _)| wanted(name)).collect();
@@ -298,21 +300,13 @@ fn missing_webnn(capabilities: &Capabilities, device: Option<ExecutionProvider>)
     Some(format!("navigator.ml is there, but gave no context ({errors})"))
 }
 
-fn unavailable(platform: Platform, reason: String) -> HostError {
-    let hint = match platform {
-        Platform::Webgpu => {
-            "`webnibble doctor` says more; --gpu software takes the browser's software adapter, --platform wasm needs none"
-        }
-        Platform::Webnn => {
-            "it needs a browser with a WebNN backend: docs/webnn.md says which have one; `webnibble doctor` says more"
-        }
-        Platform::Wasm | Platform::Auto => "",
-    };
-    HostError::PlatformUnavailable { platform: platform.to_string(), reason, hint: hint.into() }
+fn unavailable(platform: Platform, reason: String, capabilities: &Capabilities) -> HostError {
+    let hint = advice::hint(platform, capabilities);
+    HostError::PlatformUnavailable { platform: platform.to_string(), reason, hint }
 }
 
 /// Names a platform that turned out to be missing, or to refuse the model, only when the model was loaded.
-fn of_platform(error: HostError, platform: Platform) -> HostError {
+fn of_platform(error: HostError, platform: Platform, capabilities: &Capabilities) -> HostError {
     match error {
         HostError::Remote { error, .. }
             if matches!(
@@ -322,7 +316,7 @@ fn of_platform(error: HostError, platform: Platform) -> HostError {
             ) =>
         {
             let hint = error.hint.clone();
-            match unavailable(platform, error.message) {
+            match unavailable(platform, error.message, capabilities) {
                 HostError::PlatformUnavailable { platform, reason, .. } if !hint.is_empty() => {
                     HostError::PlatformUnavailable { platform, reason, hint }
                 }

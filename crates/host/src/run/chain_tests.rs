@@ -16,7 +16,7 @@ fn the_chain_is_native_then_transformers_js_then_simulation() {
 
 #[test]
 fn a_step_says_from_where_to_where_and_why() {
-    let error = unavailable(Platform::Webnn, "no context".into());
+    let error = unavailable(Platform::Webnn, "no context".into(), &Capabilities::default());
     let step = step(Platform::Webnn, Route::TransformersJs, Route::Simulation, &error.info());
     assert_eq!((step.from.as_str(), step.to.as_str()), ("webnn by transformers-js", "simulated webnn"));
     assert_eq!(
@@ -47,11 +47,22 @@ fn only_failures_of_a_platform_or_an_engine_go_on() {
 #[test]
 fn a_platform_that_turns_out_to_be_missing_is_unavailable() {
     let remote = |code| HostError::from(RemoteError::new(code, "no adapter", ""));
-    assert_eq!(of_platform(remote(ErrorCode::WebgpuUnavailable), Platform::Webgpu).code(), "platform_unavailable");
-    assert_eq!(of_platform(remote(ErrorCode::WebgpuUnavailable), Platform::Wasm).code(), "webgpu_unavailable");
-    assert_eq!(of_platform(remote(ErrorCode::Unsupported), Platform::Webnn).code(), "platform_unavailable");
+    let of = |error, platform| of_platform(error, platform, &Capabilities::default());
+    assert_eq!(of(remote(ErrorCode::WebgpuUnavailable), Platform::Webgpu).code(), "platform_unavailable");
+    assert_eq!(of(remote(ErrorCode::WebgpuUnavailable), Platform::Wasm).code(), "webgpu_unavailable");
+    assert_eq!(of(remote(ErrorCode::Unsupported), Platform::Webnn).code(), "platform_unavailable");
     let hinted = HostError::from(RemoteError::new(ErrorCode::WebnnUnavailable, "m", "do this"));
-    assert_eq!(of_platform(hinted, Platform::Webnn).hint(), "do this");
+    assert_eq!(of(hinted, Platform::Webnn).hint(), "do this");
+}
+
+#[test]
+fn hints_are_those_of_the_browser() {
+    let firefox = Capabilities { user_agent: "Gecko/20100101 Firefox/153.0".into(), ..Capabilities::default() };
+    let hint = missing(&firefox, Platform::Webgpu, None).unwrap().hint();
+    assert!(hint.contains("dom.webgpu.enabled") && !hint.contains("--gpu software"), "{hint}");
+    let old = Capabilities { user_agent: "Chrome/121.0.0.0 Safari/537.36".into(), ..Capabilities::default() };
+    let error = missing(&old, Platform::Webnn, None).unwrap();
+    assert!(error.to_string().contains("version 121") && error.hint().contains("Chrome 122"), "{error}");
 }
 
 fn reason(capabilities: &Capabilities, platform: Platform, device: Option<ExecutionProvider>) -> Option<String> {

@@ -215,7 +215,8 @@ impl Live {
         if runs.source == Source::Explicit || affordable >= runs.value {
             return RunPlan { warmup: warmup.value, runs: runs.value, timestamped: TIMESTAMPED };
         }
-        RunPlan { warmup: warmup.value.min(1), runs: runs.value.min(affordable.max(LEAST_RUNS)), timestamped: 1 }
+        let warmup = if warmup.source == Source::Explicit { warmup.value } else { warmup.value.min(1) };
+        RunPlan { warmup, runs: runs.value.min(affordable.max(LEAST_RUNS)), timestamped: 1 }
     }
 
     async fn open(host: &Host, record: &mut RunRecord, request: &RunRequest, index: usize) -> Result<Self, HostError> {

@@ -1,0 +1,50 @@
+//! What can be typed, and what it means.
+
+use clap::{CommandFactory as _, Parser as _};
+
+use super::*;
+
+fn parse(words: &str) -> Result<Command, String> {
+    let words = ["webnibble"].into_iter().chain(words.split_whitespace());
+    Cli::try_parse_from(words).map(|cli| cli.command).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_arguments_are_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn one_browser_is_named_once_and_some_are_a_list() {
+    for words in ["run --text a --chrome --firefox", "run --text a --browser chrome --edge"] {
+        assert!(parse(words).is_err(), "{words}");
+    }
+    for words in
+        ["doctor --browser chrome,firefox", "verify --browser chrome --browser firefox", "bench --chrome --firefox"]
+    {
+        let kinds = match parse(words) {
+            Ok(Command::Doctor(args)) => args.launch.kinds(),
+            Ok(Command::Verify(args)) => args.launch.kinds(),
+            Ok(Command::Bench(args)) => args.launch.kinds(),
+            other => panic!("{words}: {other:?}"),
+        };
+        assert_eq!(kinds, [BrowserKind::Chrome, BrowserKind::Firefox], "{words}");
+    }
+}
+
+#[test]
+fn verify_takes_how_the_model_is_computed() {
+    let words =
+        "verify --portable-kernels --chunked-operations --experimental-precision --execution-provider gpu --threads 2";
+    let Ok(Command::Verify(args)) = parse(words) else { panic!("these are arguments of verify") };
+    let settings = args.settings();
+    let switches = [settings.portable_kernels, settings.chunked_operations, settings.experimental_precision];
+    assert_eq!((switches, settings.threads), ([Some(true); 3], Some(2)));
+    assert_eq!((settings.bits, settings.half_tiles), (Some(Bits::B4), None));
+}
+
+#[test]
+fn the_demonstration_says_why_it_takes_no_webnn() {
+    let error = parse("demo --platform webnn").unwrap_err();
+    assert!(error.contains("16, 8, 4 and 2 bits") && error.contains("run --platform webnn"), "{error}");
+}

@@ -1,0 +1,105 @@
+//! What to do about failures of files, models, options and data.
+
+use std::io;
+
+use webnibble_common::profiles::OptionsError;
+
+use crate::calibrate::DataError as CalibrationError;
+use crate::eval::DataError;
+use crate::loader::LoadError;
+use crate::onnx::OnnxError;
+use crate::quantizer::QuantizeError;
+use crate::reference::ReferenceError;
+
+/// What to do about a file that the system keeps back.
+pub(super) fn io(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "check the path: it is taken from the folder in which webnibble runs",
+        io::ErrorKind::PermissionDenied => "see that this user may read and write there",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space there, or choose another folder",
+        io::ErrorKind::IsADirectory => "give a file, not a folder",
+        _ => "see that the disk has space and that this user may read and write there",
+    }
+}
+
+pub(super) fn options(error: &OptionsError) -> &'static str {
+    match error {
+        OptionsError::Conflict { .. } => "leave one of them out; docs/profiles.md says what each does",
+        OptionsError::NotOffered { .. } => "leave the option out",
+        _ => "docs/profiles.md has every option with what it may be",
+    }
+}
+
+pub(super) fn load(error: &LoadError) -> &'static str {
+    match error {
+        LoadError::NotFound { .. } => {
+            "check the path; a model's name is given without `./` and is looked for on the hub"
+        }
+        LoadError::UnknownName { .. } => {
+            "docs/models.md has the names; a folder or package is given by its path: ./model"
+        }
+        LoadError::Hub { .. } => "check the network, and HF_ENDPOINT where it is set",
+        LoadError::Io { error, .. } => io(error),
+        LoadError::NotAModel { .. } => {
+            "give a folder with config.json, *.safetensors and tokenizer.json, or a package that `webnibble quantize` wrote"
+        }
+        LoadError::Model { .. } => "docs/models.md says which families there are, and what their config.json has",
+        LoadError::Sentence { .. } => {
+            "modules.json and what it names must be those of the model: fetch its folder again"
+        }
+        LoadError::MissingTensor { .. } | LoadError::Shape { .. } | LoadError::DType { .. } => {
+            "`webnibble inspect` lists the tensors that are there; config.json must be of the same model"
+        }
+        _ => "the file is damaged or not whole: fetch or write it again",
+    }
+}
+
+pub(super) fn quantize(error: &QuantizeError) -> &'static str {
+    match error {
+        QuantizeError::Load(error) => load(error),
+        QuantizeError::Quant { .. } => {
+            "`webnibble inspect` lists the tensors; a checkpoint whose weights are not finite has to be fetched again"
+        }
+        QuantizeError::Calibrate(error) => reference(error),
+        QuantizeError::Data(error) => calibration(error),
+        QuantizeError::Write { .. } => "see that its folder is there and may be written, and that the disk has space",
+        QuantizeError::Source(_) => "give random:ROWSxCOLUMNS, or FILE.safetensors:NAME",
+    }
+}
+
+fn calibration(error: &CalibrationError) -> &'static str {
+    match error {
+        CalibrationError::Read { source, .. } => io(source),
+        _ => "give a file of texts, one a line; without --calibrate a built-in sample is taken",
+    }
+}
+
+pub(super) fn onnx(error: &OnnxError) -> &'static str {
+    match error {
+        OnnxError::TooLarge { .. } => "export with fewer bits",
+        OnnxError::Weight { .. } => {
+            "the package is not of this version's graph: write it again with `webnibble quantize`"
+        }
+        OnnxError::Incomplete { .. } => "`webnibble export --onnx` writes a whole folder",
+    }
+}
+
+pub(super) fn reference(error: &ReferenceError) -> &'static str {
+    match error {
+        ReferenceError::Load(error) => load(error),
+        ReferenceError::Text(_) => "shorten the text, or cut it with --truncate; an empty one needs a word",
+        ReferenceError::NoTokenizer => "give token ids (--ids), or put the model's tokenizer.json into its folder",
+        _ => "`webnibble inspect` shows what the model is; --ids and --input must fit it",
+    }
+}
+
+pub(super) fn data(error: &DataError) -> &'static str {
+    match error {
+        DataError::Read { source, .. } => io(source),
+        DataError::TooFew { .. } => "give a file with two rows or more",
+        DataError::Row { .. } => {
+            "rows are separated by tabs: score, sentence, sentence; or as the STS benchmark has them, with the score in \
+             column 5 and the sentences in 6 and 7"
+        }
+    }
+}
