@@ -202,13 +202,10 @@ fn workgroup_size(text: &str) -> Result<[u32; 3], String> {
 
 impl EngineArgs {
     /// `settings` with the options that were typed.
-    pub(crate) fn over(&self, settings: Settings) -> Settings {
-        let mut settings = Settings {
-            workgroup_size: self.workgroup_size,
-            execution_provider: self.execution_provider,
-            lowering: self.lowering.clone(),
-            ..settings
-        };
+    pub(crate) fn over(&self, mut settings: Settings) -> Settings {
+        settings.workgroup_size = self.workgroup_size;
+        settings.execution_provider = self.execution_provider;
+        settings.lowering.clone_from(&self.lowering);
         self.switches.fill(&mut settings);
         settings
     }
