@@ -3,6 +3,7 @@
 use webnibble_common::quant::{ACTIVATION_GROUP, ActivationGroup};
 
 use super::simd::{Codes, F32x4};
+use super::strip::TILE_ROWS;
 use super::threads::Threads;
 
 /// Columns that one vector of products takes.
@@ -10,9 +11,6 @@ const STEP: usize = 4;
 
 /// Vectors of products in a group.
 pub(super) const STEPS: usize = ACTIVATION_GROUP / STEP;
-
-/// Rows of a tile, with a sum of two vectors each: as in [`super::tiles`].
-pub(super) const TILE_ROWS: usize = if cfg!(target_feature = "relaxed-simd") { 6 } else { 5 };
 
 /// Rows that are multiplied together.
 #[derive(Clone, Default)]

@@ -9,11 +9,9 @@ use webnibble_common::quant::{ACTIVATION_GROUP, QTensor};
 use super::activation::activate;
 use super::codes::{self, STEPS, Tile};
 use super::simd::{Codes, Columns, F32x4, I32x4};
+use super::strip::{STRIP, by_strips, for_rows, halves, whole};
 use super::threads::Threads;
 use crate::exec::Linear;
-
-/// Weight rows of a strip: two vectors.
-const STRIP: usize = 8;
 
 /// A group of columns of a strip.
 struct Group {
@@ -25,16 +23,8 @@ struct Group {
 
 /// `activation(x · weightᵀ + bias) + residual`, `[m, n]`, for weights of 8 bits with one scale a row.
 pub(super) fn linear(op: &Linear<'_>, threads: &Threads) -> Vec<f32> {
-    let (n, k) = (op.weight.layout.rows, op.weight.layout.cols);
-    let m = op.x.len() / k;
-    let tiles = codes::tiles(op.x, k, threads);
-    let mut y = vec![0.0; m * n];
-    threads.each_into(
-        n.div_ceil(STRIP),
-        |strip| columns(op, &tiles, m, strip * STRIP),
-        |strip, part| place(&mut y, &part, n, strip * STRIP, op.residual),
-    );
-    y
+    let tiles = codes::tiles(op.x, op.weight.layout.cols, threads);
+    by_strips(op, threads, |first, m| columns(op, &tiles, m, first))
 }
 
 /// Outputs of the weight rows from `first` on, `[m, STRIP]`, without the residual.
@@ -44,14 +34,7 @@ fn columns(op: &Linear<'_>, tiles: &[Tile], m: usize, first: usize) -> Vec<[f32;
     let mut rest = &mut out[..];
     for tile in tiles {
         let (part, after) = rest.split_at_mut(tile.rows);
-        match tile.rows {
-            6 => multiply::<6>(tile, &panel, part),
-            5 => multiply::<5>(tile, &panel, part),
-            4 => multiply::<4>(tile, &panel, part),
-            3 => multiply::<3>(tile, &panel, part),
-            2 => multiply::<2>(tile, &panel, part),
-            _ => multiply::<1>(tile, &panel, part),
-        }
+        for_rows!(tile.rows, multiply(tile, &panel, part));
         rest = after;
     }
     let of_row = |value: &dyn Fn(usize) -> f32| {
@@ -112,33 +95,6 @@ fn multiply<const ROWS: usize>(tile: &Tile, panel: &[Group], out: &mut [[f32; ST
                 scale.mul_add(sums[half].to_floats(), known)
             };
             *out = whole([after(0), after(1)]);
-        }
-    }
-}
-
-#[inline(always)]
-fn halves([a, b, c, d, e, f, g, h]: [f32; STRIP]) -> [F32x4; 2] {
-    [F32x4::from_array([a, b, c, d]), F32x4::from_array([e, f, g, h])]
-}
-
-#[inline(always)]
-fn whole([low, high]: [F32x4; 2]) -> [f32; STRIP] {
-    let ([a, b, c, d], [e, f, g, h]) = (low.to_array(), high.to_array());
-    [a, b, c, d, e, f, g, h]
-}
-
-/// Writes a strip's outputs into columns `first..` of `y`, adding the residual.
-pub(super) fn place(y: &mut [f32], part: &[[f32; STRIP]], n: usize, first: usize, residual: Option<&[f32]>) {
-    let count = STRIP.min(n - first);
-    for (row, values) in part.iter().enumerate() {
-        let range = row * n + first..row * n + first + count;
-        let out = &mut y[range.clone()];
-        match residual {
-            None => out.copy_from_slice(&values[..count]),
-            Some(residual) => {
-                let sums = out.iter_mut().zip(values.iter().zip(&residual[range]));
-                sums.for_each(|(y, (value, residual))| *y = value + residual);
-            }
         }
     }
 }

@@ -9,6 +9,8 @@ mod attention;
 mod codes;
 mod dynamic;
 mod embedding;
+#[cfg(target_arch = "wasm32")]
+mod floats;
 mod int8;
 mod layer_norm;
 #[cfg(not(target_arch = "wasm32"))]
@@ -20,8 +22,7 @@ mod pool;
 #[cfg(not(target_arch = "wasm32"))]
 mod product;
 mod simd;
-#[cfg(target_arch = "wasm32")]
-mod strips;
+mod strip;
 mod threads;
 #[cfg(any(target_arch = "wasm32", test))]
 mod tiles;
@@ -152,10 +153,10 @@ fn compute(operands: &Operands<'_>, threads: &Threads) -> Vec<f32> {
 }
 
 fn linear(op: &Linear<'_>, threads: &Threads) -> Vec<f32> {
+    #[cfg(target_arch = "wasm32")]
+    use self::floats::linear as floats;
     #[cfg(not(target_arch = "wasm32"))]
     use self::linear::linear as floats;
-    #[cfg(target_arch = "wasm32")]
-    use self::strips::linear as floats;
 
     match op.int8 {
         None => floats(op, threads),

@@ -7,7 +7,7 @@ use core::arch::wasm32::*;
 
 use webnibble_common::quant::{Bits, QTensor};
 
-use super::tiles::STRIP;
+use super::strip::STRIP;
 
 /// Four bytes of each row: the lower four rows in one vector, the upper four in another.
 type Block = [v128; 2];

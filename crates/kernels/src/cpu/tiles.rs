@@ -6,15 +6,9 @@
 //! multiplied with them.
 
 use super::simd::F32x4;
+use super::strip::{STRIP, TILE_ROWS, for_rows, halves, whole};
 use super::threads::Threads;
 use super::view::View;
-
-/// Columns of a strip: two vectors.
-pub(super) const STRIP: usize = 8;
-
-/// Rows of a tile. Engines have 16 vector registers on x86 and keep one for themselves: 12 sums, 2 columns, 1 row fit.
-/// Without a fused operation a product needs a register too.
-pub(super) const TILE_ROWS: usize = if cfg!(target_feature = "relaxed-simd") { 6 } else { 5 };
 
 /// Columns of the left matrix that are multiplied before the next: a panel of them takes 16 KiB.
 pub(super) const DEPTH: usize = 512;
@@ -32,14 +26,7 @@ impl Rows {
         let mut data = vec![0.0; m * k];
         threads.each_chunk(&mut data, TILE_ROWS * k, |tile, out| {
             let row = |index: usize| a.contiguous(tile * TILE_ROWS + index, 0, k);
-            match out.len() / k {
-                6 => interleave::<6>(std::array::from_fn(row), scale, out),
-                5 => interleave::<5>(std::array::from_fn(row), scale, out),
-                4 => interleave::<4>(std::array::from_fn(row), scale, out),
-                3 => interleave::<3>(std::array::from_fn(row), scale, out),
-                2 => interleave::<2>(std::array::from_fn(row), scale, out),
-                _ => interleave::<1>(std::array::from_fn(row), scale, out),
-            }
+            for_rows!(out.len() / k, interleave(std::array::from_fn(row), scale, out));
         });
         Self { data, m, k }
     }
@@ -51,14 +38,7 @@ impl Rows {
         for (a, out) in tiles {
             let rows = out.len();
             let a = &a[from * rows..(from + panel.len()) * rows];
-            match rows {
-                6 => tile::<6>(a, panel, out),
-                5 => tile::<5>(a, panel, out),
-                4 => tile::<4>(a, panel, out),
-                3 => tile::<3>(a, panel, out),
-                2 => tile::<2>(a, panel, out),
-                _ => tile::<1>(a, panel, out),
-            }
+            for_rows!(rows, tile(a, panel, out));
         }
     }
 }
@@ -87,15 +67,7 @@ fn tile<const ROWS: usize>(a: &[f32], b: &[[f32; STRIP]], out: &mut [[f32; STRIP
             *sum = [a.mul_add(low, sum[0]), a.mul_add(high, sum[1])];
         }
     }
-    for (out, [low, high]) in out.iter_mut().zip(sums) {
-        let ([a, b, c, d], [e, f, g, h]) = (low.to_array(), high.to_array());
-        *out = [a, b, c, d, e, f, g, h];
-    }
-}
-
-#[inline(always)]
-fn halves([a, b, c, d, e, f, g, h]: [f32; STRIP]) -> [F32x4; 2] {
-    [F32x4::from_array([a, b, c, d]), F32x4::from_array([e, f, g, h])]
+    *out = sums.map(whole);
 }
 
 impl<'a> View<'a> {

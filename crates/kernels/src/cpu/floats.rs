@@ -1,25 +1,18 @@
 //! Linear in WebAssembly: eight weight rows at a time, dequantized panel by panel into the form that tiles take.
 
 use super::activation::activate;
-use super::dynamic::place;
 use super::panel;
+use super::strip::{STRIP, by_strips};
 use super::threads::Threads;
-use super::tiles::{DEPTH, Rows, STRIP};
+use super::tiles::{DEPTH, Rows};
 use super::view::View;
 use crate::exec::Linear;
 
 /// `activation(x · weightᵀ + bias) + residual`, `[m, n]`.
 pub(super) fn linear(op: &Linear<'_>, threads: &Threads) -> Vec<f32> {
-    let (n, k) = (op.weight.layout.rows, op.weight.layout.cols);
-    let m = op.x.len() / k;
-    let rows = Rows::pack(View::rows(op.x, 0, k), [m, k], 1.0, threads);
-    let mut y = vec![0.0; m * n];
-    threads.each_into(
-        n.div_ceil(STRIP),
-        |strip| columns(op, &rows, m, strip * STRIP),
-        |strip, part| place(&mut y, &part, n, strip * STRIP, op.residual),
-    );
-    y
+    let k = op.weight.layout.cols;
+    let rows = Rows::pack(View::rows(op.x, 0, k), [op.x.len() / k, k], 1.0, threads);
+    by_strips(op, threads, |first, m| columns(op, &rows, m, first))
 }
 
 /// Outputs of the weight rows from `first` on, `[m, STRIP]`, without the residual.
