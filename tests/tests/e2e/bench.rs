@@ -22,6 +22,19 @@ fn rows(finished: &Finished) -> Vec<Value> {
 }
 
 #[test]
+fn rows_that_cannot_be_stored_are_written_all_the_same() {
+    skip_unless!(browser_available());
+    let sandbox = Sandbox::default();
+    std::fs::create_dir(sandbox.path().join("history.sqlite")).unwrap();
+    let out = sandbox.path().join("out");
+    let options = ["--platform", "wasm", "--bits", "8", "--tokens", "4", "--runs", "2", "--out", out.to_str().unwrap()];
+    let finished = bench(&sandbox, &options);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("warning: rows are not stored"), "{finished:?}");
+    assert!(["results.json", "report.md", "report.html"].iter().all(|name| out.join(name).is_file()), "{finished:?}");
+}
+
+#[test]
 fn rows_are_measured_in_one_session_stored_and_reported() {
     skip_unless!(browser_available());
     let sandbox = Sandbox::default();

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, Platform, Settings};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, RunRecord};
@@ -77,12 +78,18 @@ enum Store {
 impl Store {
     fn add(&mut self, title: &str, record: &RunRecord) {
         if let Store::Empty = self {
-            *self = Self::begin(title, record).unwrap_or_else(Store::Failed);
+            *self = Self::begin(title, record).unwrap_or_else(Self::failed);
         }
         let Store::Open(history, batch) = self else { return };
         if let Err(error) = history.add(*batch, record) {
-            *self = Store::Failed(error);
+            *self = Self::failed(error);
         }
+    }
+
+    /// Said at once: who measures for hours wants to know at their beginning.
+    fn failed(error: HistoryError) -> Self {
+        print::message(&format!("warning: rows are not stored: {error}"));
+        Store::Failed(error)
     }
 
     fn begin(title: &str, record: &RunRecord) -> Result<Self, HistoryError> {
@@ -93,14 +100,14 @@ impl Store {
     }
 }
 
-/// Writes the report.
+/// Writes the report, also where rows could not be stored.
 fn keep(args: &BenchArgs, store: Store, title: &str, records: &[RunRecord]) -> anyhow::Result<()> {
-    if let Store::Failed(error) = store {
-        return Err(error.into());
+    if let Some(folder) = &args.out {
+        report::write(folder, title, records)?;
     }
-    match &args.out {
-        Some(folder) => report::write(folder, title, records),
-        None => Ok(()),
+    match store {
+        Store::Failed(error) => Err(error).context("rows were not stored"),
+        Store::Empty | Store::Open(..) => Ok(()),
     }
 }
 

@@ -106,18 +106,17 @@ fn print_batches(batches: &[Batch]) {
 
 /// Writes rows as JSON, Markdown and one HTML page, and names the files on stderr.
 pub(crate) fn write(folder: &Path, title: &str, records: &[RunRecord]) -> anyhow::Result<()> {
-    let library =
-        Assets::find()?.chart_library().context("the library that draws charts is missing: run `make setup`")?;
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let files: [(&str, String); 3] = [
-        ("results.json", print::pretty(&records)),
-        ("report.md", markdown(title, records)),
-        ("report.html", html(title, records, &library)),
-    ];
-    for (name, content) in files {
+    let write = |name: &str, content: String| {
         let path: PathBuf = folder.join(name);
         std::fs::write(&path, content).with_context(|| path.display().to_string())?;
         print::message(&path.display().to_string());
-    }
-    Ok(())
+        anyhow::Ok(())
+    };
+    // What needs nothing else first.
+    write("results.json", print::pretty(&records))?;
+    write("report.md", markdown(title, records))?;
+    let library = Assets::find()?.chart_library();
+    let library = library.context("report.html: the library that draws charts is missing: run `make setup`")?;
+    write("report.html", html(title, records, &library))
 }
