@@ -250,7 +250,8 @@ impl BenchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// A batch by its number, or a folder or file that `bench --out` wrote (default: the newest batch)
+    /// A batch by its number, a folder or file that `bench --out` wrote, or the record of a `run --json` (default: the newest
+    /// batch)
     #[arg(value_name = "RESULTS")]
     pub(crate) source: Option<String>,
     /// What moved between two of them, beyond its noise

@@ -1,6 +1,6 @@
 //! What needs no browser: wrong arguments, what is missing, files.
 
-use webnibble_tests::{Sandbox, golden_bert};
+use webnibble_tests::{Sandbox, golden_bert, repository};
 
 #[test]
 fn wrong_arguments_exit_with_2() {
@@ -52,6 +52,21 @@ fn under_json_every_failure_is_one_document() {
         let message = document["error"]["message"].as_str().unwrap();
         assert!(!message.is_empty() && finished.stderr.contains(message), "{args:?}: {finished:?}");
     }
+}
+
+#[test]
+fn the_record_of_a_run_is_a_report_with_its_time_from_start_to_first_result() {
+    let sandbox = Sandbox::default();
+    let record = repository().join("crates/common/src/record.golden.json");
+    let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    let total = golden["performance_metrics"]["start_to_first_result_ms"]["total"].as_f64().unwrap();
+    let shown = sandbox.run(&["report", record.to_str().unwrap()]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let mut table = shown.stdout.lines().filter(|line| line.starts_with('|')).map(cells);
+    let (head, row) = (table.next().unwrap(), table.nth(1).unwrap());
+    let column = head.iter().position(|name| name == "start ms").expect("a column for it");
+    assert_eq!(row[column], format!("{total:.2}"), "{}", shown.stdout);
 }
 
 #[test]

@@ -72,7 +72,15 @@ fn newest_or_named(args: &ReportArgs) -> anyhow::Result<Option<String>> {
     newest.map(Some).context("there are no stored results yet: `webnibble bench` makes some")
 }
 
-/// The rows of a batch by its number, or of a file that `bench --out` wrote.
+/// A file's rows, or its one record.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Rows(Vec<RunRecord>),
+    Record(Box<RunRecord>),
+}
+
+/// The rows of a batch by its number, or of a file that `bench --out` or `run --json` wrote.
 fn records(source: &str) -> anyhow::Result<(String, Vec<RunRecord>)> {
     if let Ok(batch) = source.parse::<i64>() {
         let history = History::open(&History::default_path())?;
@@ -83,8 +91,13 @@ fn records(source: &str) -> anyhow::Result<(String, Vec<RunRecord>)> {
     let path = Path::new(source);
     let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
     let text = std::fs::read(&file).with_context(|| file.display().to_string())?;
-    let records: Vec<RunRecord> = serde_json::from_slice(&text)
-        .with_context(|| format!("{}: expected the rows that `bench --out` writes", file.display()))?;
+    let stored: Stored = serde_json::from_slice(&text).with_context(|| {
+        format!("{}: expected the rows that `bench --out` writes, or the record of `run --json`", file.display())
+    })?;
+    let records = match stored {
+        Stored::Rows(records) => records,
+        Stored::Record(record) => vec![*record],
+    };
     let title = title_of(&records);
     Ok((title, records))
 }
