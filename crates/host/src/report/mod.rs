@@ -121,7 +121,9 @@ impl Row {
 
     /// What is measured, whatever came of it: rows of two reports that agree in this are compared.
     pub fn key(&self) -> String {
-        let browser = self.browser.split(' ').next().unwrap_or_default();
+        // One that was to be started by its binary, and was not, is known by that: the system's own is another.
+        let by_binary = self.browser.split_once(" (").map(|(_, binary)| binary.trim_end_matches(')'));
+        let browser = by_binary.or(self.browser.split(' ').next()).unwrap_or_default();
         let bits = self.asked_bits.as_ref().unwrap_or(&self.bits);
         let format = if self.asked_format.is_empty() { String::new() } else { format!(" ({})", self.asked_format) };
         let input = (self.batch.unwrap_or(0), self.sequence_length.unwrap_or(0));
@@ -287,6 +289,15 @@ mod tests {
     fn with_option(mut record: RunRecord, name: &str, value: serde_json::Value) -> RunRecord {
         record.options.insert(name.into(), OptionValue { value, source: Source::Explicit });
         record
+    }
+
+    #[test]
+    fn a_browser_that_did_not_start_is_not_paired_with_another() {
+        let refused = with_option(failed("chrome", 4), "browser", "chrome".into());
+        let mut shell = with_option(refused, "browser_binary", "/tools/chrome-headless-shell".into());
+        shell.browser = None;
+        assert_ne!(Row::of(&shell).key(), Row::of(&ran("chrome", 4, 1.0)).key());
+        assert_eq!(Row::of(&shell).key(), Row::of(&ran("chrome-headless-shell", 4, 1.0)).key());
     }
 
     #[test]
