@@ -18,11 +18,12 @@ pub struct Change {
     pub before_ms: Option<f64>,
     /// Median after.
     pub after_ms: Option<f64>,
-    /// After by before.
+    /// After by before; `None` where only one of them is the platform's own time.
     pub ratio: Option<f64>,
     /// How far the ratio may be from one by the spread of both alone.
     pub noise: Option<f64>,
-    /// `faster`, `slower`, `same`, `new`, `gone`, `now runs` or `no longer runs`.
+    /// `faster`, `slower`, `same`, `new`, `gone`, `now runs`, `no longer runs`; `other machine` or `other adapter` where the
+    /// ratio is not one of the program. A platform that is simulated does not run.
     pub verdict: &'static str,
 }
 
@@ -37,21 +38,46 @@ pub fn compare(before: &[RunRecord], after: &[RunRecord]) -> Vec<Change> {
 
 fn change(before: Option<&Row>, after: Option<&Row>) -> Change {
     let (before_ms, after_ms) = (before.and_then(|row| row.p50_ms), after.and_then(|row| row.p50_ms));
-    let ratio = before_ms.zip(after_ms).filter(|(before, _)| *before > 0.0).map(|(before, after)| after / before);
+    let ratio = before
+        .zip(after)
+        .filter(|(before, after)| before.is_real() == after.is_real())
+        .and(before_ms.zip(after_ms))
+        .filter(|(before, _)| *before > 0.0)
+        .map(|(before, after)| after / before);
     let noise =
         before.zip(after).and_then(|(before, after)| Some(spread(before)?.max(spread(after)?).max(LEAST_CHANGE)));
-    let verdict = match (before, after, ratio, noise) {
-        (None, ..) => "new",
-        (_, None, ..) => "gone",
-        (_, _, Some(ratio), Some(noise)) if ratio > 1.0 + noise => "slower",
-        (_, _, Some(ratio), Some(noise)) if ratio < 1.0 / (1.0 + noise) => "faster",
-        (_, _, Some(_), _) => "same",
-        _ if before_ms.is_none() && after_ms.is_some() => "now runs",
-        _ if before_ms.is_some() => "no longer runs",
-        _ => "same",
+    let noise = noise.filter(|_| ratio.is_some());
+    let verdict = match (before, after) {
+        (None, _) => "new",
+        (_, None) => "gone",
+        (Some(before), Some(after)) => verdict(before, after, ratio, noise),
     };
     let key = after.or(before).map(Row::key).unwrap_or_default();
     Change { key, before_ms, after_ms, ratio, noise, verdict }
+}
+
+fn verdict(before: &Row, after: &Row, ratio: Option<f64>, noise: Option<f64>) -> &'static str {
+    let known = |row: &Row| row.adapter_names.clone();
+    let (Some(ratio), Some(noise)) = (ratio, noise) else {
+        return match (before.is_real(), after.is_real(), before.p50_ms, after.p50_ms) {
+            (false, true, ..) | (false, false, None, Some(_)) => "now runs",
+            (true, false, ..) | (false, false, Some(_), None) => "no longer runs",
+            _ => "same",
+        };
+    };
+    if before.machine != after.machine {
+        return "other machine";
+    }
+    if known(before).zip(known(after)).is_some_and(|(before, after)| before != after) {
+        return "other adapter";
+    }
+    if ratio > 1.0 + noise {
+        "slower"
+    } else if ratio < 1.0 / (1.0 + noise) {
+        "faster"
+    } else {
+        "same"
+    }
 }
 
 /// How far the runs of a row were apart, relative to their median: from the smallest to the 90th percentile.
@@ -76,6 +102,10 @@ pub fn comparison_table(changes: &[Change]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
+    use webnibble_common::result::ImplementationType;
+
     use super::*;
     use crate::report::testing::{failed, ran};
 
@@ -101,5 +131,34 @@ mod tests {
         let mut noisy = ran("chrome", 4, 10.0);
         noisy.performance_metrics.inference_time_ms.as_mut().unwrap().p90 = 20.0;
         assert_eq!(compare(&[noisy], &[ran("chrome", 4, 13.0)])[0].verdict, "same");
+    }
+
+    #[test]
+    fn a_stand_in_is_not_compared_with_the_real_thing() {
+        let real = ran("chrome", 4, 10.0);
+        let mut simulated = ran("chrome", 4, 30.0);
+        simulated.implementation_type = Some(ImplementationType::SimulatedWebgpu);
+        let metrics = &mut simulated.performance_metrics;
+        metrics.cpu_time_ms = metrics.inference_time_ms.take();
+        simulated.adapter = None;
+        let of = |before: &RunRecord, after: &RunRecord| compare(from_ref(before), from_ref(after)).remove(0);
+        for (change, verdict) in [(of(&simulated, &real), "now runs"), (of(&real, &simulated), "no longer runs")] {
+            assert_eq!((change.verdict, change.ratio, change.noise), (verdict, None, None));
+        }
+        let both = of(&simulated, &simulated);
+        assert_eq!((both.verdict, both.ratio), ("same", Some(1.0)), "two stand-ins are alike");
+    }
+
+    #[test]
+    fn another_machine_or_adapter_is_no_verdict_of_the_program() {
+        let before = ran("chrome", 4, 10.0);
+        let mut machine = ran("chrome", 4, 30.0);
+        machine.run.host.cpu = Some("another".into());
+        let mut adapter = ran("chrome", 4, 30.0);
+        adapter.adapter.as_mut().unwrap().device = "another".into();
+        let mut unknown = ran("chrome", 4, 30.0);
+        unknown.adapter = None;
+        let of = |after: RunRecord| compare(from_ref(&before), &[after]).remove(0).verdict;
+        assert_eq!([of(machine), of(adapter), of(unknown)], ["other machine", "other adapter", "slower"]);
     }
 }

@@ -6,6 +6,7 @@ mod markdown;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use webnibble_common::capabilities::Adapter;
 use webnibble_common::options::Platform;
 use webnibble_common::profiles::Source;
 use webnibble_common::result::{EngineRatio, RunRecord};
@@ -75,6 +76,12 @@ pub struct Row {
     /// What was asked for beyond bits, and is compared only with its like.
     #[serde(skip)]
     asked_format: String,
+    /// System, processor and cores.
+    #[serde(skip)]
+    machine: String,
+    /// Names of the adapter that ran it, for WebGPU.
+    #[serde(skip)]
+    adapter_names: Option<String>,
 }
 
 impl Row {
@@ -116,6 +123,8 @@ impl Row {
             cosine: metrics.quantization_error.map(|error| error.cosine),
             notes: notes(record),
             asked_format,
+            machine: machine(record),
+            adapter_names: record.adapter.as_ref().map(adapter_names),
         }
     }
 
@@ -142,6 +151,17 @@ impl Row {
     pub fn is_real(&self) -> bool {
         self.p50_ms.is_some() && self.implementation_type.as_ref().is_some_and(|kind| kind.starts_with("REAL"))
     }
+}
+
+fn machine(record: &RunRecord) -> String {
+    let host = &record.run.host;
+    format!("{}, {}, {} cores", host.os, host.cpu.as_deref().unwrap_or("processor not told"), host.cores)
+}
+
+/// What tells adapters apart. Features and limits are the browser's too, and change with its version.
+fn adapter_names(adapter: &Adapter) -> String {
+    let Adapter { vendor, architecture, device, description, hardware, .. } = adapter;
+    format!("{vendor} {architecture} {device} {description} {hardware}")
 }
 
 /// Name and major version, or what was to be started.
@@ -174,9 +194,13 @@ fn bits(record: &RunRecord) -> String {
     }
 }
 
-/// The bits that the platform did not take.
+/// The bits that the platform did not take; and where nothing is known of the bits that ran, as of an ONNX file that
+/// somebody else made, those that the file was chosen by.
 fn asked_bits(record: &RunRecord) -> Option<String> {
-    record.fallbacks.iter().find_map(|step| step.from.strip_prefix("bits ").map(str::to_owned))
+    let not_taken = record.fallbacks.iter().find_map(|step| step.from.strip_prefix("bits ").map(str::to_owned));
+    let unknown = record.performance_metrics.quantization_bits.is_none();
+    let chosen_by = || Some(record.options.get("bits").filter(|_| unknown)?.value.as_u64()?.to_string());
+    not_taken.or_else(chosen_by)
 }
 
 /// Groups and attention, as the package has them.
@@ -360,5 +384,16 @@ mod tests {
         let row = Row::of(&record);
         assert_eq!((row.bits.as_str(), row.asked_bits.as_deref()), ("8", Some("4")));
         assert!(row.key().contains("4 bits"), "{}", row.key());
+    }
+
+    #[test]
+    fn an_onnx_file_of_unknown_bits_is_paired_by_those_it_was_chosen_by() {
+        let of = |asked: u8| {
+            let mut record = with_option(ran("chrome", 4, 1.0), "bits", asked.into());
+            (record.quantization, record.performance_metrics.quantization_bits) = (None, None);
+            Row::of(&record)
+        };
+        assert_eq!((of(4).bits.as_str(), of(4).asked_bits.as_deref()), ("–", Some("4")));
+        assert_ne!(of(4).key(), of(8).key());
     }
 }
