@@ -1,7 +1,7 @@
 //! The command line: parses, calls the host, prints.
 //!
-//! Exit status: 0 done, 1 the work failed, 2 wrong arguments, 3 the platform that was asked for was not available under
-//! `--no-fallback`; 128 and the signal's number where a signal ended it.
+//! Exit status: 0 done, 1 the work failed, 2 wrong arguments, 3 the platform that was asked for was not available, or
+//! could not keep a request, under `--no-fallback`; 128 and the signal's number where a signal ended it.
 
 mod args;
 mod commands;

@@ -232,6 +232,26 @@ pub enum OptionsError {
         /// What it is.
         found: String,
     },
+    /// A request that cannot be kept, where nothing else is to take its place.
+    #[error(
+        "`{request}` was asked for and cannot be kept: {reason}; without `--no-fallback`, `{instead}` takes its place"
+    )]
+    NotKept {
+        /// The option and the value that was asked for, as the record has them.
+        request: String,
+        /// What it would be otherwise.
+        instead: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl OptionsError {
+    /// What a fallback says, where none is allowed.
+    pub fn not_kept(fallback: &Fallback) -> Self {
+        let Fallback { from, to, reason, .. } = fallback.clone();
+        Self::NotKept { request: from, instead: to, reason }
+    }
 }
 
 /// Declares the resolved settings: one sourced value for each field of [`Settings`].
@@ -353,7 +373,8 @@ pub fn granularity_parts(granularity: Granularity) -> (&'static str, Option<usiz
 /// Finds a value for every option.
 ///
 /// # Errors
-/// Fails for options that contradict themselves or are out of range.
+/// Fails for options that contradict themselves or are out of range, and for requests that cannot be kept where no fallback
+/// is allowed.
 pub fn resolve(options: &Options, context: Context<'_>) -> Result<Resolved, OptionsError> {
     check(options)?;
     let chosen = &options.settings;
@@ -362,11 +383,15 @@ pub fn resolve(options: &Options, context: Context<'_>) -> Result<Resolved, Opti
     derive_bits(chosen, &mut settings);
     let compute = keep_compute_shaders(&mut settings, context.family);
     let adjusted = [activations, compute].into_iter().flatten();
-    let fallbacks = adjusted.chain(keep_to_platform(&mut settings, context.platform)).collect();
+    let fallbacks: Vec<_> = adjusted.chain(keep_to_platform(&mut settings, context.platform)).collect();
+    let fallback = or_default(options.fallback, true);
+    if let (false, Some(broken)) = (fallback.value, fallbacks.first()) {
+        return Err(OptionsError::not_kept(broken));
+    }
     Ok(Resolved {
         settings,
         engine: or_default(options.engine, Engine::Native),
-        fallback: or_default(options.fallback, true),
+        fallback,
         headless: or_default(options.launch.headless, true),
         gpu: or_default(options.launch.gpu, context.gpu),
         warmup: or_default(options.measure.warmup, 2),

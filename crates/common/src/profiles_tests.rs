@@ -222,3 +222,27 @@ fn int8_activations_exclude_weights_that_do_not_go_with_them() {
     let four = Settings { activation_bits: Some(Bits::B4), ..NONE };
     assert!(matches!(of(four), Err(OptionsError::Range { option: "--activation-bits", .. })));
 }
+
+#[test]
+fn without_fallback_a_request_that_cannot_be_kept_is_an_error() {
+    let of = |settings: Settings, platform, fallback| {
+        let options = Options { settings, fallback, ..Options::default() };
+        resolve(&options, context(platform, BrowserKind::Chrome, "bert")).map(|resolved| resolved.fallbacks.len())
+    };
+    let cases = [
+        (Platform::Webnn, Settings { bits: Some(Bits::B4), ..NONE }, "bits 4"),
+        (Platform::Webnn, Settings { attention_bits: Some(Bits::B2), ..NONE }, "attention_bits 2"),
+        (Platform::Webgpu, Settings { activation_bits: Some(Bits::B8), ..NONE }, "activation_bits 8"),
+        (Platform::Webgpu, Settings { compute_shaders: Some(true), ..NONE }, "compute_shaders true"),
+    ];
+    for (platform, settings, asked) in cases {
+        assert_eq!(of(settings.clone(), platform, None), Ok(1), "{asked}");
+        match of(settings, platform, Some(false)) {
+            Err(OptionsError::NotKept { request, .. }) => assert_eq!(request, asked),
+            other => panic!("{asked}: expected that it cannot be kept, found {other:?}"),
+        }
+    }
+    // Defaults give way as ever: WebNN takes no 4 bits, which nobody asked for here.
+    assert_eq!(of(NONE, Platform::Webnn, Some(false)), Ok(0));
+    assert_eq!(of(Settings { bits: Some(Bits::B8), ..NONE }, Platform::Webnn, Some(false)), Ok(0));
+}

@@ -70,7 +70,7 @@ pub struct RunRecord {
     pub platform: Platform,
     /// The engine that was asked for.
     pub engine: Engine,
-    /// What really ran, as the backend says.
+    /// What really ran, as the backend says; `None` where there is no answer.
     pub implementation_type: Option<ImplementationType>,
     /// Whether the CPU executor stood in; `None` where nothing ran.
     pub is_simulation: Option<bool>,
@@ -174,8 +174,12 @@ pub struct ModelInfo {
     pub parameters: u64,
     /// Where it came from, as it was given.
     pub source: String,
-    /// Digest of the package that ran.
+    /// Digest of what ran: of the package, or of an ONNX file that somebody else made.
     pub digest: String,
+    /// The ONNX file, by its path in the model's folder, where transformers.js ran one: of the package's weights where
+    /// `digest` is the package's.
+    #[serde(default)]
+    pub onnx_file: Option<String>,
 }
 
 /// What the model was run on. One of length, size and seconds says how large it is.
@@ -286,11 +290,11 @@ pub struct QuantizationInfo {
     pub activation_bits: Bits,
     /// Bits of every tensor of the graph.
     pub bits_by_tensor: BTreeMap<String, Bits>,
-    /// Whether a format was used that is not known to be good.
+    /// Whether a format was used that is not known to be good: weights of fewer than 8 bits on WebNN.
     pub experimental: bool,
 }
 
-/// What was measured.
+/// What was measured. Of a simulation the times are null but for `cpu_time_ms`: a stand-in's are not the platform's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PerformanceMetrics {
     /// From the beginning of a run to its first answer; `None` where the browser ran already.

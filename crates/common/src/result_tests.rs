@@ -21,6 +21,7 @@ fn full() -> RunRecord {
             parameters: 22,
             source: "folder".into(),
             digest: "d".into(),
+            onnx_file: Some("onnx/model.onnx".into()),
         }),
         input: Some(InputInfo {
             kind: "text".into(),

@@ -142,7 +142,17 @@ pub enum HostError {
         /// What to do about it.
         hint: String,
     },
-    /// Options that contradict themselves.
+    /// Neither what was asked for nor anything after it gave an answer.
+    #[error("{first} ({last_route} gave no answer either: {last})")]
+    EveryRoute {
+        /// Why what was asked for failed.
+        first: Box<HostError>,
+        /// What was tried last.
+        last_route: String,
+        /// Why that failed.
+        last: Box<HostError>,
+    },
+    /// Options that contradict themselves, or that cannot be kept.
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// A model cannot be found, fetched or read.
@@ -213,6 +223,8 @@ impl HostError {
             Self::PageSilent { .. } => "page_silent".into(),
             Self::Remote { error, .. } => error.code.name(),
             Self::PlatformUnavailable { .. } => "platform_unavailable".into(),
+            Self::EveryRoute { first, .. } => first.code(),
+            Self::Options(OptionsError::NotKept { .. }) => "request_not_kept".into(),
             Self::Options(_) => "bad_options".into(),
             Self::Load(_) => "model".into(),
             Self::Quantize(_) => "quantize".into(),
@@ -250,6 +262,7 @@ impl HostError {
             }
             Self::Remote { error, .. } => error.hint.clone(),
             Self::PlatformUnavailable { hint, .. } => hint.clone(),
+            Self::EveryRoute { first, .. } => first.hint(),
             Self::NotYet { instead, .. } => instead.clone(),
             Self::PackageFixed { .. } => {
                 "leave the option out, or give the model's folder in place of the package".into()

@@ -73,6 +73,21 @@ impl FakeAgent {
         agent
     }
 
+    /// Answers every request in its turn as `answer` says, as long as the socket is open.
+    pub(crate) fn serve(mut self, mut answer: impl FnMut(&HostMessage) -> AgentMessage + Send + 'static) {
+        tokio::spawn(async move {
+            while let Some(message) = self.next().await {
+                let Message::Text(text) = message else { continue };
+                let asked = Envelope::<HostMessage>::from_text(&text).unwrap();
+                if let HostMessage::Ping { payload } = &asked.body {
+                    self.tell(asked.id, AgentMessage::Pong { payload: payload.clone() }).await;
+                } else if asked.id != 0 {
+                    self.tell(asked.id, answer(&asked.body)).await;
+                }
+            }
+        });
+    }
+
     /// Says hello and returns the answer.
     pub(crate) async fn hello(&mut self, token: &str, resume_key: Option<&str>) -> HostMessage {
         let (token, resume_key) = (token.to_owned(), resume_key.map(str::to_owned));

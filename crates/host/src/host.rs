@@ -54,7 +54,8 @@ pub struct Host {
     // In the order in which they are dropped.
     tasks: Tasks,
     session: Session,
-    browser: Browser,
+    /// The page's browser; `None` for a page that is in none, as in tests.
+    browser: Option<Browser>,
     server: Arc<Server>,
 }
 
@@ -145,7 +146,7 @@ impl HostBuilder {
         };
         tracing::debug!("{} {} is ready after {:.0} ms", info.name, info.version, info.start_ms);
         let startup = Startup { browser_ms, page_ms: start_ms - browser_ms };
-        Ok(Host { capabilities, info, startup, tasks, session, browser, server })
+        Ok(Host { capabilities, info, startup, tasks, session, browser: Some(browser), server })
     }
 }
 
@@ -202,6 +203,16 @@ impl Host {
         }
     }
 
+    /// A page that told what it can do, in no browser.
+    #[cfg(test)]
+    pub(crate) fn without_browser(server: Arc<Server>, session: Session, capabilities: Arc<Capabilities>) -> Self {
+        let name = "no browser".to_owned();
+        let info =
+            BrowserInfo { name, version: String::new(), headless: true, user_agent: String::new(), start_ms: 1.0 };
+        let startup = Startup { browser_ms: 1.0, page_ms: 1.0 };
+        Self { capabilities, info, startup, tasks: Tasks(Vec::new()), session, browser: None, server }
+    }
+
     /// What the browser can do.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
@@ -219,7 +230,7 @@ impl Host {
 
     /// Memory of the browser's processes, where the system tells.
     pub fn browser_memory(&self) -> Memory {
-        self.browser.memory()
+        self.browser.as_ref().map(Browser::memory).unwrap_or_default()
     }
 
     /// The session, for requests that are to be cancelled or sent side by side.
@@ -304,7 +315,10 @@ impl Host {
             error.code,
             ErrorCode::Disconnected | ErrorCode::Internal | ErrorCode::DeviceLost | ErrorCode::Protocol
         );
-        let console = if unexplained { self.browser.last_words().await } else { Vec::new() };
+        let console = match &self.browser {
+            Some(browser) if unexplained => browser.last_words().await,
+            _ => Vec::new(),
+        };
         Err(HostError::Remote { error, console })
     }
 
@@ -316,7 +330,9 @@ impl Host {
         if tokio::time::timeout(SHUTDOWN_LIMIT, session.shutdown()).await.is_err() {
             tracing::debug!("the session did not end within {} s", SHUTDOWN_LIMIT.as_secs());
         }
-        browser.quit().await;
+        if let Some(browser) = browser {
+            browser.quit().await;
+        }
         drop(server);
     }
 }

@@ -74,14 +74,36 @@ fn contradictions_that_only_the_model_shows_exit_with_2_and_have_a_record() {
     let bert = golden_bert();
     let sandbox = Sandbox::default();
     let model = bert.to_str().unwrap();
-    for options in
-        [&["--group-size", "24"][..], &["--group-size", "0"], &["--attention-bits", "8", "--no-mixed-precision"]]
-    {
+    for options in [
+        &["--group-size", "24"][..],
+        &["--group-size", "0"],
+        &["--attention-bits", "8", "--no-mixed-precision"],
+        // No browser is started to find that out.
+        &["--platform", "auto", "--group-size", "24", "--browser-binary", "/no/such/browser"],
+    ] {
         let args = [&["run", "--json", "--model", model, "--text", "a"], options].concat();
         let finished = sandbox.run(&args);
         assert_eq!(finished.code, Some(2), "{options:?}: {finished:?}");
         let record = finished.json();
         assert_eq!((&record["status"], &record["error"]["code"]), (&"error".into(), &"bad_options".into()));
+    }
+}
+
+#[test]
+fn without_fallback_a_request_that_cannot_be_kept_exits_with_3() {
+    let (bert, sandbox) = (golden_bert(), Sandbox::default());
+    let no_browser = ["--no-fallback", "--browser-binary", "/no/such/browser"];
+    for options in [
+        &["--platform", "webnn", "--bits", "4"][..],
+        &["--platform", "webgpu", "--activation-bits", "8"],
+        &["--platform", "webgpu", "--compute-shaders"],
+    ] {
+        let args = ["run", "--json", "--model", bert.to_str().unwrap(), "--text", "a"];
+        let finished = sandbox.run(&[&args[..], options, &no_browser].concat());
+        assert_eq!(finished.code, Some(3), "{options:?}: {finished:?}");
+        let record = finished.json();
+        assert_eq!(record["error"]["code"], "request_not_kept", "{record}");
+        assert!(record["implementation_type"].is_null() && record["output"].is_null(), "{record}");
     }
 }
 

@@ -16,6 +16,9 @@ fn assert_simulated(record: &RunRecord, kind: ImplementationType, place: &str, e
     assert!(error(&answer(record), expected) <= 1e-3);
     let metrics = &record.performance_metrics;
     assert_eq!((metrics.inference_time_ms, metrics.gpu_time_ms), (None, None));
+    // Nor is anything else that the stand-in took the platform's.
+    assert_eq!((metrics.first_inference_time_ms, metrics.initialization_time_ms), (None, None));
+    assert_eq!((metrics.start_to_first_result_ms, metrics.throughput_items_per_sec), (None, None));
     assert_eq!(metrics.cpu_time_ms.unwrap().runs, 2);
     assert!(record.adapter.is_none() && record.webnn.is_none(), "neither ran it");
     for step in &record.fallbacks {

@@ -109,6 +109,9 @@ fn a_file_of_the_models_own_is_taken_and_a_broken_one_is_named() {
     let record = finished.json();
     assert_eq!(record["using_transformers_js"], true);
     assert_eq!(record["quantization"], Value::Null, "weights that somebody else made");
+    let metrics = &record["performance_metrics"];
+    assert_eq!((&metrics["quantization_bits"], &metrics["memory_reduction_percent"]), (&Value::Null, &Value::Null));
+    assert_eq!(record["model"]["onnx_file"], "onnx/model.onnx");
 
     // Half of it, and an operator that nobody has.
     let unknown: Vec<u8> = replace(&whole, b"Softmax", b"Hardmux");

@@ -24,10 +24,17 @@ pub(crate) mod verify;
 /// Wrong arguments.
 pub(crate) const USAGE: u8 = 2;
 
+/// The platform that was asked for is not available or cannot keep a request, and nothing else was wanted.
+pub(crate) const UNAVAILABLE: u8 = 3;
+
 /// Says what failed, with its document under `--json`; the exit status.
 pub(crate) fn failed(error: &HostError, json: bool) -> ExitCode {
     print::failure(&error.info(), json);
-    if error.is_usage() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+    match error.code().as_str() {
+        _ if error.is_usage() => ExitCode::from(USAGE),
+        "request_not_kept" => ExitCode::from(UNAVAILABLE),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// The same of what was typed.

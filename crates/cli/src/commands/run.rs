@@ -10,13 +10,10 @@ use webnibble_common::tensor::{DType, Tensor};
 use webnibble_common::wire::RunInput;
 use webnibble_host::run::{Input, RunProgress, RunProgressSink, RunRequest, run as run_model};
 
-use super::{USAGE, wrong_arguments};
+use super::{UNAVAILABLE, USAGE, wrong_arguments};
 use crate::args::RunArgs;
 use crate::print;
 use crate::progress::Bar;
-
-/// Where the platform that was asked for was not available, and no other was wanted.
-const UNAVAILABLE: u8 = 3;
 
 /// Numbers of an embedding that are printed.
 const SHOWN_NUMBERS: usize = 6;
@@ -69,7 +66,11 @@ pub(crate) fn sink(bar: &Bar) -> RunProgressSink {
 
 fn exit_code(record: &RunRecord, no_fallback: bool) -> ExitCode {
     match (&record.error, record.status) {
-        (Some(error), _) if no_fallback && error.code == "platform_unavailable" => ExitCode::from(UNAVAILABLE),
+        (Some(error), _)
+            if no_fallback && ["platform_unavailable", "request_not_kept"].contains(&error.code.as_str()) =>
+        {
+            ExitCode::from(UNAVAILABLE)
+        }
         (Some(error), _) if error.code == "bad_options" || error.code == "package_fixed" => ExitCode::from(USAGE),
         (None, Status::Ok) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

@@ -26,6 +26,7 @@ pub(super) fn options(error: &OptionsError) -> &'static str {
     match error {
         OptionsError::Conflict { .. } => "leave one of them out; docs/profiles.md says what each does",
         OptionsError::NotOffered { .. } => "leave the option out",
+        OptionsError::NotKept { .. } => "ask for another value, or leave `--no-fallback` out",
         _ => "docs/profiles.md has every option with what it may be",
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use webnibble_common::capabilities::Capabilities;
-use webnibble_common::options::Platform;
+use webnibble_common::options::{Engine, Platform};
 use webnibble_common::result::{BrowserInfo, Candidate, Choice, RunRecord, Times};
-use webnibble_common::wire::RunOptions;
+use webnibble_common::wire::{ErrorCode, RunOptions};
 
-use super::chain::{self, Extent};
-use super::{LOAD_LIMIT, Prepared, RunRequest, Start, load_options, tell};
+use super::chain::{self, Extent, Route};
+use super::platform::{missing, of_platform};
+use super::{Prepared, RunRequest, Start, UNLOAD_LIMIT, resolve_for, tell};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::{Model, cache_dir};
@@ -21,6 +22,9 @@ const CANDIDATES: [Platform; 3] = [Platform::Webgpu, Platform::Webnn, Platform::
 
 /// Runs of each candidate, after its first and one to warm up.
 const RUNS: u32 = 5;
+
+/// Raised when what is measured changes: what was measured before is then no longer believed.
+const REVISION: u32 = 2;
 
 /// What was measured, in a file of the cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +61,15 @@ impl Memory {
     }
 }
 
+/// Checks the options, before anything is started for them: at least one platform has to take them.
+///
+/// # Errors
+/// Why the first platform does not take them.
+pub(super) fn check_options(request: &RunRequest, model: &Model) -> Result<(), HostError> {
+    let resolved = CANDIDATES.map(|platform| resolve_for(request, model, platform).map(drop));
+    if resolved.iter().any(Result::is_ok) { Ok(()) } else { resolved.into_iter().collect() }
+}
+
 /// Chooses the platform, and fills the record with a run on it. Never simulates.
 pub(super) async fn fill(
     host: &Host,
@@ -65,16 +78,31 @@ pub(super) async fn fill(
     model: &Arc<Model>,
     start: Option<&Start>,
 ) -> Result<(), HostError> {
-    record.browser = Some(host.info().clone());
     let file = file_of(&key(model, request, host.info(), host.capabilities()));
-    if let Some(memory) = read(&file)
+    fill_with(&file, host, record, request, model, start).await
+}
+
+/// The same, with what was measured before in a file.
+async fn fill_with(
+    file: &Path,
+    host: &Host,
+    record: &mut RunRecord,
+    request: &RunRequest,
+    model: &Arc<Model>,
+    start: Option<&Start>,
+) -> Result<(), HostError> {
+    record.browser = Some(host.info().clone());
+    if let Some(memory) = read(file)
         && let Some(best) = memory.best()
     {
         record.choice = Some(memory.choice(true));
         match run_on(host, record, request, model, best, start).await {
-            Ok(()) => return Ok(()),
             // What ran then does not run now: look again.
-            Err(error) => tracing::debug!("{best} was the fastest, but fails now: {error}"),
+            Err(error) if of_one_platform(route_of(request, best), &error) => {
+                tracing::debug!("{best} was the fastest, but fails now: {error}");
+                record.choice = None;
+            }
+            outcome => return outcome,
         }
     }
     let memory = measure_all(host, request, model).await?;
@@ -84,7 +112,7 @@ pub(super) async fn fill(
         let hint = "`webnibble doctor` says what the browser lacks".into();
         return Err(HostError::PlatformUnavailable { platform: Platform::Auto.to_string(), reason, hint });
     };
-    if let Err(error) = write(&file, &memory) {
+    if let Err(error) = write(file, &memory) {
         tracing::warn!("the choice cannot be remembered in {}: {error}", file.display());
     }
     run_on(host, record, request, model, best, start).await
@@ -100,23 +128,26 @@ async fn run_on(
 ) -> Result<(), HostError> {
     let prepared = Prepared::new(request, Arc::clone(model), platform).await?;
     prepared.describe(record, request);
-    let first = chain::routes(platform, record.engine, false);
-    chain::follow(host, record, request, &prepared, &first, Extent::Whole(start)).await.map(drop)
+    let routes = [route_of(request, platform)];
+    chain::follow(host, record, request, &prepared, &routes, Extent::Whole(start)).await.map(drop)
+}
+
+/// The only route: no platform is chosen for what another engine, or a stand-in, does on it.
+fn route_of(request: &RunRequest, platform: Platform) -> Route {
+    chain::routes(platform, request.options.engine.unwrap_or(Engine::Native), false)[0]
 }
 
 /// Measures every candidate; one that fails says why.
+///
+/// # Errors
+/// What fails on every platform alike.
 async fn measure_all(host: &Host, request: &RunRequest, model: &Arc<Model>) -> Result<Memory, HostError> {
     let mut candidates = Vec::new();
     for platform in CANDIDATES {
-        let device = request.options.settings.execution_provider;
-        let measured = match chain::missing(host.capabilities(), platform, device) {
-            Some(error) => Err(error.to_string()),
-            None => match measure(host, request, model, platform).await {
-                Ok(ms) => Ok(ms),
-                Err(error) if host.session().is_connected() => Err(error.to_string()),
-                // A page that is gone measures nothing any more.
-                Err(error) => return Err(error),
-            },
+        let measured = match candidate(host, request, model, platform).await {
+            Ok(ms) => Ok(ms),
+            Err(error) if of_one_platform(route_of(request, platform), &error) => Err(error.to_string()),
+            Err(error) => return Err(error),
         };
         candidates.push((platform, measured));
     }
@@ -124,17 +155,40 @@ async fn measure_all(host: &Host, request: &RunRequest, model: &Arc<Model>) -> R
     Ok(Memory { timestamp, candidates })
 }
 
-/// Median time of a few inferences of the caller's input.
-async fn measure(host: &Host, request: &RunRequest, model: &Arc<Model>, platform: Platform) -> Result<f64, HostError> {
+/// Whether a failure leaves other platforms open. Options do, since [`check_options`] found one that takes them; an input
+/// that does not fit does not, whatever engine says so.
+fn of_one_platform(route: Route, error: &HostError) -> bool {
+    match error {
+        HostError::Options(_) | HostError::PackageFixed { .. } => true,
+        HostError::Remote { error, .. } if error.code == ErrorCode::BadInput => false,
+        other => chain::goes_on(route, other),
+    }
+}
+
+async fn candidate(
+    host: &Host,
+    request: &RunRequest,
+    model: &Arc<Model>,
+    platform: Platform,
+) -> Result<f64, HostError> {
+    let device = request.options.settings.execution_provider;
+    if let Some(error) = missing(host.capabilities(), platform, device) {
+        return Err(error);
+    }
     tell(request, &format!("measuring {platform}"), 0, 0);
     let prepared = Prepared { loaded_as: "auto".into(), ..Prepared::new(request, Arc::clone(model), platform).await? };
-    let (package, name) = (&prepared.package, prepared.loaded_as.as_str());
-    let options = load_options(platform, &prepared.resolved);
-    host.load(name, &package.path, &package.header.digest, options, LOAD_LIMIT).await?;
+    measure(host, request, &prepared).await.map_err(|error| of_platform(error, platform, host.capabilities()))
+}
+
+/// Median time of a few inferences of the caller's input, by the route that is taken when the platform is chosen.
+async fn measure(host: &Host, request: &RunRequest, prepared: &Prepared) -> Result<f64, HostError> {
+    let Prepared { platform, loaded_as: name, .. } = prepared;
+    chain::load(host, request, prepared, route_of(request, *platform)).await?;
     let options = RunOptions { warmup: 1, runs: RUNS, profile: false, deadline_ms: None };
-    let ran = chain::runs(host, request, &prepared, options).await;
-    host.unload(name, LOAD_LIMIT).await?;
+    let ran = chain::runs(host, request, prepared, options).await;
+    let unloaded = host.unload(name, UNLOAD_LIMIT).await;
     let (report, _) = ran?;
+    unloaded?;
     let times = Times::of(&report.run_ms).ok_or_else(|| HostError::PlatformUnavailable {
         platform: platform.to_string(),
         reason: "it gave no times".into(),
@@ -154,9 +208,9 @@ fn key(model: &Model, request: &RunRequest, browser: &BrowserInfo, capabilities:
     let adapter =
         adapter.map(|adapter| (&adapter.vendor, &adapter.architecture, &adapter.device, &adapter.description));
     let webnn: Vec<_> = capabilities.webnn.devices.iter().map(|(name, device)| (name, device.created)).collect();
-    let options = (&request.options.settings, request.options.engine);
+    let options = (&request.options.settings, request.options.engine, request.options.fallback);
     let cores = capabilities.hardware_concurrency;
-    let parts = (digest, options, &browser.name, &browser.version, adapter, webnn, cores);
+    let parts = (REVISION, digest, options, &browser.name, &browser.version, adapter, webnn, cores);
     // The derived form has every field, and changes when one is added.
     key.update(format!("{parts:?}"));
     key.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
@@ -182,39 +236,5 @@ fn write(file: &Path, memory: &Memory) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn memory() -> Memory {
-        let candidates = vec![
-            (Platform::Webgpu, Ok(20.5)),
-            (Platform::Webnn, Err("no navigator.ml".to_owned())),
-            (Platform::Wasm, Ok(9.25)),
-        ];
-        Memory { timestamp: "2026-01-02T03:04:05Z".into(), candidates }
-    }
-
-    #[test]
-    fn the_fastest_that_runs_is_chosen_and_the_rest_is_told() {
-        assert_eq!(memory().best(), Some(Platform::Wasm));
-        let choice = memory().choice(false);
-        let told =
-            "wasm is the fastest, measured now: webgpu 20.50 ms, webnn does not run (no navigator.ml), wasm 9.25 ms";
-        assert_eq!(choice.reason, told);
-        assert_eq!(choice.candidates[1], Candidate { platform: Platform::Webnn, ms: None });
-        let none = Memory { candidates: vec![(Platform::Wasm, Err("it broke".into()))], ..memory() };
-        assert_eq!(none.best(), None);
-    }
-
-    #[test]
-    fn a_choice_is_remembered_and_a_damaged_file_is_not_believed() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("choices").join("k.json");
-        assert_eq!(read(&file), None);
-        write(&file, &memory()).unwrap();
-        assert_eq!(read(&file), Some(memory()));
-        assert!(memory().choice(true).reason.contains("remembered from 2026-01-02T03:04:05Z"));
-        std::fs::write(&file, "{").unwrap();
-        assert_eq!(read(&file), None);
-    }
-}
+#[path = "auto_tests.rs"]
+mod tests;

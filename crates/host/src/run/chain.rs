@@ -2,14 +2,13 @@
 
 use std::time::Instant;
 
-use webnibble_common::capabilities::{Capabilities, WebNnDevice};
-use webnibble_common::options::{Engine, ExecutionProvider, Platform};
+use webnibble_common::options::{Engine, Platform};
 use webnibble_common::result::{ErrorInfo, Fallback, RunRecord, StartToFirstResult};
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RunOptions, RunReport};
 
-use super::fill::{fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js, output_of, quantization_info};
+use super::fill::{check_kept, fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js, output_of};
+use super::platform::{missing, of_platform};
 use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, Start, blocking, compare, load_options, tell};
-use crate::advice;
 use crate::error::HostError;
 use crate::host::{Host, ms_since};
 use crate::loader::PackageFile;
@@ -54,14 +53,21 @@ pub(super) fn needs_no_browser(error: &HostError, routes: &[Route]) -> bool {
     no_browser && routes.len() > 1 && routes.last() == Some(&Route::Simulation)
 }
 
+impl Route {
+    /// As the record names it.
+    fn name(self, platform: Platform) -> String {
+        match self {
+            Route::Native => format!("{platform} by native"),
+            Route::TransformersJs => format!("{platform} by transformers-js"),
+            Route::Simulation => format!("simulated {platform}"),
+        }
+    }
+}
+
 /// One step of the chain, for the record.
 pub(super) fn step(platform: Platform, from: Route, to: Route, why: &ErrorInfo) -> Fallback {
-    let name = |route| match route {
-        Route::Native => format!("{platform} by native"),
-        Route::TransformersJs => format!("{platform} by transformers-js"),
-        Route::Simulation => format!("simulated {platform}"),
-    };
-    Fallback { from: name(from), to: name(to), code: why.code.clone(), reason: why.message.clone() }
+    let (from, to) = (from.name(platform), to.name(platform));
+    Fallback { from, to, code: why.code.clone(), reason: why.message.clone() }
 }
 
 /// How far a route is followed.
@@ -80,7 +86,11 @@ pub(super) struct Answered {
     pub(super) first: RunReport,
 }
 
-/// Tries one route after another until one gives an answer, or fails for a reason that all share.
+/// Tries one route after another until one gives an answer, or fails for a reason that all share. A route that failed
+/// leaves its step in the record, and nothing else: what did not run is not called anything.
+///
+/// # Errors
+/// The reason that all share, or else why the first route failed.
 pub(super) async fn follow(
     host: &Host,
     record: &mut RunRecord,
@@ -92,8 +102,9 @@ pub(super) async fn follow(
     record.browser = Some(host.info().clone());
     let platform = prepared.platform;
     let device = prepared.resolved.settings.execution_provider.value;
-    let mut routes = routes.iter().copied().peekable();
-    while let Some(route) = routes.next() {
+    let mut first = None;
+    for (index, route) in routes.iter().copied().enumerate() {
+        let before = record.clone();
         let outcome = match (missing(host.capabilities(), platform, device), route) {
             // Whatever engine asks: the page has no such thing.
             (Some(error), Route::Native | Route::TransformersJs) => Err(error),
@@ -103,15 +114,28 @@ pub(super) async fn follow(
             Ok(first) => return Ok(Answered { route, first }),
             Err(error) => of_platform(error, platform, host.capabilities()),
         };
-        match routes.peek() {
-            Some(next) if goes_on(&error) => {
-                tracing::debug!("{route:?} failed, {next:?} comes next: {error}");
-                record.fallbacks.push(step(platform, route, *next, &error.info()));
-            }
-            _ => return Err(error),
-        }
+        *record = before;
+        let Some(next) = routes.get(index + 1).filter(|_| goes_on(route, &error)) else {
+            return Err(why(first, route, platform, error));
+        };
+        tracing::debug!("{route:?} failed, {next:?} comes next: {error}");
+        record.fallbacks.push(step(platform, route, *next, &error.info()));
+        first.get_or_insert(error);
     }
     unreachable!("there is at least one route, and the last one ends in an answer or an error")
+}
+
+/// What to say of a chain that gave no answer: a reason that every route shares, as of an input that does not fit, else why
+/// what was asked for failed, with what came last.
+fn why(first: Option<HostError>, last_route: Route, platform: Platform, last: HostError) -> HostError {
+    match first {
+        Some(first) if goes_on(last_route, &last) => HostError::EveryRoute {
+            first: Box::new(first),
+            last_route: last_route.name(platform),
+            last: Box::new(last),
+        },
+        _ => last,
+    }
 }
 
 /// One route: load, run, fill the record. The report of the first run.
@@ -124,14 +148,14 @@ async fn attempt(
     extent: Extent<'_>,
 ) -> Result<RunReport, HostError> {
     let requested = Instant::now();
-    let loaded = load(host, record, request, prepared, route).await?;
+    let loaded = load(host, request, prepared, route).await?;
     let (load_ms, requested) = (ms_since(requested), Instant::now());
-    fill_loaded(record, &loaded, &prepared.package.header.meta);
-    if route == Route::TransformersJs {
-        fill_transformers_js(record);
+    fill_loaded(record, &loaded.report, &prepared.package.header.meta);
+    if let Some(onnx) = &loaded.onnx {
+        fill_transformers_js(record, onnx);
     }
     let (first, _) = runs(host, request, prepared, RunOptions::default()).await?;
-    if let Extent::Whole(Some(start)) = extent {
+    if let (Extent::Whole(Some(start)), false) = (extent, first.implementation_type.is_simulation()) {
         record.performance_metrics.start_to_first_result_ms = Some(StartToFirstResult {
             total: ms_since(start.began),
             model: start.model_ms,
@@ -150,23 +174,38 @@ async fn attempt(
     Ok(first)
 }
 
+/// What the page loaded.
+pub(super) struct Loaded {
+    report: LoadReport,
+    /// For transformers.js.
+    onnx: Option<OnnxForm>,
+}
+
+/// The ONNX form that transformers.js has.
+pub(super) struct OnnxForm {
+    /// Its path in the model's folder.
+    pub(super) file: String,
+    pub(super) digest: String,
+    /// Whether it has the very weights of the package.
+    pub(super) exported: bool,
+}
+
 /// Has the page load the model for a route.
-async fn load(
+pub(super) async fn load(
     host: &Host,
-    record: &mut RunRecord,
     request: &RunRequest,
     prepared: &Prepared,
     route: Route,
-) -> Result<LoadReport, HostError> {
-    let (package, resolved) = (&prepared.package, &prepared.resolved);
-    // A route before this one may have had other weights.
-    record.quantization = Some(quantization_info(&package.header.meta, &resolved.settings));
-    let options = load_options(prepared.platform, resolved);
+) -> Result<Loaded, HostError> {
+    let package = &prepared.package;
+    let options = load_options(prepared.platform, &prepared.resolved);
     match route {
-        Route::TransformersJs => load_onnx(host, record, request, prepared, options).await,
+        Route::TransformersJs => load_onnx(host, request, prepared, options).await,
         Route::Native | Route::Simulation => {
             let options = LoadOptions { simulate: route == Route::Simulation, ..options };
-            host.load(&prepared.loaded_as, &package.path, &package.header.digest, options, LOAD_LIMIT).await
+            let (path, digest) = (&package.path, &package.header.digest);
+            let report = host.load(&prepared.loaded_as, path, digest, options, LOAD_LIMIT).await?;
+            Ok(Loaded { report, onnx: None })
         }
     }
 }
@@ -209,17 +248,18 @@ pub(super) async fn runs(
         Input::Given(input) => host.session().run(name, input.clone(), options, RUN_LIMIT),
         Input::Tensors(tensors) => host.session().run_tensors(name, tensors.clone(), options, RUN_LIMIT),
     };
-    host.explain(pending.wait().await).await
+    let ran = host.explain(pending.wait().await).await?;
+    check_kept(&prepared.resolved, &ran.0)?;
+    Ok(ran)
 }
 
 /// Has transformers.js load the model's ONNX form.
 async fn load_onnx(
     host: &Host,
-    record: &mut RunRecord,
     request: &RunRequest,
     prepared: &Prepared,
     options: LoadOptions,
-) -> Result<LoadReport, HostError> {
+) -> Result<Loaded, HostError> {
     tell(request, "writing ONNX", 0, 0);
     let (model, path, platform) = (prepared.model.clone(), prepared.package.path.clone(), prepared.platform);
     let folder = blocking(move || {
@@ -227,20 +267,23 @@ async fn load_onnx(
         onnx::prepare(&model, &package, OnnxOptions::of(platform))
     })
     .await?;
-    if !folder.exported {
-        // Somebody else's file: what its weights are is known by its name alone.
-        record.quantization = None;
-    }
-    host.load_onnx(&prepared.loaded_as, folder, options, LOAD_LIMIT).await
+    let (file, digest) = (folder.model_file.clone(), folder.digest.clone());
+    let onnx = OnnxForm { file, digest, exported: folder.exported };
+    let report = host.load_onnx(&prepared.loaded_as, folder, options, LOAD_LIMIT).await?;
+    Ok(Loaded { report, onnx: Some(onnx) })
 }
 
-/// Failures of a platform or of an engine, after which another route may still give the answer. An input that does not
-/// fit, a package that is damaged or a page that is gone would fail on every route; a device that was lost is an
-/// accident, not something that the platform cannot do.
-fn goes_on(error: &HostError) -> bool {
-    match error {
-        HostError::PlatformUnavailable { .. } | HostError::NotYet { .. } => true,
-        HostError::Remote { error, .. } => matches!(
+/// Whether another route may still give the answer. Of ours and of simulation only failures of the platform leave that
+/// open: an input that does not fit, a package that is damaged or a page that is gone would fail on every route, and a
+/// device that was lost is an accident, not something that the platform cannot do. Of transformers.js every failure may
+/// be its own, or that of its file: ours decides what is wrong with an input.
+pub(super) fn goes_on(route: Route, error: &HostError) -> bool {
+    match (route, error) {
+        (Route::TransformersJs, HostError::Remote { error, .. }) => {
+            !matches!(error.code, ErrorCode::Disconnected | ErrorCode::Cancelled | ErrorCode::Deadline)
+        }
+        (Route::TransformersJs, _) | (_, HostError::PlatformUnavailable { .. } | HostError::NotYet { .. }) => true,
+        (_, HostError::Remote { error, .. }) => matches!(
             error.code,
             ErrorCode::WebgpuUnavailable
                 | ErrorCode::WebnnUnavailable
@@ -250,80 +293,6 @@ fn goes_on(error: &HostError) -> bool {
                 | ErrorCode::OutOfMemory
         ),
         _ => false,
-    }
-}
-
-/// Why the page cannot have the platform at all, by what it detected: said before weights are sent for nothing.
-pub(crate) fn missing(
-    capabilities: &Capabilities,
-    platform: Platform,
-    device: Option<ExecutionProvider>,
-) -> Option<HostError> {
-    let reason = match platform {
-        Platform::Webgpu => missing_webgpu(capabilities),
-        Platform::Webnn => missing_webnn(capabilities, device),
-        Platform::Wasm | Platform::Auto => None,
-    };
-    reason.map(|reason| unavailable(platform, reason, capabilities))
-}
-
-fn missing_webgpu(capabilities: &Capabilities) -> Option<String> {
-    let webgpu = &capabilities.webgpu;
-    match (&webgpu.adapter, &webgpu.error, webgpu.present) {
-        (Some(_), ..) => None,
-        (None, Some(error), _) => Some(error.clone()),
-        (None, None, true) => Some("the browser gave no adapter".into()),
-        (None, None, false) => Some("the page has no navigator.gpu".into()),
-    }
-}
-
-fn missing_webnn(capabilities: &Capabilities, device: Option<ExecutionProvider>) -> Option<String> {
-    let webnn = &capabilities.webnn;
-    if !webnn.present {
-        let old = advice::too_old_for_webnn(capabilities).map(|why| format!(": {why}")).unwrap_or_default();
-        return Some(format!("the page has no navigator.ml{old}"));
-    }
-    let wanted = |name: &str| device.is_none_or(|device| device.name() == name);
-    let devices: Vec<_> = webnn.devices.iter().filter(|(name, _)| wanted(name)).collect();
-    if devices.iter().any(|(_, found)| found.created) {
-        return None;
-    }
-    let error = |found: &WebNnDevice| found.error.clone().unwrap_or_else(|| "no context".into());
-    let mut errors: Vec<String> = devices.iter().map(|(name, found)| format!("{name}: {}", error(found))).collect();
-    if devices.windows(2).all(|pair| pair[0].1.error == pair[1].1.error) {
-        // Mostly all devices fail alike.
-        let names: Vec<_> = devices.iter().map(|(name, _)| name.as_str()).collect();
-        errors =
-            devices.first().map(|(_, found)| format!("{}: {}", names.join(", "), error(found))).into_iter().collect();
-    }
-    let errors = errors.join("; ");
-    Some(format!("navigator.ml is there, but gave no context ({errors})"))
-}
-
-fn unavailable(platform: Platform, reason: String, capabilities: &Capabilities) -> HostError {
-    let hint = advice::hint(platform, capabilities);
-    HostError::PlatformUnavailable { platform: platform.to_string(), reason, hint }
-}
-
-/// Names a platform that turned out to be missing, or to refuse the model, only when the model was loaded.
-fn of_platform(error: HostError, platform: Platform, capabilities: &Capabilities) -> HostError {
-    match error {
-        HostError::Remote { error, .. }
-            if matches!(
-                (error.code, platform),
-                (ErrorCode::WebgpuUnavailable, Platform::Webgpu)
-                    | (ErrorCode::WebnnUnavailable | ErrorCode::Unsupported, Platform::Webnn)
-            ) =>
-        {
-            let hint = error.hint.clone();
-            match unavailable(platform, error.message, capabilities) {
-                HostError::PlatformUnavailable { platform, reason, .. } if !hint.is_empty() => {
-                    HostError::PlatformUnavailable { platform, reason, hint }
-                }
-                other => other,
-            }
-        }
-        other => other,
     }
 }
 

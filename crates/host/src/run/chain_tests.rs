@@ -1,9 +1,10 @@
 //! Which routes there are, which failures go on, and what the record says of them.
 
-use webnibble_common::capabilities::{Adapter, WebNn, WebNnDevice};
+use webnibble_common::capabilities::Capabilities;
 use webnibble_common::wire::RemoteError;
 
 use super::*;
+use crate::run::platform::unavailable;
 
 #[test]
 fn the_chain_is_native_then_transformers_js_then_simulation() {
@@ -26,11 +27,11 @@ fn a_step_says_from_where_to_where_and_why() {
 }
 
 #[test]
-fn only_failures_of_a_platform_or_an_engine_go_on() {
+fn of_ours_only_failures_of_the_platform_go_on_and_of_transformers_js_nearly_all() {
     let remote = |code| HostError::from(RemoteError::new(code, "m", ""));
     let on = [ErrorCode::WebgpuUnavailable, ErrorCode::EngineFailed, ErrorCode::Unsupported, ErrorCode::OutOfMemory];
     for code in on {
-        assert!(goes_on(&remote(code)), "{code:?}");
+        assert!(goes_on(Route::Native, &remote(code)), "{code:?}");
     }
     let ends = [
         ErrorCode::BadInput,
@@ -40,67 +41,12 @@ fn only_failures_of_a_platform_or_an_engine_go_on() {
         ErrorCode::Disconnected,
     ];
     for code in ends {
-        assert!(!goes_on(&remote(code)), "{code:?}");
+        assert!(!goes_on(Route::Native, &remote(code)), "{code:?}");
+        let page_is_gone = code == ErrorCode::Disconnected;
+        assert_eq!(goes_on(Route::TransformersJs, &remote(code)), !page_is_gone, "{code:?}");
     }
-}
-
-#[test]
-fn a_platform_that_turns_out_to_be_missing_is_unavailable() {
-    let remote = |code| HostError::from(RemoteError::new(code, "no adapter", ""));
-    let of = |error, platform| of_platform(error, platform, &Capabilities::default());
-    assert_eq!(of(remote(ErrorCode::WebgpuUnavailable), Platform::Webgpu).code(), "platform_unavailable");
-    assert_eq!(of(remote(ErrorCode::WebgpuUnavailable), Platform::Wasm).code(), "webgpu_unavailable");
-    assert_eq!(of(remote(ErrorCode::Unsupported), Platform::Webnn).code(), "platform_unavailable");
-    let hinted = HostError::from(RemoteError::new(ErrorCode::WebnnUnavailable, "m", "do this"));
-    assert_eq!(of(hinted, Platform::Webnn).hint(), "do this");
-}
-
-#[test]
-fn hints_are_those_of_the_browser() {
-    let firefox = Capabilities { user_agent: "Gecko/20100101 Firefox/153.0".into(), ..Capabilities::default() };
-    let hint = missing(&firefox, Platform::Webgpu, None).unwrap().hint();
-    assert!(hint.contains("dom.webgpu.enabled") && !hint.contains("--gpu software"), "{hint}");
-    let old = Capabilities { user_agent: "Chrome/121.0.0.0 Safari/537.36".into(), ..Capabilities::default() };
-    let error = missing(&old, Platform::Webnn, None).unwrap();
-    assert!(error.to_string().contains("version 121") && error.hint().contains("Chrome 122"), "{error}");
-}
-
-fn reason(capabilities: &Capabilities, platform: Platform, device: Option<ExecutionProvider>) -> Option<String> {
-    match missing(capabilities, platform, device)? {
-        HostError::PlatformUnavailable { reason, .. } => Some(reason),
-        other => panic!("expected that the platform is missing, found {other}"),
-    }
-}
-
-#[test]
-fn what_the_page_detected_says_what_is_missing() {
-    let mut capabilities = Capabilities::default();
-    let of = |capabilities: &Capabilities, platform| reason(capabilities, platform, None);
-    assert_eq!(of(&capabilities, Platform::Webgpu), Some("the page has no navigator.gpu".into()));
-    assert_eq!(of(&capabilities, Platform::Webnn), Some("the page has no navigator.ml".into()));
-    assert_eq!(of(&capabilities, Platform::Wasm), None);
-    capabilities.webgpu.present = true;
-    assert_eq!(of(&capabilities, Platform::Webgpu), Some("the browser gave no adapter".into()));
-    capabilities.webgpu.adapter = Some(Adapter::default());
-    assert_eq!(of(&capabilities, Platform::Webgpu), None);
-}
-
-#[test]
-fn navigator_ml_without_a_backend_is_no_webnn() {
-    let refused = WebNnDevice { error: Some("NotSupportedError".into()), ..WebNnDevice::default() };
-    let created = WebNnDevice { created: true, ..WebNnDevice::default() };
-    let devices = [("cpu".to_owned(), refused.clone()), ("gpu".to_owned(), created)];
-    let capabilities =
-        Capabilities { webnn: WebNn { present: true, devices: devices.into() }, ..Capabilities::default() };
-    assert_eq!(reason(&capabilities, Platform::Webnn, None), None);
-    assert_eq!(reason(&capabilities, Platform::Webnn, Some(ExecutionProvider::Gpu)), None);
-    let cpu = reason(&capabilities, Platform::Webnn, Some(ExecutionProvider::Cpu)).unwrap();
-    assert_eq!(cpu, "navigator.ml is there, but gave no context (cpu: NotSupportedError)");
-    let alike = [("cpu".to_owned(), refused.clone()), ("npu".to_owned(), refused)];
-    let capabilities =
-        Capabilities { webnn: WebNn { present: true, devices: alike.into() }, ..Capabilities::default() };
-    let both = reason(&capabilities, Platform::Webnn, None).unwrap();
-    assert_eq!(both, "navigator.ml is there, but gave no context (cpu, npu: NotSupportedError)");
+    let io = || HostError::io("writing")(std::io::Error::other("full"));
+    assert!(goes_on(Route::TransformersJs, &io()) && !goes_on(Route::Native, &io()));
 }
 
 #[test]

@@ -1,17 +1,19 @@
 //! From reports of the page to the fields of the record.
 
 use webnibble_common::package::PackageMeta;
-use webnibble_common::profiles::{self, ResolvedSettings, Source};
+use webnibble_common::profiles::{self, OptionsError, Resolved, ResolvedSettings, Source};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{
-    Fallback, InitializationTime, InputInfo, MemoryReduction, ModelInfo, OptionValue, Output, ProfileRow,
-    QuantizationInfo, RunRecord, TensorOutput, Times,
+    Fallback, ImplementationType, InitializationTime, InputInfo, MemoryReduction, ModelInfo, OptionValue, Output,
+    PerformanceMetrics, ProfileRow, QuantizationInfo, RunRecord, TensorOutput, Times,
 };
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadReport, RunInput, RunReport};
 
 use super::Input;
+use super::chain::OnnxForm;
 use crate::browser::Memory;
+use crate::error::HostError;
 
 pub(super) fn model_info(meta: &PackageMeta, source: &str, digest: &str) -> ModelInfo {
     let task = if meta.sentence.is_some() { "sentence-embedding" } else { "feature-extraction" };
@@ -22,6 +24,7 @@ pub(super) fn model_info(meta: &PackageMeta, source: &str, digest: &str) -> Mode
         parameters: meta.parameters,
         source: source.to_owned(),
         digest: digest.to_owned(),
+        onnx_file: None,
     }
 }
 
@@ -41,7 +44,8 @@ pub(super) fn quantization_info(meta: &PackageMeta, settings: &ResolvedSettings)
         // What was asked for, until the page says what it does.
         activation_bits: settings.activation_bits.value,
         bits_by_tensor: meta.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.format.bits)).collect(),
-        experimental: settings.experimental_precision.value,
+        // Until something runs.
+        experimental: false,
     }
 }
 
@@ -56,7 +60,8 @@ pub(super) fn fill_loaded(record: &mut RunRecord, loaded: &LoadReport, meta: &Pa
         quantization.activation_bits = loaded.activation_bits;
     }
     let metrics = &mut record.performance_metrics;
-    metrics.initialization_time_ms = Some(InitializationTime {
+    // What it takes to load a stand-in is not what it takes to load the platform.
+    metrics.initialization_time_ms = (!loaded.implementation_type.is_simulation()).then_some(InitializationTime {
         total: loaded.total_ms,
         fetch: loaded.fetch_ms,
         upload: Some(loaded.upload_ms),
@@ -67,8 +72,9 @@ pub(super) fn fill_loaded(record: &mut RunRecord, loaded: &LoadReport, meta: &Pa
     metrics.memory_reduction_percent = Some(memory_reduction(meta, loaded.weights_bytes));
 }
 
-/// What transformers.js does not tell is not known: its memory is its own.
-pub(super) fn fill_transformers_js(record: &mut RunRecord) {
+/// What transformers.js does not tell is not known: its memory is its own. Of somebody else's file not even the bits of its
+/// weights are known, but for its name.
+pub(super) fn fill_transformers_js(record: &mut RunRecord, onnx: &OnnxForm) {
     record.using_transformers_js = Some(true);
     let metrics = &mut record.performance_metrics;
     if let Some(time) = &mut metrics.initialization_time_ms {
@@ -79,6 +85,26 @@ pub(super) fn fill_transformers_js(record: &mut RunRecord) {
     if let Some(reduction) = &mut metrics.memory_reduction_percent {
         reduction.measured = None;
     }
+    if !onnx.exported {
+        record.quantization = None;
+        (metrics.quantization_bits, metrics.memory_reduction_percent) = (None, None);
+    }
+    if let Some(model) = &mut record.model {
+        model.onnx_file = Some(onnx.file.clone());
+        if !onnx.exported {
+            model.digest.clone_from(&onnx.digest);
+        }
+    }
+}
+
+/// Takes back what was written of a run that gave no answer, or whose measuring failed: nothing ran that could be named.
+pub(super) fn clear_run(record: &mut RunRecord) {
+    (record.implementation_type, record.is_simulation, record.simulated_in) = (None, None, None);
+    record.using_transformers_js = None;
+    (record.adapter, record.webnn) = (None, None);
+    (record.kernels, record.profile, record.output) = (None, None, None);
+    let quantization_bits = record.performance_metrics.quantization_bits;
+    record.performance_metrics = PerformanceMetrics { quantization_bits, ..PerformanceMetrics::default() };
 }
 
 pub(super) fn fill_browser_memory(record: &mut RunRecord, memory: Memory) {
@@ -101,19 +127,23 @@ pub(super) fn fill_ran(record: &mut RunRecord, report: &RunReport, input: &Input
     record.is_simulation = Some(simulated);
     let info = input_info(input, &report.token_counts);
     let metrics = &mut record.performance_metrics;
-    metrics.first_inference_time_ms = Some(report.first_ms);
+    // The times of a stand-in are never the platform's.
+    metrics.first_inference_time_ms = (!simulated).then_some(report.first_ms);
     let times = Times::of(&report.run_ms);
-    // The time of a stand-in is never the platform's.
     (metrics.inference_time_ms, metrics.cpu_time_ms) = if simulated { (None, times) } else { (times, None) };
     metrics.gpu_time_ms = report.gpu_ms.as_deref().and_then(Times::of);
     let total_ms: f64 = report.run_ms.iter().sum();
     metrics.throughput_items_per_sec =
-        (total_ms > 0.0).then(|| (info.batch * report.run_ms.len()) as f64 / total_ms * 1e3);
+        (total_ms > 0.0 && !simulated).then(|| (info.batch * report.run_ms.len()) as f64 / total_ms * 1e3);
     metrics.memory.gpu_peak_bytes = report.gpu_peak_bytes;
     if record.using_transformers_js != Some(true) {
         metrics.memory.wasm_heap_bytes = Some(report.wasm_heap_bytes);
     }
     record.input = Some(info);
+    if let Some(quantization) = &mut record.quantization {
+        let small = quantization.bits_by_tensor.values().any(|bits| *bits < Bits::B8);
+        quantization.experimental = small && report.implementation_type == ImplementationType::RealWebnn;
+    }
     if report.webnn.is_some() {
         record.webnn.clone_from(&report.webnn);
     }
@@ -132,19 +162,48 @@ pub(super) fn fill_ran(record: &mut RunRecord, report: &RunReport, input: &Input
     });
 }
 
-/// Writes an option down as the page set it. What failed, or what was asked for and not kept, is a fallback.
+/// Writes an option down as the page set it. What failed, or what was asked for and not kept, is a fallback. Every report
+/// of a model says so again: what stands there already is no news.
 fn adjust(record: &mut RunRecord, adjustment: &Adjustment) {
-    let Adjustment { option, value, code, reason } = adjustment;
-    let now = OptionValue { value: value.clone(), source: Source::Platform };
-    let Some(asked) = record.options.insert(option.clone(), now) else { return };
-    if asked.source == Source::Explicit || code.is_some() {
-        record.fallbacks.push(Fallback {
-            from: format!("{option} {}", asked.value),
-            to: format!("{option} {value}"),
-            code: code.unwrap_or(ErrorCode::Unsupported).name(),
-            reason: reason.clone(),
-        });
+    let Some(asked) = record.options.get_mut(&adjustment.option) else { return };
+    if asked.value == adjustment.value {
+        return;
     }
+    let fallback = fallback_of(asked, adjustment);
+    let explicit = asked.source == Source::Explicit;
+    *asked = OptionValue { value: adjustment.value.clone(), source: Source::Platform };
+    if explicit || adjustment.code.is_some() {
+        record.fallbacks.push(fallback);
+    }
+}
+
+fn fallback_of(asked: &OptionValue, adjustment: &Adjustment) -> Fallback {
+    let Adjustment { option, value, code, reason } = adjustment;
+    Fallback {
+        from: format!("{option} {}", asked.value),
+        to: format!("{option} {value}"),
+        code: code.unwrap_or(ErrorCode::Unsupported).name(),
+        reason: reason.clone(),
+    }
+}
+
+/// Whether a run kept what was asked for, where no fallback is allowed. What nobody asked for may be set otherwise, such as
+/// portable kernels after others failed to build.
+///
+/// # Errors
+/// [`OptionsError::NotKept`] of the first request that was not kept.
+pub(super) fn check_kept(resolved: &Resolved, report: &RunReport) -> Result<(), HostError> {
+    if resolved.fallback.value || report.adjustments.is_empty() {
+        return Ok(());
+    }
+    let options = resolved.record();
+    for adjustment in &report.adjustments {
+        let asked = options.get(&adjustment.option).filter(|asked| asked.source == Source::Explicit);
+        if let Some(asked) = asked.filter(|asked| asked.value != adjustment.value) {
+            return Err(OptionsError::not_kept(&fallback_of(asked, adjustment)).into());
+        }
+    }
+    Ok(())
 }
 
 /// What is known of an input; lengths of texts are known once they are tokenized.

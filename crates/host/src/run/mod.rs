@@ -1,7 +1,7 @@
 //! One model, one browser, one answer: the record of a run.
 //!
-//! `chain` goes from what was asked for to what runs, `auto` finds the platform by measuring, `simulate` stands in
-//! where there is no browser, and `fill` writes what was reported into the record.
+//! `chain` goes from what was asked for to what runs, `platform` says what the page lacks, `auto` finds the platform by
+//! measuring, `simulate` stands in where there is no browser, and `fill` writes what was reported into the record.
 //!
 //! [`run`] always gives a record. It is filled step by step, so that a run that fails says how far it got; nothing in it
 //! is made up: what was not measured stays null, and what really ran is what the page's backend reported.
@@ -30,12 +30,13 @@ use crate::session::ProgressSink;
 mod auto;
 mod chain;
 mod fill;
+mod platform;
 mod simulate;
 mod turns;
 
 use chain::Extent;
-pub(crate) use chain::missing;
-use fill::{input_info, model_info, quantization_info};
+use fill::{clear_run, input_info, model_info, quantization_info};
+pub(crate) use platform::missing;
 pub use turns::{References, run_in_turns};
 
 /// How long loading a package may take, pipelines included.
@@ -193,6 +194,7 @@ fn empty(request: &RunRequest) -> RunRecord {
 
 fn finish(mut record: RunRecord, outcome: Result<(), HostError>) -> RunRecord {
     if let Err(error) = outcome {
+        clear_run(&mut record);
         record.status = Status::Error;
         record.error = Some(error.info());
     }
@@ -249,6 +251,7 @@ async fn prepare_for(
     model: &Arc<Model>,
 ) -> Result<Option<Prepared>, HostError> {
     if record.platform == Platform::Auto {
+        auto::check_options(request, model)?;
         return Ok(None);
     }
     let prepared = Prepared::new(request, Arc::clone(model), record.platform).await?;
@@ -289,11 +292,7 @@ struct Prepared {
 impl Prepared {
     /// Resolves the options for `platform` and finds or makes the package.
     async fn new(request: &RunRequest, model: Arc<Model>, platform: Platform) -> Result<Self, HostError> {
-        let options = Options {
-            settings: prepare::settings_for(&model, &request.options.settings, platform)?,
-            ..request.options.clone()
-        };
-        let resolved = resolve(&options, platform, family(&model))?;
+        let resolved = resolve_for(request, &model, platform)?;
         let began = Instant::now();
         let package = package(&model, &resolved.settings, platform, request).await?;
         let (loaded_as, took_ms) = (package.header.meta.name.clone(), ms_since(began));
@@ -311,10 +310,16 @@ impl Prepared {
     }
 }
 
+/// What every option of a request is, for its model.
+fn resolve_for(request: &RunRequest, model: &Model, platform: Platform) -> Result<Resolved, HostError> {
+    let settings = prepare::settings_for(model, &request.options.settings, platform)?;
+    resolve(&Options { settings, ..request.options.clone() }, platform, family(model))
+}
+
 /// What every option is, for a model of `family` on this machine.
 ///
 /// # Errors
-/// When options contradict themselves.
+/// When options contradict themselves, or cannot be kept where no fallback is allowed.
 pub fn resolve(options: &Options, platform: Platform, family: &str) -> Result<Resolved, HostError> {
     let headless = options.launch.headless.unwrap_or(true);
     let context = Context {
@@ -434,5 +439,9 @@ async fn in_f32(model: &Arc<Model>, input: &Input) -> Option<Vec<(String, Tensor
     })
 }
 
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

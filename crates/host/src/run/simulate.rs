@@ -17,7 +17,6 @@ struct Simulated {
     /// Tokens of each text, special ones included.
     token_counts: Vec<usize>,
     outputs: Vec<(String, Tensor)>,
-    first_ms: f64,
     run_ms: Vec<f64>,
     weights_bytes: u64,
 }
@@ -34,7 +33,7 @@ pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared:
         Ok(simulate(&model, &input, warmup, runs)?)
     })
     .await?;
-    let Simulated { token_counts, outputs, first_ms, run_ms, weights_bytes } = simulated;
+    let Simulated { token_counts, outputs, run_ms, weights_bytes } = simulated;
 
     let meta = &prepared.package.header.meta;
     record.implementation_type = Some(match prepared.platform {
@@ -46,10 +45,7 @@ pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared:
     record.using_transformers_js = Some(false);
     let info = input_info(&request.input, &token_counts);
     let metrics = &mut record.performance_metrics;
-    metrics.first_inference_time_ms = Some(first_ms);
     metrics.cpu_time_ms = Times::of(&run_ms);
-    let total_ms: f64 = run_ms.iter().sum();
-    metrics.throughput_items_per_sec = (total_ms > 0.0).then(|| (info.batch * run_ms.len()) as f64 / total_ms * 1e3);
     metrics.memory.weights_bytes = Some(weights_bytes);
     metrics.memory_reduction_percent = Some(memory_reduction(meta, weights_bytes));
     record.input = Some(info);
@@ -71,7 +67,7 @@ fn simulate(model: &Reference, input: &Input, warmup: u32, runs: u32) -> Result<
         let began = Instant::now();
         model.outputs_of(&inputs).map(|outputs| (outputs, began.elapsed().as_secs_f64() * 1e3))
     };
-    let (mut outputs, first_ms) = timed()?;
+    let (mut outputs, _) = timed()?;
     for _ in 0..warmup {
         timed()?;
     }
@@ -81,5 +77,5 @@ fn simulate(model: &Reference, input: &Input, warmup: u32, runs: u32) -> Result<
         outputs = last;
         run_ms.push(ms);
     }
-    Ok(Simulated { token_counts, outputs, first_ms, run_ms, weights_bytes: model.weights_bytes() })
+    Ok(Simulated { token_counts, outputs, run_ms, weights_bytes: model.weights_bytes() })
 }

@@ -1,13 +1,14 @@
 //! Records: what failed runs say, and what figures are made of.
 
-use webnibble_common::options::LaunchOptions;
+use webnibble_common::options::{LaunchOptions, Settings};
 use webnibble_common::package::{PackageMeta, QuantizationMeta};
+use webnibble_common::profiles::OptionsError;
 use webnibble_common::quant::{Granularity, Scheme};
 use webnibble_common::result::{ImplementationType, Output, TensorOutput};
-use webnibble_common::tensor::DType;
-use webnibble_common::wire::{Adjustment, ErrorCode, RunReport, TensorInfo};
+use webnibble_common::wire::{Adjustment, ErrorCode};
 
-use super::fill::{fill_ran, memory_reduction, output_of};
+use super::fill::{check_kept, fill_ran, memory_reduction, output_of, quantization_info};
+use super::testing::run_report as report;
 use super::*;
 
 fn request(options: Options) -> RunRequest {
@@ -60,26 +61,6 @@ fn reduction_is_of_the_whole_model_against_f16() {
     assert_eq!(memory_reduction(&meta(8, 0), 1).measured, None);
 }
 
-fn report(implementation_type: ImplementationType) -> RunReport {
-    RunReport {
-        implementation_type,
-        outputs: vec![TensorInfo { name: "embedding".into(), dtype: DType::F32, shape: vec![2, 3] }],
-        token_counts: vec![4, 9],
-        truncated: false,
-        prepare_ms: 1.0,
-        first_ms: 7.0,
-        run_ms: vec![2.0, 2.0],
-        gpu_ms: None,
-        kernels: None,
-        webnn: None,
-        variants: [("linear".to_owned(), "q4".to_owned())].into(),
-        adjustments: Vec::new(),
-        dispatches: Some(10),
-        gpu_peak_bytes: Some(5),
-        wasm_heap_bytes: 6,
-    }
-}
-
 async fn ran(implementation_type: ImplementationType) -> RunRecord {
     let request = request(Options::default());
     let mut record = run(request.clone()).await;
@@ -102,8 +83,11 @@ async fn times_of_a_real_run_are_the_platforms() {
 async fn times_of_a_stand_in_are_never_the_platforms() {
     let record = ran(ImplementationType::SimulatedWebgpu).await;
     assert_eq!(record.is_simulation, Some(true));
-    assert_eq!(record.performance_metrics.inference_time_ms, None);
-    assert_eq!(record.performance_metrics.cpu_time_ms.unwrap().runs, 2);
+    let metrics = record.performance_metrics;
+    assert_eq!(metrics.cpu_time_ms.unwrap().runs, 2);
+    assert_eq!((metrics.inference_time_ms, metrics.gpu_time_ms, metrics.first_inference_time_ms), (None, None, None));
+    assert_eq!((metrics.initialization_time_ms, metrics.start_to_first_result_ms), (None, None));
+    assert_eq!(metrics.throughput_items_per_sec, None);
 }
 
 #[tokio::test]
@@ -120,6 +104,8 @@ async fn what_the_page_set_otherwise_is_in_the_options_and_failures_are_fallback
     let mut report = report(ImplementationType::RealWebgpu);
     report.adjustments =
         vec![adjustment("chunked_operations", None), adjustment("portable_kernels", Some(ErrorCode::Validation))];
+    // The first inference says so, and the measured ones after it.
+    fill_ran(&mut record, &report, &request.input);
     fill_ran(&mut record, &report, &request.input);
     for name in ["chunked_operations", "portable_kernels"] {
         let option = &record.options[name];
@@ -128,6 +114,51 @@ async fn what_the_page_set_otherwise_is_in_the_options_and_failures_are_fallback
     // A default that gives way is no fallback.
     let steps: Vec<_> = record.fallbacks.iter().map(|step| (step.from.as_str(), step.code.as_str())).collect();
     assert_eq!(steps, [("portable_kernels false", "validation")]);
+}
+
+#[test]
+fn without_fallback_a_page_that_sets_what_was_asked_for_otherwise_is_an_error() {
+    let of = |half_tiles, fallback| {
+        let settings = Settings { half_tiles, ..Settings::default() };
+        let options = Options { settings, fallback, ..Options::default() };
+        let (option, value, reason) = ("half_tiles".to_owned(), false.into(), "no shader-f16".to_owned());
+        let mut report = report(ImplementationType::RealWebgpu);
+        report.adjustments = vec![Adjustment { option, value, code: Some(ErrorCode::Unsupported), reason }];
+        let (option, value, reason) = ("portable_kernels".to_owned(), true.into(), "a kernel did not build".to_owned());
+        report.adjustments.push(Adjustment { option, value, code: Some(ErrorCode::Validation), reason });
+        check_kept(&resolve(&options, Platform::Webgpu, "bert").unwrap(), &report)
+    };
+    let Err(error) = of(Some(true), Some(false)) else { panic!("f16 was asked for, and not kept") };
+    assert_eq!(error.code(), "request_not_kept");
+    assert!(error.to_string().contains("`half_tiles true` was asked for"), "{error}");
+    assert!(matches!(error, HostError::Options(OptionsError::NotKept { .. })));
+    // Nobody asked, or something else is allowed. Portable kernels are no broken request of anybody.
+    for (half_tiles, fallback) in [(None, Some(false)), (Some(false), Some(false)), (Some(true), None)] {
+        assert!(of(half_tiles, fallback).is_ok(), "{half_tiles:?} {fallback:?}");
+    }
+}
+
+#[tokio::test]
+async fn experimental_is_what_ran_and_not_what_was_allowed() {
+    let settings = Settings { experimental_precision: Some(true), ..Settings::default() };
+    let options = Options { settings, ..Options::default() };
+    let resolved = resolve(&options, Platform::Webnn, "bert").unwrap();
+    for (kind, bits, expected) in [
+        (ImplementationType::RealWebnn, Bits::B4, true),
+        (ImplementationType::RealWebnn, Bits::B2, true),
+        (ImplementationType::RealWebnn, Bits::B8, false),
+        (ImplementationType::RealWebgpu, Bits::B4, false),
+        (ImplementationType::SimulatedWebnn, Bits::B4, false),
+    ] {
+        let request = request(options.clone());
+        let mut record = run(request.clone()).await;
+        let mut info = quantization_info(&meta(bits.into(), 1), &resolved.settings);
+        assert!(!info.experimental, "nothing ran yet");
+        info.bits_by_tensor.insert("w".into(), bits);
+        record.quantization = Some(info);
+        fill_ran(&mut record, &report(kind), &request.input);
+        assert_eq!(record.quantization.unwrap().experimental, expected, "{kind} at {bits} bits");
+    }
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! What `auto` measures, what it believes, and what it gives back at once.
+
+use webnibble_common::quant::{Bits, Granularity};
+
+use super::*;
+use crate::run::empty;
+use crate::run::testing::{Small, Step, code, page, request};
+
+fn memory() -> Memory {
+    let candidates = vec![
+        (Platform::Webgpu, Ok(20.5)),
+        (Platform::Webnn, Err("no navigator.ml".to_owned())),
+        (Platform::Wasm, Ok(9.25)),
+    ];
+    Memory { timestamp: "2026-01-02T03:04:05Z".into(), candidates }
+}
+
+#[test]
+fn the_fastest_that_runs_is_chosen_and_the_rest_is_told() {
+    assert_eq!(memory().best(), Some(Platform::Wasm));
+    let choice = memory().choice(false);
+    let told = "wasm is the fastest, measured now: webgpu 20.50 ms, webnn does not run (no navigator.ml), wasm 9.25 ms";
+    assert_eq!(choice.reason, told);
+    assert_eq!(choice.candidates[1], Candidate { platform: Platform::Webnn, ms: None });
+    let none = Memory { candidates: vec![(Platform::Wasm, Err("it broke".into()))], ..memory() };
+    assert_eq!(none.best(), None);
+}
+
+#[test]
+fn a_choice_is_remembered_and_a_damaged_file_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("choices").join("k.json");
+    assert_eq!(read(&file), None);
+    write(&file, &memory()).unwrap();
+    assert_eq!(read(&file), Some(memory()));
+    assert!(memory().choice(true).reason.contains("remembered from 2026-01-02T03:04:05Z"));
+    std::fs::write(&file, "{").unwrap();
+    assert_eq!(read(&file), None);
+}
+
+#[tokio::test]
+async fn what_is_measured_is_the_engine_that_runs() {
+    let small = Small::new();
+    for engine in [Engine::TransformersJs, Engine::Native] {
+        let (host, loads) = page(&[]).await;
+        let request = request(Platform::Wasm, engine);
+        measure(&host, &request, &small.prepared(&request)).await.unwrap();
+        let loads: Vec<_> = loads.lock().unwrap().iter().map(|options| options.engine).collect();
+        assert_eq!(loads, [engine]);
+    }
+}
+
+/// `auto` on the small package with faults of the page, and what was loaded.
+async fn auto(faults: &[crate::run::testing::Fault], file: &Path) -> (RunRecord, Result<(), HostError>, usize) {
+    let (host, loads) = page(faults).await;
+    let (small, request) = (Small::new(), request(Platform::Auto, Engine::Native));
+    let mut record = empty(&request);
+    let outcome = fill_with(file, &host, &mut record, &request, &small.package(), None).await;
+    let loads = loads.lock().unwrap().len();
+    (record, outcome, loads)
+}
+
+#[tokio::test]
+async fn an_error_of_the_input_is_no_candidate_and_measures_nothing_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("choice.json");
+    let faults = [(Route::Native, Step::Run, ErrorCode::BadInput)];
+    let (_, outcome, loads) = auto(&faults, &file).await;
+    assert_eq!((code(&outcome).as_str(), loads, file.exists()), ("bad_input", 1, false));
+    // The same where the platform is remembered.
+    write(&file, &memory()).unwrap();
+    let (record, outcome, loads) = auto(&faults, &file).await;
+    assert_eq!((code(&outcome).as_str(), loads), ("bad_input", 1));
+    assert!(record.choice.unwrap().reason.contains("remembered"));
+    assert_eq!(read(&file), Some(memory()));
+}
+
+#[tokio::test]
+async fn a_platform_that_fails_is_a_candidate_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("choice.json");
+    let (record, outcome, _) = auto(&[], &file).await;
+    outcome.unwrap();
+    let choice = record.choice.unwrap();
+    assert!(choice.reason.contains("webnn does not run (webnn is not available: the page has no navigator.ml)"));
+    assert_eq!(choice.candidates.iter().map(|one| one.ms).collect::<Vec<_>>(), [Some(2.0), None, Some(2.0)]);
+    assert!(file.exists(), "it is remembered");
+    std::fs::remove_file(&file).unwrap();
+    let (_, outcome, _) = auto(&[(Route::Native, Step::Load, ErrorCode::OutOfMemory)], &file).await;
+    assert_eq!((code(&outcome).as_str(), file.exists()), ("platform_unavailable", false));
+}
+
+#[test]
+fn options_that_no_platform_takes_are_an_error_before_anything_starts() {
+    let small = Small::new();
+    let mut request = request(Platform::Auto, Engine::Native);
+    request.options.settings.granularity = Some(Granularity::Group(24));
+    assert_eq!(code(&check_options(&request, &small.folder())), "bad_options");
+    // WebNN takes no 4 bits, but the others do.
+    (request.options.settings.bits, request.options.settings.granularity) = (Some(Bits::B4), None);
+    request.options.fallback = Some(false);
+    check_options(&request, &small.folder()).unwrap();
+}
