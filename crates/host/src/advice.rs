@@ -16,6 +16,8 @@ pub enum Missing {
     WebGpu,
     /// A WebGPU adapter.
     Adapter,
+    /// An adapter in hardware, on a machine that has a GPU.
+    Hardware,
     /// The adapter's feature `shader-f16`.
     F16,
     /// The adapter's feature `subgroups`.
@@ -80,6 +82,19 @@ const TABLE: &[Row] = &[
         "WebGPU runs on Metal there, which a Mac or virtual machine without a GPU for it does not have",
     ),
     Row(Missing::Adapter, &[], "see that hardware acceleration is on and that the GPU's driver is installed"),
+    Row(
+        Missing::Hardware,
+        &[Chrome, Edge],
+        "see that graphics acceleration is on (settings, System; chrome://gpu says what is blocked) and that the GPU's driver \
+         is installed, on Linux that for Vulkan",
+    ),
+    Row(
+        Missing::Hardware,
+        &[Firefox],
+        "see that hardware acceleration is on (about:preferences, Performance; about:support says what is blocked) and that \
+         the GPU's driver is installed, on Linux that for Vulkan",
+    ),
+    Row(Missing::Hardware, &[], "see that hardware acceleration is on and that the GPU's driver is installed"),
     Row(
         Missing::F16,
         &[Chrome, Edge],
@@ -197,9 +212,10 @@ mod tests {
     use super::*;
     use webnibble_common::capabilities::Adapter;
 
-    const ALL: [Missing; 8] = [
+    const ALL: [Missing; 9] = [
         Missing::WebGpu,
         Missing::Adapter,
+        Missing::Hardware,
         Missing::F16,
         Missing::Subgroups,
         Missing::RelaxedSimd,

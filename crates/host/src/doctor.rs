@@ -114,7 +114,7 @@ fn advice(browser: BrowserKind, found: &Capabilities, gpu: GpuProfile, has_gpu: 
         })
         .collect();
     if found.webgpu.adapter.as_ref().is_some_and(|adapter| !adapter.hardware) {
-        told.insert(0, in_software(gpu, has_gpu));
+        told.insert(0, in_software(browser, gpu, has_gpu));
     }
     told
 }
@@ -157,16 +157,14 @@ fn lacks(found: &Capabilities) -> Vec<(Missing, String)> {
 }
 
 /// What to do where WebGPU is not on a GPU.
-fn in_software(gpu: GpuProfile, has_gpu: bool) -> String {
+fn in_software(browser: BrowserKind, gpu: GpuProfile, has_gpu: bool) -> String {
     if !has_gpu {
         return "WebGPU runs in software: results are right, times say nothing about a GPU".into();
     }
     let profile = if Path::new("/dev/nvidiactl").exists() { "nvidia-headless" } else { "system" };
     let because = if gpu == GpuProfile::Software { "as --gpu software asks for" } else { "its driver may be missing" };
-    format!(
-        "this machine has a GPU, but WebGPU runs in software ({because}): try --gpu {profile}, and see that the driver for \
-         Vulkan is installed"
-    )
+    let advice = advice::advice(Some(browser), Missing::Hardware);
+    format!("this machine has a GPU, but WebGPU runs in software ({because}): try --gpu {profile}, and {advice}")
 }
 
 #[cfg(test)]
@@ -223,6 +221,7 @@ mod tests {
         found.webgpu.adapter.as_mut().unwrap().hardware = false;
         let told = |has_gpu| advice(BrowserKind::Chrome, &found, GpuProfile::Software, has_gpu).remove(0);
         assert!(told(false).contains("runs in software") && told(true).contains("this machine has a GPU"));
+        assert!(told(true).contains("graphics acceleration"), "{}", told(true));
     }
 
     #[test]

@@ -159,24 +159,25 @@ function drawPhases(rows) {
 
 // Lines of what was measured at several sizes that differ in `of` alone.
 function lines(rows, of, fixed, value) {
-  const name = (row) => `${row.series}, ${row.bits} bits`;
+  const width = precisions(rows);
+  const name = (row) => `${row.series}, ${width(row)}`;
   const groups = unique(rows.map(name)).map((one) => {
     const own = rows.filter((row) => name(row) === one);
     // Of several lines through one series, the one with most points.
     const at = unique(own.map(fixed)).map((held) => own.filter((row) => fixed(row) === held));
     const points = at.sort((a, b) => unique(b.map(of)).length - unique(a.map(of)).length)[0];
     const found = unique(points.map(of)).sort((a, b) => a - b).map((x) => ({ x, y: median(points.filter((row) => of(row) === x).map(value)) }));
-    return { name: one, series: own[0].series, held: fixed(points[0]), points: found };
+    return { name: one, series: own[0].series, width: width(own[0]), held: fixed(points[0]), points: found };
   });
   return groups.filter(({ points }) => points.length > 1);
 }
 
 function drawGrowth(id, groups, colours, title, unit) {
-  const widths = unique(groups.map(({ name }) => name.split(", ").pop()));
+  const widths = unique(groups.map(({ width }) => width));
   const several = widths.length > 1;
-  const dash = (name) => [[], [7, 4], [2, 3], [8, 3, 2, 3]][widths.indexOf(name.split(", ").pop()) % 4];
-  const datasets = groups.map(({ name, series, points }) => ({
-    label: several ? name : series, data: points, borderColor: colours.get(series), backgroundColor: colours.get(series), pointRadius: 4, borderWidth: 2, borderDash: dash(name), pointStyle: "circle",
+  const dash = (width) => [[], [7, 4], [2, 3], [8, 3, 2, 3]][widths.indexOf(width) % 4];
+  const datasets = groups.map(({ name, series, width, points }) => ({
+    label: several ? name : series, data: points, borderColor: colours.get(series), backgroundColor: colours.get(series), pointRadius: 4, borderWidth: 2, borderDash: dash(width), pointStyle: "circle",
   }));
   const sizes = unique(groups.flatMap(({ points }) => points.map(({ x }) => x)));
   const shown = { type: "logarithmic", ticks: { callback: (value) => (sizes.includes(value) ? String(value) : ""), autoSkip: false }, afterBuildTicks: (scale) => { scale.ticks = sizes.sort((a, b) => a - b).map((value) => ({ value })); } };
@@ -188,7 +189,7 @@ function drawGrowth(id, groups, colours, title, unit) {
 function drawSizes(rows, colours) {
   const sized = rows.filter((row) => row.batch !== null && row.sequence_length !== null);
   const lengths = lines(sized, (row) => row.sequence_length, (row) => row.batch, (row) => row.p50_ms);
-  const bits = unique(lengths.map(({ name }) => name.split(", ").pop())).join(", ");
+  const bits = unique(lengths.map(({ width }) => width)).join("; ");
   document.getElementById("lengths-about").textContent = `Median of an inference in ms by tokens, batch ${unique(lengths.map(({ held }) => held)).join(", ")}, ${bits}. Both axes are logarithmic.`;
   drawGrowth("lengths", lengths, colours, "tokens", "ms");
   const batches = lines(sized, (row) => row.batch, (row) => row.sequence_length, (row) => row.p50_ms / row.batch);
