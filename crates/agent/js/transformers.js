@@ -48,6 +48,26 @@ function listenToLog() {
   }
 }
 
+/** What `work` gives, and the devices that graphs landed on which WebNN built meanwhile: names, or null where the browser
+ * tells nothing. onnxruntime keeps its graphs to itself, so they are seen where they are made. */
+export async function watchDevices(work) {
+  const prototype = globalThis.MLGraphBuilder?.prototype;
+  if (prototype === undefined) return [await work(), null];
+  const { build } = prototype;
+  let devices = null;
+  prototype.build = async function (...outputs) {
+    const graph = await build.apply(this, outputs);
+    if (graph.devices !== undefined) devices = [...new Set([...(devices ?? []), ...graph.devices])].sort();
+    return graph;
+  };
+  try {
+    const made = await work();
+    return [made, devices];
+  } finally {
+    prototype.build = build;
+  }
+}
+
 const vendored = (file) => new URL(VENDOR + file, location.href).href;
 
 /** Files of this page's host in place of onnxruntime's own address. */
@@ -161,13 +181,14 @@ export class TransformersModel {
   #model = null;
   #shape = null; // of the session, where it is made for one
   #placement = null;
+  #devices = null; // that WebNN's graphs landed on, where the browser tells
   #ort = null; // onnxruntime-web, where it is used directly
 
-  /** `folder` is the path of the files on this page's host, `device` WebNN's or null. */
+  /** `folder` is the path of the files on this page's host, `device` WebNN's or null for the browser's choice. */
   constructor(folder, platform, device, threads) {
     this.#folder = new URL(folder, location.href).pathname.replace(/\/$/, "");
     this.#platform = platform;
-    this.#device = platform === "webnn" ? `webnn-${device ?? "cpu"}` : platform;
+    this.#device = device && platform === "webnn" ? `webnn-${device}` : platform;
     this.#threads = threads ?? null;
   }
 
@@ -219,13 +240,17 @@ export class TransformersModel {
       await this.#release();
       checkPlacement(this.#placement, this.#platform);
     }
-    const report = await this.#load(shape, 3, onProgress);
+    const [report, devices] = await watchDevices(() => this.#load(shape, 3, onProgress));
+    this.#devices = devices;
     this.#shape = shape;
     return report;
   }
 
   #load(shape, logSeverityLevel, onProgress) {
-    const session = { logSeverityLevel };
+    const [name, deviceType] = this.#device.split("-");
+    // transformers.js takes webnn without a device for the processor: what the browser chooses, it must be told.
+    const executionProviders = [deviceType ? { name, deviceType } : name];
+    const session = { logSeverityLevel, ...(name === "webnn" || this.#ort ? { executionProviders } : {}) };
     if (shape) session.freeDimensionOverrides = { batch_size: shape[0], sequence_length: shape[1] };
     return this.#ort ? this.#loadDirectly(session, onProgress) : this.#loadByLibrary(session, onProgress);
   }
@@ -251,9 +276,7 @@ export class TransformersModel {
     const bytes = new Uint8Array(await response.arrayBuffer());
     const fetched = performance.now() - began;
     onProgress(bytes.length, bytes.length);
-    const [name, deviceType] = this.#device.split("-");
-    const options = { ...session, executionProviders: [deviceType ? { name, deviceType } : name] };
-    this.#model = await this.#create(() => this.#ort.InferenceSession.create(bytes, options));
+    this.#model = await this.#create(() => this.#ort.InferenceSession.create(bytes, session));
     return { total_ms: performance.now() - began, fetch_ms: fetched, bytes: bytes.length };
   }
 
@@ -290,6 +313,11 @@ export class TransformersModel {
     } else if (step.status === "done") {
       fetched.end ??= performance.now();
     }
+  }
+
+  /** Names of the devices that WebNN's graphs landed on, or undefined. */
+  devices() {
+    return this.#devices ?? undefined;
   }
 
   /** The WebGPU device that onnxruntime opened, as JSON of an adapter, or null. */

@@ -20,13 +20,17 @@ use crate::options::{BrowserKind, Engine, ExecutionProvider, GpuProfile, Options
 use crate::quant::{Bits, Granularity, Scheme};
 use crate::result::{Fallback, OptionValue};
 
+mod effects;
+
+pub use effects::idle_options;
+
 /// Where an option's value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The caller chose it.
     Explicit,
-    /// The platform can do no other.
+    /// The platform, its adapter or the engine can do no other.
     Platform,
     /// The browser needs it.
     Browser,
@@ -379,24 +383,27 @@ pub fn resolve(options: &Options, context: Context<'_>) -> Result<Resolved, Opti
     check(options)?;
     let chosen = &options.settings;
     let mut settings = lay(&layers(chosen, context));
-    let activations = keep_activations(&mut settings, context.platform);
+    let engine = or_default(options.engine, Engine::Native);
+    let mut profile = or_default(options.measure.profile, false);
+    let mut headless = or_default(options.launch.headless, true);
+    let mut fallbacks = effects::keep_effective(&mut settings, &mut profile, (context.platform, engine.value));
     derive_bits(chosen, &mut settings);
-    let compute = keep_compute_shaders(&mut settings, context.family);
-    let adjusted = [activations, compute].into_iter().flatten();
-    let fallbacks: Vec<_> = adjusted.chain(keep_to_platform(&mut settings, context.platform)).collect();
+    fallbacks.extend(keep_compute_shaders(&mut settings, context.family));
+    fallbacks.extend(keep_headless(&mut headless, context.browser));
+    fallbacks.extend(keep_to_platform(&mut settings, context.platform));
     let fallback = or_default(options.fallback, true);
     if let (false, Some(broken)) = (fallback.value, fallbacks.first()) {
         return Err(OptionsError::not_kept(broken));
     }
     Ok(Resolved {
         settings,
-        engine: or_default(options.engine, Engine::Native),
+        engine,
         fallback,
-        headless: or_default(options.launch.headless, true),
+        headless,
         gpu: or_default(options.launch.gpu, context.gpu),
         warmup: or_default(options.measure.warmup, 2),
         runs: or_default(options.measure.runs, 10),
-        profile: or_default(options.measure.profile, false),
+        profile,
         fallbacks,
         given: given(options, context),
     })
@@ -522,17 +529,17 @@ fn derive_bits(chosen: &Settings, settings: &mut ResolvedSettings) {
     }
 }
 
-/// WebNN and wasm compute in int8; elsewhere activations stay floats.
-fn keep_activations(settings: &mut ResolvedSettings, platform: Platform) -> Option<Fallback> {
-    if settings.activation_bits.value == Bits::B32 || matches!(platform, Platform::Webnn | Platform::Wasm) {
+/// Safari always has a window. WebKitGTK has too, and is given a display of its own.
+fn keep_headless(headless: &mut Sourced<bool>, browser: BrowserKind) -> Option<Fallback> {
+    if !headless.value || browser != BrowserKind::Safari {
         return None;
     }
-    settings.activation_bits = Sourced { value: Bits::B32, source: Source::Platform };
-    Some(Fallback {
-        from: "activation_bits 8".into(),
-        to: "activation_bits 32".into(),
+    let asked = std::mem::replace(headless, Sourced { value: false, source: Source::Browser });
+    (asked.source == Source::Explicit).then(|| Fallback {
+        from: "headless true".into(),
+        to: "headless false".into(),
         code: "unsupported".into(),
-        reason: format!("{platform} computes with activations in floats; platforms webnn and wasm take 8 bits"),
+        reason: "Safari has no headless mode".into(),
     })
 }
 

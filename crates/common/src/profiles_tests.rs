@@ -34,7 +34,8 @@ fn each_browser_has_the_defaults_of_the_guide() {
     for browser in [BrowserKind::Chrome, BrowserKind::Edge] {
         assert_eq!((of(browser).bits.value, of(browser).mixed_precision.value), (Bits::B4, true));
     }
-    assert_eq!(of(BrowserKind::Edge).execution_provider.value, Some(ExecutionProvider::Gpu));
+    let edge = settings(NONE, context(Platform::Webnn, BrowserKind::Edge, "unknown"));
+    assert_eq!(edge.execution_provider, sourced(Some(ExecutionProvider::Gpu), Source::Default));
     assert_eq!(of(BrowserKind::Firefox).mixed_precision, sourced(false, Source::Default));
     for browser in [BrowserKind::Safari, BrowserKind::Webkit] {
         let found = of(browser);
@@ -165,6 +166,20 @@ fn the_record_names_every_option_with_its_source() {
     };
     let missing: Vec<_> = fields.keys().filter(|name| !record.contains_key(*name)).collect();
     assert!(missing.is_empty(), "not in the record: {missing:?}");
+}
+
+#[test]
+fn safari_always_has_a_window() {
+    let of = |headless| {
+        let mut options = Options::default();
+        options.launch.headless = headless;
+        resolve(&options, context(Platform::Wasm, BrowserKind::Safari, "bert")).unwrap()
+    };
+    let quiet = of(None);
+    assert_eq!((quiet.headless, quiet.fallbacks.len()), (sourced(false, Source::Browser), 0));
+    let asked = of(Some(true));
+    assert_eq!((asked.headless, asked.fallbacks.len()), (sourced(false, Source::Browser), 1));
+    assert_eq!(of(Some(false)).headless, sourced(false, Source::Explicit));
 }
 
 #[test]

@@ -244,7 +244,7 @@ pub struct BrowserInfo {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Without a window.
+    /// Whether it was started so that nobody sees a window of it.
     pub headless: bool,
     /// `navigator.userAgent`.
     pub user_agent: String,
@@ -371,8 +371,11 @@ pub struct InitializationTime {
     pub fetch: f64,
     /// Part of `fetch` spent handing bytes to buffers; `None` where the engine does not tell.
     pub upload: Option<f64>,
-    /// Building pipelines, where it was done while loading.
+    /// Building pipelines, graphs or a session, where it was done while loading.
     pub compile: Option<f64>,
+    /// Running what was built, to choose the fastest; `None` where nothing was measured.
+    #[serde(default)]
+    pub choosing: Option<f64>,
 }
 
 /// Times of several runs, in ms.

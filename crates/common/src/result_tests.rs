@@ -85,6 +85,7 @@ fn full() -> RunRecord {
                 fetch: 3.0,
                 upload: Some(2.0),
                 compile: Some(1.0),
+                choosing: Some(0.5),
             }),
             first_inference_time_ms: Some(5.0),
             inference_time_ms: Some(times),

@@ -72,7 +72,53 @@ fn on_webnn_it_is_webnn() {
     let options = [&ENGINE[..], &["--platform", "webnn", "--runs", "2", "--bits", "32"], &browser].concat();
     let record = run_golden(&sandbox, &input, &options);
     assert_ran(&record, "REAL_WEBNN", &expected, 1e-3);
-    assert!(record.webnn.unwrap().operators["WebNNExecutionProvider"] > 0);
+    let webnn = record.webnn.unwrap();
+    assert!(webnn.operators["WebNNExecutionProvider"] > 0);
+    assert_eq!(webnn.requested, "any");
+    let native = run_golden(&sandbox, &input, &[&["--platform", "webnn", "--runs", "1"], &browser[..]].concat());
+    assert_eq!(webnn.reported_devices, native.webnn.unwrap().reported_devices, "both are read back");
+}
+
+#[test]
+fn another_device_of_webnn_than_the_one_asked_for_is_an_error() {
+    skip_unless!(vendored(), webnn_browser());
+    let sandbox = Sandbox::default();
+    let (input, _) = golden_input(&sandbox);
+    let browser = webnn_browser().unwrap();
+    let browser: Vec<&str> = browser.iter().map(String::as_str).collect();
+    let (bert, input) = (golden_bert(), input.to_str().unwrap().to_owned());
+    let args = ["run", "--json", "--gpu", "software", "--model", bert.to_str().unwrap(), "--input", &input];
+    let more = ["--platform", "webnn", "--runs", "1", "--execution-provider", "npu", "--bits", "32"];
+    let finished = sandbox.run(&[&args[..], &more, &ENGINE, &browser].concat());
+    let record: RunRecord = serde_json::from_str(&finished.stdout).unwrap();
+    match record.webnn {
+        // A machine that has one, or a browser that does not say where graphs run.
+        Some(webnn) if record.error.is_none() => {
+            let devices = webnn.reported_devices;
+            assert!(devices.as_ref().is_none_or(|names| names.contains(&"npu".to_owned())), "{devices:?}");
+        }
+        _ => {
+            assert_eq!(finished.code, Some(3), "{finished:?}");
+            let error = record.error.unwrap();
+            assert_eq!(error.code, "platform_unavailable", "{error:?}");
+            assert!(error.message.contains("npu"), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn options_that_it_cannot_keep_are_fallbacks() {
+    skip_unless!(vendored());
+    let sandbox = Sandbox::default();
+    let (input, _) = golden_input(&sandbox);
+    let options = ["--engine", "transformers-js", "--platform", "wasm", "--runs", "1", "--activation-bits", "8"];
+    let record = run_golden(&sandbox, &input, &[&options[..], &["--lowering", "int8", "--half-tiles"]].concat());
+    assert_eq!(record.implementation_type.unwrap().to_string(), "REAL_WASM");
+    let steps: Vec<_> = record.fallbacks.iter().map(|step| step.from.as_str()).collect();
+    assert_eq!(steps, ["activation_bits 8", "lowering int8", "half_tiles true"]);
+    for (name, now) in [("activation_bits", Value::from(32)), ("lowering", Value::Null), ("half_tiles", false.into())] {
+        assert_eq!(record.options[name].value, now, "{name}");
+    }
 }
 
 /// The golden model in a folder of its own, with an ONNX file of these bytes.

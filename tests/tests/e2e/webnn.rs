@@ -56,6 +56,10 @@ fn the_golden_answer_on_webnn() {
         assert!(found <= tolerance, "{bits} bits: {found:.2e}");
         assert!(!webnn.lowering.is_empty() && webnn.operators.values().sum::<usize>() > 10, "{webnn:?}");
         assert!(record.performance_metrics.inference_time_ms.unwrap().p50 > 0.0);
+        let loading = record.performance_metrics.initialization_time_ms.unwrap();
+        let building = loading.compile.expect("graphs were built") + loading.choosing.unwrap_or(0.0);
+        assert!(building > 0.0 && building <= loading.total, "{loading:?}");
+        assert!(loading.choosing.is_some() || bits == "32", "several lowerings were timed: {loading:?}");
         assert!(record.performance_metrics.memory.weights_bytes.unwrap() > 100_000);
     }
 }

@@ -12,12 +12,12 @@ use webnibble_common::quant::Bits;
 use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
-use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError};
+use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::cpu::{Executor, Threads};
 use webnibble_kernels::exec::{ExecError, Int8Linears};
 
-use super::RunOutcome;
 use super::planes::Planes;
+use super::{Built, RunOutcome, activations_adjustment, adjusted};
 use crate::error::error;
 use crate::stop::Stop;
 use crate::tasks::Pacer;
@@ -37,6 +37,7 @@ pub(crate) struct Model {
     /// Linear operators in int8, where that was asked for.
     int8: Int8Linears,
     int8_asked: Option<Int8Asked>,
+    threads_asked: Option<u32>,
 }
 
 /// How linear operators were asked for in int8.
@@ -85,6 +86,7 @@ impl Model {
             implementation_type,
             int8: Int8Linears::default(),
             int8_asked: Int8Asked::of(options),
+            threads_asked: options.threads,
         }
     }
 
@@ -99,8 +101,8 @@ impl Model {
         Ok(())
     }
 
-    /// Makes weights of the planes.
-    pub(crate) async fn finish_load(&mut self) -> Result<(), RemoteError> {
+    /// Makes weights of the planes. Nothing is compiled.
+    pub(crate) async fn finish_load(&mut self) -> Result<Built, RemoteError> {
         self.weights = self.planes.weights(&self.graph, &self.header)?;
         let activations = self.header.meta.activations.as_ref();
         self.int8 = match (self.int8_asked, activations) {
@@ -110,7 +112,7 @@ impl Model {
             (Some(Int8Asked::Dynamic), _) => Int8Linears::dynamic(&self.graph, &self.weights),
             _ => Int8Linears::default(),
         };
-        Ok(())
+        Ok(Built::default())
     }
 
     /// Nothing depends on the shape.
@@ -166,6 +168,24 @@ impl Model {
             variants.insert("linear".to_owned(), format!("{}: {}", asked.name(), self.int8.names().count()));
         }
         variants
+    }
+
+    /// Options that were set otherwise than asked for.
+    pub(crate) fn adjustments(&self) -> Vec<Adjustment> {
+        let mut adjustments = Vec::new();
+        if let (Some(asked), true) = (self.int8_asked, self.int8.is_empty()) {
+            let reason = match (asked, &self.header.meta.activations) {
+                (Int8Asked::AsWebnn, None) => "the package has no ranges of activations: it was not calibrated",
+                _ => "no linear operator has weights of 8 bits, symmetric, with one scale a channel or tensor",
+            };
+            adjustments.push(activations_adjustment(Bits::B32, reason));
+        }
+        let count = self.threads.count();
+        if let Some(asked) = self.threads_asked.filter(|asked| *asked as usize != count) {
+            let reason = format!("the page can have {count} threads, {asked} were asked for");
+            adjustments.push(adjusted("threads", count.into(), &reason));
+        }
+        adjustments
     }
 
     /// There is no adapter.

@@ -29,6 +29,15 @@ mod planes;
 pub(crate) mod webgpu;
 pub(crate) mod webnn;
 
+/// What the end of loading took, in ms; nothing where nothing of the kind was done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Built {
+    /// Building pipelines or graphs.
+    pub(crate) compile_ms: Option<f64>,
+    /// Running what was built, to choose among it.
+    pub(crate) choosing_ms: Option<f64>,
+}
+
 /// What one run gave.
 #[derive(Debug)]
 pub(crate) struct RunOutcome {
@@ -86,6 +95,21 @@ impl Devices {
     }
 }
 
+/// A device of WebNN that was preferred, and why there is none or another.
+pub(crate) fn device_adjustment(why: &RemoteError) -> Adjustment {
+    adjusted("execution_provider", serde_json::Value::Null, &why.message)
+}
+
+/// Activations that were to be of 8 bits, and why they are not.
+fn activations_adjustment(bits: Bits, reason: &str) -> Adjustment {
+    adjusted("activation_bits", u8::from(bits).into(), reason)
+}
+
+/// An option that something known about the device or the model demands otherwise.
+fn adjusted(option: &str, value: serde_json::Value, reason: &str) -> Adjustment {
+    Adjustment { option: option.to_owned(), value, code: None, reason: reason.to_owned() }
+}
+
 /// A model in a backend.
 pub(crate) enum Model {
     /// WGSL kernels on a GPU, or on the browser's software adapter.
@@ -123,15 +147,34 @@ impl Model {
                 let gpu = devices.gpu(options.portable_kernels == Some(true)).await?;
                 webgpu::Model::new(&gpu, graph, header, options).map(Model::WebGpu)
             }
-            Platform::Webnn => {
-                let context = devices.webnn(options.execution_provider).await?;
-                webnn::Model::new(&context, graph, header, options).map(Model::WebNn)
-            }
+            Platform::Webnn => Self::webnn_on_device(devices, graph, header, options).await.map(Model::WebNn),
             Platform::Auto => Err(error(
                 ErrorCode::Unsupported,
                 "platform should be webgpu, webnn or wasm, found auto",
                 "ask for one of them; which is best is found by asking for each",
             )),
+        }
+    }
+
+    /// On the device that was asked for; where that is no more than preferred, on any that takes the model.
+    async fn webnn_on_device(
+        devices: &mut Devices,
+        graph: Graph,
+        header: &Header,
+        options: &LoadOptions,
+    ) -> Result<webnn::Model, RemoteError> {
+        let device = options.execution_provider;
+        let model = match devices.webnn(device).await {
+            Ok(context) => webnn::Model::new(&context, graph.clone(), header, options),
+            Err(refused) => Err(refused),
+        };
+        match model {
+            Err(refused) if options.prefer_device && device.is_some() => {
+                let mut model = webnn::Model::new(&devices.webnn(None).await?, graph, header, options)?;
+                model.adjust(device_adjustment(&refused));
+                Ok(model)
+            }
+            model => model,
         }
     }
 
@@ -151,7 +194,8 @@ impl Model {
     }
 
     /// Closes loading once every plane came: checks for failed allocations, and builds pipelines where that was asked.
-    pub(crate) async fn finish_load(&mut self) -> Result<(), RemoteError> {
+    /// What it took comes back.
+    pub(crate) async fn finish_load(&mut self) -> Result<Built, RemoteError> {
         dispatch!(self, model => model.finish_load().await)
     }
 
@@ -203,7 +247,8 @@ impl Model {
     pub(crate) fn adjustments(&self) -> Vec<Adjustment> {
         match self {
             Model::WebGpu(model) => model.adjustments(),
-            Model::WebNn(_) | Model::Cpu(_) => Vec::new(),
+            Model::WebNn(model) => model.adjustments(),
+            Model::Cpu(model) => model.adjustments(),
         }
     }
 

@@ -119,6 +119,7 @@ export interface LoadReport {
   fetch_ms: number;
   upload_ms: number;
   compile_ms: number | null;
+  choosing_ms: number | null;
   package_bytes: number;
   weights_bytes: number;
   wasm_heap_bytes: number;

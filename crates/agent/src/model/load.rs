@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use webnibble_common::graph::Graph;
 use webnibble_common::package::{Header, TOKENIZER};
+use webnibble_common::profiles::idle_options;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, Stage};
 use webnibble_models::ModelConfig;
 use webnibble_models::text::{Limits, TextTokenizer};
@@ -46,6 +47,7 @@ impl LoadedModel {
             limits: Limits { max_len, vocab_size: vocab_size(&graph).unwrap_or(0), pad_id: 0 },
             graph,
             tokenizer: None,
+            idle: idle_options(request.options),
         };
         stop.check()?;
 
@@ -63,10 +65,8 @@ impl LoadedModel {
         if request.options.shader_precompilation {
             progress(Stage::Compile, 0, 0);
         }
-        let compile_began = sys::now_ms();
-        model.backend.finish_load().await?;
+        let built = model.backend.finish_load().await?;
         stop.check()?;
-        let compile_ms = request.options.shader_precompilation.then(|| sys::now_ms() - compile_began);
         let report = LoadReport {
             implementation_type: model.backend.implementation_type(),
             adapter: model.backend.adapter(),
@@ -75,7 +75,8 @@ impl LoadedModel {
             total_ms: sys::now_ms() - began,
             fetch_ms: fetched.fetch_ms,
             upload_ms: fetched.upload_ms,
-            compile_ms,
+            compile_ms: built.compile_ms,
+            choosing_ms: built.choosing_ms,
             package_bytes,
             weights_bytes: model.backend.weights_bytes(),
             wasm_heap_bytes: sys::wasm_heap_bytes(),

@@ -3,7 +3,7 @@
 //! The session with a host and the JavaScript face both load and run models through here.
 
 use webnibble_common::graph::{Graph, Op};
-use webnibble_common::wire::Stage;
+use webnibble_common::wire::{Adjustment, Stage};
 use webnibble_models::text::{Limits, TextTokenizer};
 
 use crate::backend;
@@ -15,13 +15,15 @@ mod run;
 
 pub(crate) use input::Input;
 pub(crate) use load::LoadRequest;
-pub(crate) use run::{Ran, check_finite};
+pub(crate) use run::{Ran, check_finite, not_profiled};
 
 /// A loaded model. What it holds outside wasm memory is freed when it is dropped.
 pub(crate) struct LoadedModel {
     graph: Graph,
     backend: backend::Model,
     tokenizer: Option<TextTokenizer>,
+    /// Options that do nothing for what computes.
+    idle: Vec<Adjustment>,
     /// Longest input, and what ids may be.
     limits: Limits,
 }

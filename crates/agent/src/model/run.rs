@@ -1,7 +1,7 @@
 //! Running: first run, warm-up, measured runs, and the check that outputs are numbers.
 
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{ErrorCode, RemoteError, RunOptions, RunReport, Stage, TensorInfo};
+use webnibble_common::wire::{Adjustment, ErrorCode, RemoteError, RunOptions, RunReport, Stage, TensorInfo};
 
 use super::input::Bound;
 use super::{Input, LoadedModel, Progress};
@@ -57,6 +57,8 @@ impl LoadedModel {
         let measured = self.measure(&input, options, stop, &mut progress).await?;
         let last = measured.last.unwrap_or(first);
         let every_run_has_gpu_ms = measured.gpu_ms.len() == measured.run_ms.len();
+        let gpu_ms = (options.profile && options.runs > 0 && every_run_has_gpu_ms).then_some(measured.gpu_ms);
+        let adjustments = [self.idle.clone(), self.backend.adjustments(), not_profiled(options, gpu_ms.as_deref())];
         let report = RunReport {
             implementation_type: self.backend.implementation_type(),
             outputs: last.outputs.iter().map(|(name, tensor)| info(name, tensor)).collect(),
@@ -65,11 +67,11 @@ impl LoadedModel {
             prepare_ms,
             first_ms,
             run_ms: measured.run_ms,
-            gpu_ms: (options.profile && options.runs > 0 && every_run_has_gpu_ms).then_some(measured.gpu_ms),
+            gpu_ms,
             kernels: last.kernels,
             webnn: self.backend.webnn(),
             variants: self.backend.variants(),
-            adjustments: self.backend.adjustments(),
+            adjustments: adjustments.concat(),
             dispatches: self.backend.dispatches(),
             gpu_peak_bytes: self.backend.gpu_peak_bytes(),
             wasm_heap_bytes: sys::wasm_heap_bytes(),
@@ -111,6 +113,14 @@ impl LoadedModel {
         check_finite(&outcome.outputs)?;
         Ok(outcome)
     }
+}
+
+/// Kernels that were to be timed, where nobody times them.
+pub(crate) fn not_profiled(options: &RunOptions, gpu_ms: Option<&[f64]>) -> Vec<Adjustment> {
+    let wanted = options.profile && options.runs > 0 && gpu_ms.is_none();
+    let reason = "what computes gives no timestamps of its kernels".to_owned();
+    let adjustment = Adjustment { option: "profile".into(), value: false.into(), code: None, reason };
+    wanted.then_some(adjustment).into_iter().collect()
 }
 
 fn info(name: &str, tensor: &Tensor) -> TensorInfo {

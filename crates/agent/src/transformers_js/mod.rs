@@ -10,17 +10,18 @@ use js_sys::{Array, JsString, Uint32Array};
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 use webnibble_common::capabilities::Adapter;
-use webnibble_common::options::Platform;
+use webnibble_common::options::{ExecutionProvider, Platform};
+use webnibble_common::profiles::idle_options;
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, WebNnInfo};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{
-    ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions, RunReport, Stage, TensorInfo,
+    Adjustment, ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions, RunReport, Stage, TensorInfo,
 };
 
-use crate::backend::Devices;
+use crate::backend::{Devices, device_adjustment, webnn};
 use crate::error::{describe, error, internal};
-use crate::model::{Input, Progress, Ran};
+use crate::model::{Input, Progress, Ran, not_profiled};
 use crate::stop::Stop;
 use crate::sys::{now_ms, wasm_heap_bytes};
 use crate::tasks::Pacer;
@@ -36,8 +37,12 @@ pub(crate) struct Model {
     js: JsModel,
     implementation_type: ImplementationType,
     webnn: Option<WebNnInfo>,
+    /// WebNN's device, where one was asked for.
+    device: Option<ExecutionProvider>,
+    prefer_device: bool,
     /// Versions, and operators by the provider that has them, for the record.
     placement: BTreeMap<String, String>,
+    adjustments: Vec<Adjustment>,
 }
 
 impl Drop for Model {
@@ -86,25 +91,23 @@ impl Model {
         progress: Rc<dyn Fn(Stage, u64, u64)>,
     ) -> Result<(Self, LoadReport), RemoteError> {
         let began = now_ms();
-        let implementation_type = implementation_type(options.platform)?;
-        let device = options.execution_provider.map(|device| device.to_string());
-        let js = JsModel::new(url, options.platform.name(), device.as_deref(), options.threads);
-        // From here on, leaving early drops the model, which frees what it holds.
-        let mut model = Self { js, implementation_type, webnn: None, placement: BTreeMap::new() };
-        let on_progress = Closure::<dyn Fn(f64, f64)>::new(move |done: f64, total: f64| {
-            progress(Stage::Fetch, done as u64, total as u64);
-        });
-        let opened = model.js.open(on_progress.as_ref().unchecked_ref()).await.map_err(|e| from_js(&e))?;
+        let device = options.execution_provider;
+        let opened = match Self::open(url, options, device, Rc::clone(&progress)).await {
+            Err(refused) if options.prefer_device && device.is_some() => {
+                let (mut model, opened) = Self::open(url, options, None, progress).await?;
+                model.adjustments.push(device_adjustment(&refused));
+                Ok((model, opened))
+            }
+            opened => opened,
+        };
+        let (model, opened) = opened?;
         stop.check()?;
-        let opened: Opened = serde_json::from_str(&String::from(opened))
-            .map_err(|e| internal(format!("the report of transformers.js is not as expected: {e}")))?;
-        model.describe(&opened, device.as_deref());
         let adapter = match opened.adapter {
             Some(info) => Some(adapter(devices, info).await),
             None => None,
         };
         let report = LoadReport {
-            implementation_type,
+            implementation_type: model.implementation_type,
             adapter,
             webnn: model.webnn.clone(),
             activation_bits: Bits::B32,
@@ -112,6 +115,7 @@ impl Model {
             fetch_ms: opened.fetch_ms,
             upload_ms: 0.0,
             compile_ms: Some(opened.total_ms - opened.fetch_ms),
+            choosing_ms: None,
             package_bytes: opened.bytes,
             weights_bytes: 0,
             wasm_heap_bytes: wasm_heap_bytes(),
@@ -119,7 +123,50 @@ impl Model {
         Ok((model, report))
     }
 
-    fn describe(&mut self, opened: &Opened, device: Option<&str>) {
+    /// Loads on one device of WebNN, or on the one that the browser chooses.
+    async fn open(
+        url: &str,
+        options: &LoadOptions,
+        device: Option<ExecutionProvider>,
+        progress: Rc<dyn Fn(Stage, u64, u64)>,
+    ) -> Result<(Self, Opened), RemoteError> {
+        let js = JsModel::new(url, options.platform.name(), device.map(ExecutionProvider::name), options.threads);
+        // From here on, leaving early drops the model, which frees what it holds.
+        let mut model = Self {
+            js,
+            implementation_type: implementation_type(options.platform)?,
+            webnn: None,
+            device,
+            prefer_device: options.prefer_device,
+            placement: BTreeMap::new(),
+            adjustments: idle_options(options),
+        };
+        let on_progress = Closure::<dyn Fn(f64, f64)>::new(move |done: f64, total: f64| {
+            progress(Stage::Fetch, done as u64, total as u64);
+        });
+        let opened = model.js.open(on_progress.as_ref().unchecked_ref()).await.map_err(|e| from_js(&e))?;
+        let opened: Opened = serde_json::from_str(&String::from(opened))
+            .map_err(|e| internal(format!("the report of transformers.js is not as expected: {e}")))?;
+        model.describe(&opened);
+        model.check_devices()?;
+        Ok((model, opened))
+    }
+
+    /// Reads back where WebNN put the graphs of the last session: another device than the one asked for counts as failed.
+    fn check_devices(&mut self) -> Result<(), RemoteError> {
+        let Some(info) = &mut self.webnn else { return Ok(()) };
+        let told = self.js.devices();
+        info.reported_devices = told.map(|names| names.iter().filter_map(|name| name.as_string()).collect());
+        match webnn::check_devices(self.device, info.reported_devices.as_deref()) {
+            Err(elsewhere) if self.prefer_device => {
+                self.adjustments.push(device_adjustment(&elsewhere));
+                Ok(())
+            }
+            checked => checked,
+        }
+    }
+
+    fn describe(&mut self, opened: &Opened) {
         self.placement.clone_from(&opened.versions);
         let mut operators = BTreeMap::new();
         for (provider, placed) in opened.placement.iter().flatten() {
@@ -131,7 +178,7 @@ impl Model {
         }
         if self.implementation_type == ImplementationType::RealWebnn {
             self.webnn = Some(WebNnInfo {
-                requested: device.unwrap_or("cpu").to_owned(),
+                requested: self.device.map_or("any", ExecutionProvider::name).to_owned(),
                 reported_devices: None,
                 lowering: "onnxruntime-web".into(),
                 parallel_parts: None,
@@ -154,6 +201,7 @@ impl Model {
         progress.report(Stage::Compile, 0, 0);
         let began = now_ms();
         self.js.prepare(batch.rows, batch.seq).await.map_err(|e| from_js(&e))?;
+        self.check_devices()?;
         let prepare_ms = now_ms() - began;
         let mut last = self.run_once(&batch, stop).await?;
         let first_ms = now_ms() - began;
@@ -183,7 +231,7 @@ impl Model {
             kernels: None,
             webnn: self.webnn.clone(),
             variants: self.placement.clone(),
-            adjustments: Vec::new(),
+            adjustments: [self.adjustments.clone(), not_profiled(options, None)].concat(),
             dispatches: None,
             gpu_peak_bytes: None,
             wasm_heap_bytes: wasm_heap_bytes(),

@@ -19,6 +19,10 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_class = TransformersModel)]
     pub(super) fn encode(this: &JsModel, texts: &Array, truncate: bool) -> Result<JsEncoded, JsValue>;
 
+    /// Devices that WebNN's graphs landed on, where the browser tells.
+    #[wasm_bindgen(method, js_class = TransformersModel)]
+    pub(super) fn devices(this: &JsModel) -> Option<Array>;
+
     /// Makes ready for a shape.
     #[wasm_bindgen(method, catch, js_class = TransformersModel)]
     pub(super) async fn prepare(this: &JsModel, batch: u32, seq: u32) -> Result<JsValue, JsValue>;

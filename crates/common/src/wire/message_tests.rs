@@ -54,8 +54,8 @@ fn host_model_messages() {
         HostMessage::Load { model: "m".into(), url: "/packages/d.safetensors".into(), digest: "d".into(), options },
         json!({"v": 1, "id": 7, "type": "load", "model": "m", "url": "/packages/d.safetensors", "digest": "d",
             "options": {"platform": "webgpu", "engine": "native", "simulate": false, "execution_provider": null,
-                "experimental_precision": false, "activation_bits": 32, "lowering": null, "threads": null,
-                "portable_kernels": true, "shader_precompilation": false, "chunked_operations": null,
+                "prefer_device": false, "experimental_precision": false, "activation_bits": 32, "lowering": null,
+                "threads": null, "portable_kernels": true, "shader_precompilation": false, "chunked_operations": null,
                 "workgroup_size": null, "half_tiles": false, "deadline_ms": 5000}}),
     );
     let options = RunOptions { warmup: 2, runs: 10, profile: true, deadline_ms: None };
@@ -165,6 +165,7 @@ fn loaded() {
         fetch_ms: 3.0,
         upload_ms: 1.0,
         compile_ms: None,
+        choosing_ms: None,
         package_bytes: 100,
         weights_bytes: 90,
         wasm_heap_bytes: 65536,
@@ -174,7 +175,7 @@ fn loaded() {
         json!({"v": 1, "id": 7, "type": "loaded", "report": {
             "implementation_type": "REAL_WEBGPU", "adapter": adapter_json(), "webnn": null,
             "activation_bits": 32, "total_ms": 4.5, "fetch_ms": 3.0,
-            "upload_ms": 1.0, "compile_ms": null, "package_bytes": 100, "weights_bytes": 90,
+            "upload_ms": 1.0, "compile_ms": null, "choosing_ms": null, "package_bytes": 100, "weights_bytes": 90,
             "wasm_heap_bytes": 65536}}),
     );
 }

@@ -309,6 +309,9 @@ pub struct LoadOptions {
     /// WebNN's device; the context's own choice where it is not given.
     #[serde(default)]
     pub execution_provider: Option<ExecutionProvider>,
+    /// The device is a preference: where it cannot be had, the context's own choice is taken.
+    #[serde(default)]
+    pub prefer_device: bool,
     /// WebNN: formats that it takes, but that are not known to be good.
     #[serde(default)]
     pub experimental_precision: bool,
@@ -353,6 +356,7 @@ impl LoadOptions {
             engine: native(),
             simulate: false,
             execution_provider: None,
+            prefer_device: false,
             experimental_precision: false,
             activation_bits: floats(),
             lowering: None,
@@ -446,8 +450,11 @@ pub struct LoadReport {
     pub fetch_ms: f64,
     /// Part of `fetch_ms` spent handing bytes to buffers.
     pub upload_ms: f64,
-    /// Building pipelines, where it was done while loading.
+    /// Building pipelines, graphs or a session, where it was done while loading.
     pub compile_ms: Option<f64>,
+    /// Running what was built, to choose the fastest; WebNN does so once for each kind of model.
+    #[serde(default)]
+    pub choosing_ms: Option<f64>,
     /// Bytes fetched.
     pub package_bytes: u64,
     /// Bytes of weights in the backend's memory.

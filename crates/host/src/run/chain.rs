@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use webnibble_common::options::{Engine, Platform};
+use webnibble_common::profiles::Source;
 use webnibble_common::result::{ErrorInfo, Fallback, RunRecord, StartToFirstResult};
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RunOptions, RunReport};
 
@@ -101,7 +102,9 @@ pub(super) async fn follow(
 ) -> Result<Answered, HostError> {
     record.browser = Some(host.info().clone());
     let platform = prepared.platform;
-    let device = prepared.resolved.settings.execution_provider.value;
+    let device = prepared.resolved.settings.execution_provider;
+    // What a profile prefers is not asked for: another device will do.
+    let device = device.value.filter(|_| device.source == Source::Explicit);
     let mut first = None;
     for (index, route) in routes.iter().copied().enumerate() {
         let before = record.clone();

@@ -66,6 +66,7 @@ pub(super) fn fill_loaded(record: &mut RunRecord, loaded: &LoadReport, meta: &Pa
         fetch: loaded.fetch_ms,
         upload: Some(loaded.upload_ms),
         compile: loaded.compile_ms,
+        choosing: loaded.choosing_ms,
     });
     metrics.memory.weights_bytes = Some(loaded.weights_bytes);
     metrics.memory.wasm_heap_bytes = Some(loaded.wasm_heap_bytes);

@@ -400,6 +400,7 @@ async fn start_host(request: &RunRequest) -> Result<Host, HostError> {
 pub fn load_options(platform: Platform, resolved: &Resolved) -> LoadOptions {
     LoadOptions {
         execution_provider: resolved.settings.execution_provider.value,
+        prefer_device: resolved.settings.execution_provider.source != Source::Explicit,
         experimental_precision: resolved.settings.experimental_precision.value,
         activation_bits: resolved.settings.activation_bits.value,
         lowering: resolved.settings.lowering.value.clone(),

@@ -100,6 +100,7 @@ fn load_report(options: &LoadOptions) -> LoadReport {
         fetch_ms: 2.0,
         upload_ms: 1.0,
         compile_ms: None,
+        choosing_ms: None,
         package_bytes: 1,
         weights_bytes: 1,
         wasm_heap_bytes: 1,

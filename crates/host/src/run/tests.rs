@@ -1,6 +1,6 @@
 //! Records: what failed runs say, and what figures are made of.
 
-use webnibble_common::options::{LaunchOptions, Settings};
+use webnibble_common::options::{ExecutionProvider, LaunchOptions, Settings};
 use webnibble_common::package::{PackageMeta, QuantizationMeta};
 use webnibble_common::profiles::OptionsError;
 use webnibble_common::quant::{Granularity, Scheme};
@@ -169,6 +169,20 @@ fn vectors_are_embeddings_only_where_the_model_makes_them() {
     let tensor = TensorOutput { shape: vec![2, 2], data: vec![1.0, 2.0, 3.0, 4.0] };
     assert_eq!(output_of(&outputs, false), Some(Output::Tensor { tensor }));
     assert_eq!(output_of(&[], true), None);
+}
+
+#[test]
+fn a_device_that_edge_prefers_binds_nobody() {
+    let launch = LaunchOptions { browser: Some(BrowserKind::Edge), ..Default::default() };
+    let device = |options: Options| {
+        let resolved = resolve(&options, Platform::Webnn, "bert").unwrap();
+        let options = load_options(Platform::Webnn, &resolved);
+        (options.execution_provider.map(ExecutionProvider::name), options.prefer_device)
+    };
+    let edge = Options { launch, ..Options::default() };
+    assert_eq!(device(edge.clone()), (Some("gpu"), true));
+    let settings = Settings { execution_provider: Some(ExecutionProvider::Gpu), ..Default::default() };
+    assert_eq!(device(Options { settings, ..edge }), (Some("gpu"), false));
 }
 
 #[test]

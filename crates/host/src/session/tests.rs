@@ -38,6 +38,7 @@ fn load_report() -> Box<LoadReport> {
         fetch_ms: 1.0,
         upload_ms: 0.0,
         compile_ms: None,
+        choosing_ms: None,
         package_bytes: 1,
         weights_bytes: 1,
         wasm_heap_bytes: 1,

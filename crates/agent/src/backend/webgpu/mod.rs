@@ -27,7 +27,7 @@ use self::gpu::from_js;
 use self::replay::{outcome, spec};
 use self::sys::{JsRecorded, Ran};
 use self::upload::WeightMemory;
-use super::RunOutcome;
+use super::{Built, RunOutcome};
 use crate::error::{error, internal};
 use crate::sys::now_ms;
 
@@ -124,16 +124,17 @@ impl Model {
     }
 
     /// Checks that every plane came and every allocation held; builds the pipelines where that was asked.
-    pub(crate) async fn finish_load(&mut self) -> Result<(), RemoteError> {
+    pub(crate) async fn finish_load(&mut self) -> Result<Built, RemoteError> {
         if let Some(index) = self.buffers.iter().position(|b| b.waiting > 0) {
             let message = format!("the package has not every plane of `{}`", self.plan.buffers[index].label);
             return Err(error(ErrorCode::BadPackage, message, "quantize the model again"));
         }
         JsFuture::from(self.gpu.js.check_allocations()).await.map_err(|e| from_js(&e))?;
+        let start = now_ms();
         if self.precompile {
             self.precompile().await?;
         }
-        Ok(())
+        Ok(Built { compile_ms: self.precompile.then(|| now_ms() - start), choosing_ms: None })
     }
 
     /// Builds the pipelines that any shape takes, and runs once: drivers leave work to the first dispatch.

@@ -7,6 +7,7 @@ use webnibble_kernels::webnn::{Candidate, bucket_of};
 use super::Model;
 use super::context::Fastest;
 use super::executable::Executable;
+use crate::backend::Built;
 use crate::sys::now_ms;
 
 /// The shape that lowerings are measured at: one usual text.
@@ -79,7 +80,7 @@ impl Model {
                 // What takes a graph in one piece need not take it in parts.
                 Err(_) => break,
             };
-            if executable.parts <= best.parts || !is_faster(&executable, best).await? {
+            if executable.parts <= best.parts || !self.is_faster(&executable, best).await? {
                 break;
             }
             self.parts = parts;
@@ -106,7 +107,7 @@ impl Model {
                 best = Some((candidate, executable));
                 continue;
             };
-            let [new_ms, best_ms] = time([&executable, best_executable]).await?;
+            let [new_ms, best_ms] = self.time([&executable, best_executable]).await?;
             let new = Measured { candidate, ms: new_ms, bytes: executable.constant_bytes };
             if better(&new, &Measured { candidate: *of_best, ms: best_ms, bytes: best_executable.constant_bytes }) {
                 best = Some((candidate, executable));
@@ -120,6 +121,27 @@ impl Model {
             (None, Some(failed)) => Err(failed),
             (None, None) => Err(crate::error::internal("a model has no lowering")),
         }
+    }
+
+    /// Whether parts pay. Asked twice before the answer is no: while the browser tidies up after a model before, it has
+    /// fewer cores for them.
+    async fn is_faster(&self, parts: &Executable, fewer: &Executable) -> Result<bool, RemoteError> {
+        for _ in 0..2 {
+            let [parts_ms, fewer_ms] = self.time([parts, fewer]).await?;
+            if parts_ms <= fewer_ms * FASTER_FOR_PARTS {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// [`time`], whose own time is part of loading.
+    async fn time(&self, executables: [&Executable; 2]) -> Result<[f64; 2], RemoteError> {
+        let start = now_ms();
+        let least = time(executables).await?;
+        let took = self.took.get();
+        self.took.set(Built { choosing_ms: Some(took.choosing_ms.unwrap_or(0.0) + now_ms() - start), ..took });
+        Ok(least)
     }
 
     fn usual_shape(&self) -> Option<Bindings> {
@@ -145,18 +167,6 @@ impl Model {
         let weights: String = weights.map(|weight| format!("{:?} {};", weight.shape, format(&weight.name))).collect();
         format!("{} {:?} {weights}", lowerings.join(","), self.asked_parts)
     }
-}
-
-/// Whether parts pay. Asked twice before the answer is no: while the browser tidies up after a model before, it has fewer
-/// cores for them.
-async fn is_faster(parts: &Executable, fewer: &Executable) -> Result<bool, RemoteError> {
-    for _ in 0..2 {
-        let [parts_ms, fewer_ms] = time([parts, fewer]).await?;
-        if parts_ms <= fewer_ms * FASTER_FOR_PARTS {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Least time of a few runs of each, in turns, in ms: what other load adds is not the lowering's.

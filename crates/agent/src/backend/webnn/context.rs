@@ -58,18 +58,18 @@ impl Context {
     pub(super) fn requested_name(&self) -> String {
         self.requested.map_or_else(|| "any".to_owned(), |device| device.to_string())
     }
+}
 
-    /// A device other than the one asked for counts as failed.
-    pub(super) fn check_devices(&self, reported: Option<&[String]>) -> Result<(), RemoteError> {
-        let (Some(asked), Some(reported)) = (self.requested, reported) else { return Ok(()) };
-        let asked = asked.to_string();
-        if reported.is_empty() || reported.contains(&asked) {
-            return Ok(());
-        }
-        let message = format!("WebNN should run the graph on {asked}, and the browser reports {}", reported.join(", "));
-        let hint = "ask for another --execution-provider, or for none";
-        Err(error(ErrorCode::Unsupported, message, hint))
+/// A device other than the one asked for counts as failed.
+pub(crate) fn check_devices(asked: Option<ExecutionProvider>, reported: Option<&[String]>) -> Result<(), RemoteError> {
+    let (Some(asked), Some(reported)) = (asked, reported) else { return Ok(()) };
+    let asked = asked.to_string();
+    if reported.is_empty() || reported.contains(&asked) {
+        return Ok(());
     }
+    let message = format!("WebNN should run the graph on {asked}, and the browser reports {}", reported.join(", "));
+    let hint = "ask for another --execution-provider, or for none";
+    Err(error(ErrorCode::Unsupported, message, hint))
 }
 
 impl Drop for Context {

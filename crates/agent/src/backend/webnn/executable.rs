@@ -29,7 +29,8 @@ pub(super) struct Executable {
     /// How many linear operators get their weights in which way.
     pub(super) linears: BTreeMap<&'static str, usize>,
     operators: BTreeMap<String, usize>,
-    devices: Option<Vec<String>>,
+    /// Devices that the browser says it landed on.
+    pub(super) devices: Option<Vec<String>>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     js: JsExecutable,
@@ -97,7 +98,7 @@ impl Executable {
         let graphs: Array = std::mem::take(&mut steps.0).into_iter().collect();
         let made = context.js.executable(&graphs, names(&schedule.inputs), names(&schedule.outputs));
         let js: JsExecutable = JsFuture::from(made).await.map_err(|e| from_js(&e))?.unchecked_into();
-        let executable = Self {
+        Ok(Self {
             bucket,
             lowering,
             parts: schedule.parts,
@@ -108,9 +109,7 @@ impl Executable {
             inputs: schedule.inputs,
             outputs: schedule.outputs,
             js,
-        };
-        context.check_devices(executable.devices.as_deref())?;
-        Ok(executable)
+        })
     }
 
     /// What the result says of it.

@@ -9,29 +9,31 @@ mod context;
 mod executable;
 mod sys;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use js_sys::Uint8Array;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph};
+use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, WebNnInfo};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
-use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError};
+use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::exec::check_inputs;
 use webnibble_kernels::plan::Formats;
 use webnibble_kernels::webnn::{
     Bucket, Candidate, Lowering, Ranges, Request, Target, WebNnError, bucket_of, candidates, lower_parts,
 };
 
-pub(crate) use context::Context;
+pub(crate) use context::{Context, check_devices};
 
 use self::executable::Executable;
-use super::RunOutcome;
 use super::planes::Planes;
+use super::{Built, RunOutcome, activations_adjustment, adjusted, device_adjustment};
 use crate::error::{error, internal};
 use crate::sys::now_ms;
 use crate::weights::buffer;
@@ -51,12 +53,17 @@ pub(crate) struct Model {
     asked_parts: Option<usize>,
     /// As many as graphs are built for.
     parts: usize,
+    /// What the caller chose, to say what came of it.
+    asked: LoadOptions,
     header: Option<Header>,
     /// Planes that came, until [`Model::finish_load`] makes weights of them.
     planes: Planes,
     weights: WeightMap,
     /// Least recently used first.
     built: Vec<Executable>,
+    adjustments: Vec<Adjustment>,
+    /// Time of building graphs, and of running them to choose.
+    took: Cell<Built>,
 }
 
 impl Model {
@@ -81,6 +88,7 @@ impl Model {
         let candidates = candidates(&graph, &formats, &ranges, &context.limits, request).map_err(|e| from_webnn(&e))?;
         let mut model = Self::with_candidates(context, graph, formats, ranges, candidates);
         model.header = Some(header.clone());
+        model.asked = options.clone();
         if let Some(asked) = options.threads {
             model.ask_for_parts(asked as usize);
         }
@@ -103,11 +111,19 @@ impl Model {
             candidates,
             asked_parts: None,
             parts: 1,
+            asked: LoadOptions::on(Platform::Webnn),
             header: None,
             planes: Planes::default(),
             weights: WeightMap::new(),
             built: Vec::new(),
+            adjustments: Vec::new(),
+            took: Cell::default(),
         }
+    }
+
+    /// Notes what was set otherwise than asked for.
+    pub(crate) fn adjust(&mut self, adjustment: Adjustment) {
+        self.adjustments.push(adjustment);
     }
 
     /// Computes that many parts side by side, whatever would be measured.
@@ -128,11 +144,13 @@ impl Model {
     }
 
     /// Makes weights of the planes, chooses the lowering by measuring, and builds the graph of a usual shape.
-    pub(crate) async fn finish_load(&mut self) -> Result<(), RemoteError> {
+    pub(crate) async fn finish_load(&mut self) -> Result<Built, RemoteError> {
         if let Some(header) = self.header.take() {
             self.weights = self.planes.weights(&self.graph, &header)?;
         }
-        self.choose().await
+        self.took.take();
+        self.choose().await?;
+        Ok(self.took.take())
     }
 
     /// Builds the graph of the bucket that a shape falls into; gives the time it took in ms, 0 when it is there already.
@@ -159,10 +177,18 @@ impl Model {
     }
 
     async fn build(&self, lowering: Lowering, parts: usize, bucket: Bucket) -> Result<Executable, RemoteError> {
+        let start = now_ms();
         let target = Target { limits: &self.context.limits, lowering, ranges: &self.ranges };
         let schedule = lower_parts(&self.graph, &self.formats, &bucket.bindings, &target, parts);
         let schedule = schedule.map_err(|e| from_webnn(&e))?;
-        Executable::build(&self.context, schedule, (lowering, bucket), (&self.weights, &self.ranges)).await
+        let built = Executable::build(&self.context, schedule, (lowering, bucket), (&self.weights, &self.ranges)).await;
+        let took = self.took.get();
+        self.took.set(Built { compile_ms: Some(took.compile_ms.unwrap_or(0.0) + now_ms() - start), ..took });
+        let built = built?;
+        if !self.asked.prefer_device {
+            check_devices(self.context.requested, built.devices.as_deref())?;
+        }
+        Ok(built)
     }
 
     /// Makes `executable` the one used last, and lets go of those that are too much.
@@ -232,6 +258,36 @@ impl Model {
     /// The graph that was used last.
     pub(crate) fn webnn(&self) -> Option<WebNnInfo> {
         self.built.last().map(|executable| executable.info(self.context.requested_name()))
+    }
+
+    /// Options that were set otherwise than asked for.
+    pub(crate) fn adjustments(&self) -> Vec<Adjustment> {
+        let mut adjustments = self.adjustments.clone();
+        let Some(last) = self.built.last() else { return adjustments };
+        let elsewhere = check_devices(self.context.requested, last.devices.as_deref()).err();
+        adjustments.extend(elsewhere.as_ref().map(device_adjustment));
+        let bits = self.activation_bits();
+        if self.asked.activation_bits == Bits::B8 && bits != Bits::B8 {
+            adjustments.push(activations_adjustment(bits, &self.why_no_int8()));
+        }
+        if let Some(asked) = self.asked.threads.filter(|asked| *asked as usize != last.parts) {
+            let reason = format!("inputs of this shape are computed in {} parts, {asked} were asked for", last.parts);
+            adjustments.push(adjusted("threads", last.parts.into(), &reason));
+        }
+        adjustments
+    }
+
+    /// Why linear operators that were to be in int8 are not.
+    fn why_no_int8(&self) -> String {
+        match &self.asked.lowering {
+            Some(lowering) => format!("the lowering {lowering} was asked for, which computes in floats"),
+            None if self.ranges.is_empty() => "the package has no ranges of activations: it was not calibrated".into(),
+            None => {
+                "no linear operator has weights that this context takes for int8: 8 bits, symmetric, with one scale \
+                     a channel or tensor"
+                    .into()
+            }
+        }
     }
 
     /// 8 where linear operators are computed in int8.

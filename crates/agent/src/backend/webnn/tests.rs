@@ -16,7 +16,7 @@ use webnibble_kernels::problems::{Problem, int8_problems, problems};
 use webnibble_kernels::webnn::{Candidate, Lowering, Ranges};
 
 use super::context::Fastest;
-use super::{Context, Model};
+use super::{Context, Model, check_devices};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
@@ -262,10 +262,11 @@ async fn webnn_another_device_than_the_one_asked_for_is_an_error() {
         return;
     };
     let reported = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-    let code = |names: &[&str]| context.check_devices(reported(names).as_deref()).err().map(|error| error.code);
+    let npu = Some(ExecutionProvider::Npu);
+    let code = |names: &[&str]| check_devices(npu, reported(names).as_deref()).err().map(|error| error.code);
     assert_eq!(code(&["cpu"]), Some(ErrorCode::Unsupported));
     assert_eq!(code(&["npu", "cpu"]), None);
-    assert!(context.check_devices(None).is_ok(), "a browser that says nothing is believed");
+    assert!(check_devices(Some(ExecutionProvider::Cpu), None).is_ok(), "a browser that says nothing is believed");
     let problem = encoder("encoder f32");
     let mut model = model(&Rc::new(context), &problem, Lowering::Float32);
     match model.run(&problem.inputs).await {
@@ -275,6 +276,53 @@ async fn webnn_another_device_than_the_one_asked_for_is_an_error() {
             assert!(error.message.contains("npu") && error.message.contains("cpu"), "{}", error.message);
         }
     }
+}
+
+#[wasm_bindgen_test]
+async fn webnn_a_device_that_is_only_preferred_gives_way() {
+    let Ok(context) = Context::open(Some(ExecutionProvider::Npu)).await else {
+        console_log!("skipped: this browser has no context for an npu");
+        return;
+    };
+    let problem = encoder("encoder f32");
+    let mut model = model(&Rc::new(context), &problem, Lowering::Float32);
+    model.asked.prefer_device = true;
+    model.run(&problem.inputs).await.unwrap();
+    let reported = model.webnn().unwrap().reported_devices;
+    let elsewhere = reported.is_some_and(|names| !names.contains(&"npu".to_owned()));
+    let told: Vec<_> = model.adjustments().into_iter().map(|one| (one.option, one.value)).collect();
+    let expected = ("execution_provider".to_owned(), serde_json::Value::Null);
+    assert_eq!(told, if elsewhere { vec![expected] } else { Vec::new() });
+}
+
+#[wasm_bindgen_test]
+async fn webnn_int8_and_parts_that_were_asked_for_and_not_computed_are_told() {
+    let Some(context) = context().await else { return };
+    let problem = encoder("encoder f32");
+    let mut model = model(&context, &problem, Lowering::Float32);
+    model.asked.activation_bits = Bits::B8;
+    model.asked.threads = Some(3);
+    model.run(&problem.inputs).await.unwrap();
+    let told = model.adjustments();
+    let options: Vec<_> = told.iter().map(|one| (one.option.as_str(), one.value.clone())).collect();
+    assert_eq!(options, [("activation_bits", 32.into()), ("threads", 1.into())]);
+    assert!(told[0].reason.contains("not calibrated"), "{}", told[0].reason);
+}
+
+#[wasm_bindgen_test]
+async fn webnn_building_and_choosing_are_timed_apart() {
+    let Some(context) = context().await else { return };
+    let problem = encoder("encoder f32");
+    let mut one = model(&context, &problem, Lowering::Float32);
+    one.ask_for_parts(1);
+    let built = one.finish_load().await.unwrap();
+    assert!(built.compile_ms.unwrap() > 0.0 && built.choosing_ms.is_none(), "{built:?}");
+    let both = [Lowering::Float32, Lowering::HalfCompute].map(|lowering| Candidate { lowering, exact: false });
+    let mut two = model(&context, &problem, Lowering::Float32);
+    two.candidates = both.to_vec();
+    two.ask_for_parts(1);
+    let built = two.finish_load().await.unwrap();
+    assert!(built.compile_ms.unwrap() > 0.0 && built.choosing_ms.unwrap() > 0.0, "{built:?}");
 }
 
 #[wasm_bindgen_test]
