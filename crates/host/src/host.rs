@@ -140,7 +140,7 @@ impl HostBuilder {
         let info = BrowserInfo {
             name: browser.name.clone(),
             version: browser.version.clone(),
-            headless: config.headless,
+            headless: browser.headless,
             user_agent: capabilities.user_agent.clone(),
             start_ms,
         };

@@ -10,7 +10,7 @@ use super::BrowserConfig;
 use super::driver::TEMPORARY;
 use super::find::{Found, Programs};
 use super::gpu;
-use super::vendor::{Ask, Port, Vendor};
+use super::vendor::{Ask, Headless, Port, Vendor};
 
 /// Chrome or Chromium.
 pub(super) const CHROME: Vendor = Vendor {
@@ -45,7 +45,7 @@ pub(super) const CHROME: Vendor = Vendor {
     one_version: true,
     first_version: 113,
     port: Port::Told,
-    display: false,
+    headless: Headless::Mode,
     process_id: Some("goog:processID"),
     driver_args,
     environment,

@@ -47,7 +47,8 @@ exec "$@" </dev/null 3<&-"#;
 const DISPLAY: &str = r#"mkfifo "$TMPDIR/display"
 Xvfb -displayfd 3 -screen 0 1280x1024x24 -nolock -nolisten tcp -nolisten unix 3>"$TMPDIR/display" >/dev/null 2>&1 &
 read -r number <"$TMPDIR/display"
-DISPLAY=":$number" exec "$@""#;
+unset WAYLAND_DISPLAY
+GDK_BACKEND=x11 DISPLAY=":$number" exec "$@""#;
 
 /// How a driver is started.
 pub(super) struct DriverStart<'a> {

@@ -8,7 +8,7 @@ use webnibble_common::options::GpuProfile;
 
 use super::driver::TEMPORARY;
 use super::find::Programs;
-use super::vendor::{Ask, Port, Vendor};
+use super::vendor::{Ask, Headless, Port, Vendor};
 use super::{BrowserConfig, gpu};
 
 /// Firefox.
@@ -37,7 +37,7 @@ pub(super) const FIREFOX: Vendor = Vendor {
     // The first with WebGPU on some system, and with all that the wasm agent needs on every one.
     first_version: 141,
     port: Port::Told,
-    display: false,
+    headless: Headless::Mode,
     process_id: Some("moz:processID"),
     driver_args: |_, _| Vec::new(),
     environment,

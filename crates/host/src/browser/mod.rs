@@ -30,7 +30,7 @@ pub(crate) use remote::{Slots, settled};
 pub(crate) use process::is_root;
 
 use driver::{Driver, DriverStart, Log};
-use vendor::{Ask, Vendor, vendor};
+use vendor::{Ask, Headless, Vendor, vendor};
 
 /// How long a browser may take to start.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -93,6 +93,8 @@ pub struct Browser {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// Whether it was started so that nobody sees a window of it, whatever was asked for.
+    pub headless: bool,
 }
 
 /// Finds the browser that is asked for, and the driver that fits it.
@@ -167,8 +169,13 @@ impl Browser {
             program: &found.driver.path,
             port: vendor.port,
             args: &(vendor.driver_args)(config, &found),
-            display: needs_display(vendor)?,
+            display: own_display(vendor, config.headless, has_display(), || find::on_path("Xvfb").is_some())?,
         };
+        let headless = is_headless(vendor, config.headless, start.display);
+        if headless != config.headless {
+            let (name, windows) = (vendor.name, if headless { "no window that is seen" } else { "a window" });
+            tracing::warn!("{name} has {windows}: it has no headless mode, and what is asked for cannot be had here");
+        }
         let driver = Driver::start(start, |folder| (vendor.environment)(config, folder)).await?;
         let asked = (vendor.capabilities)(&Ask {
             config,
@@ -190,7 +197,7 @@ impl Browser {
             .or_else(|| process::child_running(driver.id(), &found.binary.path))
             // Then the driver is watched in its place: it ends soon after its browser.
             .unwrap_or(driver.id());
-        Ok(Self::new(webdriver, Place::Here { driver: Box::new(driver), process }))
+        Ok(Self::new(webdriver, Place::Here { driver: Box::new(driver), process }, headless))
     }
 
     async fn start_remote(config: &BrowserConfig, url: &str, origin: &str) -> Result<Self, HostError> {
@@ -209,14 +216,16 @@ impl Browser {
             log: Vec::new(),
         };
         let webdriver = remote::connect(url, asked).await.map_err(failed)?;
-        Ok(Self::new(webdriver, Place::Remote { url: url.to_owned() }))
+        // What displays the other machine has is its own affair.
+        let headless = is_headless(vendor(config.kind), config.headless, false);
+        Ok(Self::new(webdriver, Place::Remote { url: url.to_owned() }, headless))
     }
 
-    fn new(webdriver: WebDriver, place: Place) -> Self {
+    fn new(webdriver: WebDriver, place: Place, headless: bool) -> Self {
         let told = webdriver.handle().capabilities();
         let text = |name: &str| told.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (name, version) = (text("browserName"), text("browserVersion"));
-        Self { webdriver: Some(webdriver), console: Log::default(), place, name, version }
+        Self { webdriver: Some(webdriver), console: Log::default(), place, name, version, headless }
     }
 
     /// Opens a page.
@@ -348,18 +357,77 @@ async fn read_console(webdriver: &WebDriver, log: &Log) {
     }
 }
 
-/// Whether a browser that has windows whatever it is told must be given a display of its own.
-fn needs_display(vendor: &Vendor) -> Result<bool, HostError> {
-    let has_display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
-    if !vendor.display || has_display {
+/// Whether somebody may look at windows of this process's user.
+fn has_display() -> bool {
+    ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+/// Whether a browser that has windows whatever it is told is given a display of its own: where nobody is to see them, and
+/// where there is no other.
+fn own_display(
+    vendor: &Vendor,
+    headless: bool,
+    has_display: bool,
+    has_server: impl FnOnce() -> bool,
+) -> Result<bool, HostError> {
+    if vendor.headless != Headless::OwnDisplay || (!headless && has_display) {
         return Ok(false);
     }
-    if find::on_path("Xvfb").is_none() {
-        return Err(HostError::BrowserNotFound {
-            browser: format!("Xvfb, the display that {} needs where there is none", vendor.name),
-            looked: vec!["Xvfb on PATH".into()],
-            hint: "install it (Debian: `apt-get install xvfb`), or set DISPLAY".into(),
-        });
+    if has_server() {
+        return Ok(true);
     }
-    Ok(true)
+    let hint = match has_display {
+        true => "install it (Debian: `apt-get install xvfb`), or take --headed",
+        false => "install it (Debian: `apt-get install xvfb`), or set DISPLAY and take --headed",
+    };
+    Err(HostError::BrowserNotFound {
+        browser: format!("Xvfb, the display that {} needs where nobody is to see its windows", vendor.name),
+        looked: vec!["Xvfb on PATH".into()],
+        hint: hint.into(),
+    })
+}
+
+/// Whether nobody sees a window of a browser that is started so.
+fn is_headless(vendor: &Vendor, wanted: bool, own_display: bool) -> bool {
+    match vendor.headless {
+        Headless::Mode => wanted,
+        Headless::OwnDisplay => own_display,
+        Headless::Never => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of a wish for a browser without a window: whether it gets a display of its own, and is headless.
+    fn started(kind: BrowserKind, wanted: bool, has_display: bool) -> (bool, bool) {
+        let vendor = vendor(kind);
+        let own = own_display(vendor, wanted, has_display, || true).unwrap();
+        (own, is_headless(vendor, wanted, own))
+    }
+
+    #[test]
+    fn headless_is_what_was_done_and_not_what_was_asked_for() {
+        for (wanted, has_display) in [(true, true), (true, false), (false, true), (false, false)] {
+            for kind in [BrowserKind::Chrome, BrowserKind::Edge, BrowserKind::Firefox] {
+                assert_eq!(started(kind, wanted, has_display), (false, wanted), "{kind}");
+            }
+            assert_eq!(started(BrowserKind::Safari, wanted, has_display), (false, false));
+        }
+        // A window only where one was asked for and can be seen.
+        assert_eq!(started(BrowserKind::Webkit, true, true), (true, true));
+        assert_eq!(started(BrowserKind::Webkit, true, false), (true, true));
+        assert_eq!(started(BrowserKind::Webkit, false, false), (true, true));
+        assert_eq!(started(BrowserKind::Webkit, false, true), (false, false));
+    }
+
+    #[test]
+    fn a_display_that_cannot_be_made_is_named() {
+        let webkit = vendor(BrowserKind::Webkit);
+        let error = own_display(webkit, true, true, || false).unwrap_err();
+        assert_eq!(error.code(), "browser_not_found");
+        assert!(error.hint().contains("--headed") && error.to_string().contains("Xvfb"), "{error}");
+        assert!(!own_display(webkit, false, true, || false).unwrap());
+    }
 }

@@ -23,8 +23,8 @@ pub(super) struct Vendor {
     pub(super) first_version: u32,
     /// How the driver comes to its port.
     pub(super) port: Port,
-    /// Whether it has windows whatever it is told, so that it needs a display.
-    pub(super) display: bool,
+    /// How it runs without a window that anybody sees.
+    pub(super) headless: Headless,
     /// Where the driver says which process the browser is; otherwise it is looked for below the driver.
     pub(super) process_id: Option<&'static str>,
     /// More arguments for the driver.
@@ -56,6 +56,17 @@ pub(super) enum Port {
     Told,
     /// It is given one, and prints nothing.
     Given,
+}
+
+/// How a browser runs without a window that anybody sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Headless {
+    /// In a mode that it has for it.
+    Mode,
+    /// It has windows whatever it is told: on a display of its own nobody sees them.
+    OwnDisplay,
+    /// Not at all.
+    Never,
 }
 
 /// The row of a browser.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::driver::TEMPORARY;
 use super::find::Programs;
-use super::vendor::{Ask, Port, Vendor};
+use super::vendor::{Ask, Headless, Port, Vendor};
 use super::{BrowserConfig, process};
 
 /// Safari, on macOS. It has no headless mode.
@@ -32,7 +32,7 @@ pub(super) const SAFARI: Vendor = Vendor {
     one_version: false,
     first_version: 0,
     port: Port::Given,
-    display: false,
+    headless: Headless::Never,
     process_id: None,
     driver_args: |_, _| Vec::new(),
     environment: |_, _| Vec::new(),
@@ -68,7 +68,7 @@ pub(super) const WEBKIT_GTK: Vendor = Vendor {
     one_version: false,
     first_version: 0,
     port: Port::Given,
-    display: true,
+    headless: Headless::OwnDisplay,
     process_id: None,
     driver_args: |_, _| Vec::new(),
     environment,
