@@ -29,6 +29,7 @@ pub fn package(
             Ok(PackageStore::default().prepare(folder, &options, progress)?.package)
         }
         Model::Package(package) => Ok(PackageFile::open(&package.path)?),
+        Model::Onnx(model) => Err(model.not_native().into()),
     }
 }
 
@@ -38,7 +39,11 @@ pub fn package(
 /// # Errors
 /// Names the option that the package does not keep.
 pub fn settings_for(model: &Model, chosen: &Settings, platform: Platform) -> Result<Settings, HostError> {
-    let Model::Package(package) = model else { return Ok(chosen.clone()) };
+    let package = match model {
+        Model::Package(package) => package,
+        Model::Folder(_) => return Ok(chosen.clone()),
+        Model::Onnx(model) => return Ok(model.settings_for(chosen, platform)?),
+    };
     let made = &package.header.meta.quantization;
     let conflict = |option: &str, asked: String, found: String| HostError::PackageFixed {
         path: package.path.clone(),

@@ -56,7 +56,7 @@ impl Reference {
     pub fn of(model: &Model) -> Result<Option<Self>, ReferenceError> {
         match model {
             Model::Folder(folder) => Self::of_folder(folder).map(Some),
-            Model::Package(_) => Ok(None),
+            Model::Package(_) | Model::Onnx(_) => Ok(None),
         }
     }
 

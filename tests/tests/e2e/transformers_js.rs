@@ -184,6 +184,40 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn a_folder_with_onnx_alone_runs_by_transformers_js() {
+    skip_unless!(vendored());
+    let sandbox = Sandbox::default();
+    let (input, expected) = golden_input(&sandbox);
+    let (bert, folder) = (golden_bert(), sandbox.path().join("alone"));
+    let folder = folder.to_str().unwrap();
+    let args = ["export", "--onnx", bert.to_str().unwrap(), folder, "--bits", "32", "--embedding-bits", "32"];
+    assert_eq!(sandbox.run(&args).code, Some(0));
+    assert!(!Path::new(folder).join("model.safetensors").exists());
+    let args = ["run", "--json", "--platform", "wasm", "--runs", "1", "--model", folder, "--input"];
+    let run = |more: &[&str]| sandbox.run(&[&args[..], &[input.to_str().unwrap()], more].concat());
+
+    let finished = run(&ENGINE);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let record: RunRecord = serde_json::from_str(&finished.stdout).unwrap();
+    assert_ran(&record, "REAL_WASM", &expected, 1e-3);
+    assert_eq!((record.quantization, record.options["bits"].value.as_u64()), (None, Some(32)));
+
+    // Our own engine has no use for it: an error, or one step of the chain.
+    let finished = run(&["--no-fallback"]);
+    let error = &finished.json()["error"];
+    assert_eq!((finished.code, &error["code"]), (Some(1), &Value::from("not_yet")), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("--engine transformers-js"), "{error}");
+    let finished = run(&[]);
+    let record: RunRecord = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!((record.using_transformers_js, record.fallbacks.len()), (Some(true), 1), "{record:?}");
+    // Bits that none of its files has.
+    let finished = run(&["--bits", "4", "--engine", "transformers-js"]);
+    let message = finished.json()["error"]["message"].to_string();
+    assert!(message.contains("weights of 4 bits, found 32"), "{message}");
+    sandbox.assert_clean();
+}
+
+#[test]
 fn without_a_tokenizer_texts_are_refused() {
     skip_unless!(vendored());
     let sandbox = Sandbox::default();

@@ -78,8 +78,9 @@ fn model(args: &QuantizeArgs, json: bool, bar: &Bar) -> Result<String, HostError
     let Model::Folder(folder) = &model else {
         // Says which options the package does not keep, or else that it is one.
         prepare::settings_for(&model, &args.quantization.settings(), Platform::Webnn)?;
+        let what = if let Model::Onnx(_) = model { "quantizing ONNX weights" } else { "quantizing a package again" };
         return Err(HostError::NotYet {
-            what: "quantizing a package again".into(),
+            what: what.into(),
             instead: "give the model's folder in Hugging Face layout".into(),
         });
     };

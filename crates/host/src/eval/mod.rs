@@ -182,7 +182,7 @@ struct Row {
 fn row_bits(request: &EvalRequest, model: &Model) -> Vec<Option<Bits>> {
     let int8 = request.options.settings.activation_bits == Some(Bits::B8);
     match (&request.bits[..], model) {
-        ([], Model::Package(_)) => vec![None],
+        ([], Model::Package(_) | Model::Onnx(_)) => vec![None],
         // Int8 activations go with weights of 8 bits alone.
         ([], Model::Folder(_)) if int8 => vec![Some(Bits::B8)],
         ([], Model::Folder(_)) => BITS.map(Some).to_vec(),

@@ -62,6 +62,14 @@ pub enum LoadError {
         /// What the parser says.
         message: String,
     },
+    /// A model in ONNX form, of which something else was asked.
+    #[error("{}: {message}", .path.display())]
+    OnnxForm {
+        /// The folder.
+        path: PathBuf,
+        /// What was expected, what was found, and what to do.
+        message: String,
+    },
     /// A configuration that no family takes.
     #[error("{}: {error}", .path.display())]
     Model {

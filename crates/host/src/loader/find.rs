@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::hub::Hub;
-use super::{LoadError, cache_dir, names};
+use super::hub::{Fetched, Hub};
+use super::{LoadError, OnHub, cache_dir, names};
 
 /// How far fetching is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,14 @@ pub struct Found {
     pub path: PathBuf,
     /// Name for people.
     pub name: String,
+    /// Files that are on the hub still, of a model that has only an ONNX form.
+    pub on_hub: Option<OnHub>,
+}
+
+impl Found {
+    fn here(path: PathBuf, name: &str) -> Self {
+        Found { path, name: name.to_owned(), on_hub: None }
+    }
 }
 
 /// The local models folder: `$WEBNIBBLE_MODELS`, else `models` in webnibble's cache.
@@ -53,12 +61,12 @@ fn find_in(
     let short = names::short_name(name);
     for folder in [Some(name), short].into_iter().flatten().map(|name| models.join(name)) {
         if folder.is_dir() {
-            return Ok(Found { path: folder, name: short.unwrap_or(name).to_owned() });
+            return Ok(Found::here(folder, short.unwrap_or(name)));
         }
     }
     let fetched = hub().and_then(|hub| hub.fetch(names::hub_name(name), progress));
     match fetched {
-        Ok(path) => Ok(Found { path, name: short.unwrap_or(name).to_owned() }),
+        Ok(Fetched { folder, on_hub }) => Ok(Found { on_hub, ..Found::here(folder, short.unwrap_or(name)) }),
         // A name that nobody could look up may as well be a wrong one: then its neighbours help more than the network's error.
         Err(LoadError::Hub { message, .. }) if short.is_none() && !names::nearest_models(name).is_empty() => {
             let reason = format!("it is not in {}, and the hub could not be asked: {message}", models.display());
@@ -79,7 +87,7 @@ fn find_path(name: &str) -> Result<Option<Found>, LoadError> {
         let whole = path.canonicalize().map_err(|error| LoadError::io(path, error))?;
         let part = if whole.is_dir() { whole.file_name() } else { whole.file_stem() };
         let name = part.map_or_else(|| name.to_owned(), |part| part.to_string_lossy().into_owned());
-        return Ok(Some(Found { path: path.to_owned(), name }));
+        return Ok(Some(Found::here(path.to_owned(), &name)));
     }
     let is_file = [".safetensors", ".gguf", ".json", ".onnx", ".bin"].iter().any(|end| name.ends_with(end));
     if is_file || path.is_absolute() || name.starts_with('.') || name.starts_with('~') || name.ends_with('/') {

@@ -41,16 +41,7 @@ pub struct ModelFolder {
 impl ModelFolder {
     /// Opens a folder and checks that every weight of the graph is there, of the right shape and of a type that is read.
     pub fn open(path: &Path, name: &str) -> Result<ModelFolder, LoadError> {
-        let config_path = path.join("config.json");
-        let text = read_optional(&config_path)?.ok_or_else(|| {
-            LoadError::not_a_model(path, "expected a folder in Hugging Face layout, found no config.json")
-        })?;
-        let config_json: Value = serde_json::from_str(&text)
-            .map_err(|error| LoadError::Json { path: config_path, message: error.to_string() })?;
-        let config =
-            ModelConfig::from_json(&config_json).map_err(|error| LoadError::Model { path: path.to_owned(), error })?;
-        let sentence = read_sentence(path)?;
-        let tokenizer = read_optional(&path.join(TOKENIZER))?.map(String::into_bytes);
+        let Described { config_json, config, sentence, tokenizer } = describe(path)?;
         let folder = ModelFolder {
             name: name.to_owned(),
             path: path.to_owned(),
@@ -135,6 +126,29 @@ fn source_shape(weight: &Weight) -> Vec<usize> {
     let mut shape = weight.shape.clone();
     shape[0] /= weight.sources.len().max(1);
     shape
+}
+
+/// What the small files of a folder say.
+pub(super) struct Described {
+    pub(super) config_json: Value,
+    pub(super) config: ModelConfig,
+    pub(super) sentence: Option<SentenceConfig>,
+    pub(super) tokenizer: Option<Vec<u8>>,
+}
+
+/// Reads everything but the weights.
+pub(super) fn describe(path: &Path) -> Result<Described, LoadError> {
+    let config_path = path.join("config.json");
+    let text = read_optional(&config_path)?.ok_or_else(|| {
+        LoadError::not_a_model(path, "expected a folder in Hugging Face layout, found no config.json")
+    })?;
+    let config_json: Value = serde_json::from_str(&text)
+        .map_err(|error| LoadError::Json { path: config_path, message: error.to_string() })?;
+    let config =
+        ModelConfig::from_json(&config_json).map_err(|error| LoadError::Model { path: path.to_owned(), error })?;
+    let sentence = read_sentence(path)?;
+    let tokenizer = read_optional(&path.join(TOKENIZER))?.map(String::into_bytes);
+    Ok(Described { config_json, config, sentence, tokenizer })
 }
 
 fn read_sentence(path: &Path) -> Result<Option<SentenceConfig>, LoadError> {

@@ -14,10 +14,23 @@ use webnibble_models::sentence::Modules;
 
 use super::checkpoint::{INDEX, SINGLE, shard_names};
 use super::folder::{MODULES, is_needed};
-use super::{LoadError, Progress, names, read_file};
+use super::onnx_model::onnx_files;
+use super::{LoadError, OnHub, OnnxModel, Progress, names, read_file};
 
 /// Further tries at a file whose connection broke.
 const RETRIES: usize = 2;
+
+/// What transformers.js reads beside a tokenizer.
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+/// A model of the hub that is in the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its folder there.
+    pub folder: PathBuf,
+    /// Of a model without safetensors: its ONNX files, to be fetched once it is known which one is wanted.
+    pub on_hub: Option<OnHub>,
+}
 
 /// A connection to the hub.
 #[derive(Debug)]
@@ -47,22 +60,41 @@ impl Hub {
         Ok(Hub { api, cache })
     }
 
-    /// Fetches what is not in the cache yet of a model, and returns its folder there.
+    /// Fetches what is not in the cache yet of a model; of one that has only an ONNX form, the small files.
     /// When the hub cannot be reached, a model that is in the cache as a whole is taken as it is.
     ///
     /// # Errors
     /// [`LoadError::UnknownName`] when the hub has no such model, [`LoadError::Hub`] when it cannot be reached, and the
     /// errors of its configuration.
-    pub fn fetch(&self, id: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf, LoadError> {
+    pub fn fetch(&self, id: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Fetched, LoadError> {
+        match self.begin(id, progress) {
+            Ok(fetch) => fetch.all(),
+            Err(unreachable @ LoadError::Hub { .. }) => {
+                let cached = self.cached(&Repo::new(id.to_owned(), RepoType::Model));
+                cached.map(|folder| Fetched { folder, on_hub: None }).ok_or(unreachable)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Fetches files of a model by their names.
+    ///
+    /// # Errors
+    /// As [`Hub::fetch`].
+    pub fn fetch_files(
+        &self,
+        id: &str,
+        files: &[&str],
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), LoadError> {
+        let mut fetch = self.begin(id, progress)?;
+        files.iter().try_for_each(|file| fetch.file(file).map(drop))
+    }
+
+    fn begin<'a>(&'a self, id: &'a str, progress: &'a mut dyn FnMut(Progress<'_>)) -> Result<Fetch<'a>, LoadError> {
         let repo = Repo::new(id.to_owned(), RepoType::Model);
-        let info = match self.api.repo(repo.clone()).info() {
-            Ok(info) => info,
-            Err(error) => match hub_error(id, &error) {
-                unreachable @ LoadError::Hub { .. } => return self.cached(&repo).ok_or(unreachable),
-                other => return Err(other),
-            },
-        };
-        Fetch { hub: self, id, repo, folder: self.snapshot(id, &info.sha), info, progress }.all()
+        let info = self.api.repo(repo.clone()).info().map_err(|error| hub_error(id, &error))?;
+        Ok(Fetch { hub: self, id, repo, folder: self.snapshot(id, &info.sha), info, progress })
     }
 
     fn snapshot(&self, id: &str, commit: &str) -> PathBuf {
@@ -78,7 +110,7 @@ impl Hub {
                 let text = std::fs::read_to_string(index).ok()?;
                 shard_names(&text).ok()?.keys().all(|shard| folder.join(shard).exists())
             }
-            None => folder.join(SINGLE).exists(),
+            None => folder.join(SINGLE).exists() || OnnxModel::is_in(&folder, None),
         };
         if !whole {
             return None;
@@ -100,18 +132,28 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    fn all(mut self) -> Result<PathBuf, LoadError> {
+    fn all(mut self) -> Result<Fetched, LoadError> {
         let config: Value = self.json("config.json")?;
         ModelConfig::from_json(&config).map_err(|error| LoadError::Model { path: self.folder.clone(), error })?;
         let modules = self.modules()?;
-        let shards = self.shards()?;
+        let on_hub = self.onnx_alone();
+        let shards = if on_hub.is_some() { vec![TOKENIZER_CONFIG.to_owned()] } else { self.shards()? };
         let files = self.info.siblings.iter().map(|sibling| sibling.rfilename.clone());
         let mut needed: Vec<String> = files.filter(|file| is_needed(file, modules.as_ref(), &shards)).collect();
         needed.sort_by_key(|file| file.ends_with(".safetensors"));
         for file in needed {
             self.file(&file)?;
         }
-        Ok(self.folder)
+        Ok(Fetched { folder: self.folder, on_hub })
+    }
+
+    /// The ONNX files of a repository that has no weights in another form that is read.
+    fn onnx_alone(&self) -> Option<OnHub> {
+        if self.has(SINGLE) || self.has(INDEX) || onnx_files(|name| self.has(name)).next().is_none() {
+            return None;
+        }
+        let names = self.info.siblings.iter().map(|sibling| sibling.rfilename.clone());
+        Some(OnHub { id: self.id.to_owned(), files: names.filter(|name| name.contains(".onnx")).collect() })
     }
 
     fn has(&self, file: &str) -> bool {
@@ -132,7 +174,8 @@ impl Fetch<'_> {
             return Ok(Vec::new());
         }
         if !self.has(INDEX) {
-            return Err(self.error(format!("it has neither {SINGLE} nor {INDEX}: only safetensors weights are read")));
+            let message = format!("it has neither {SINGLE} nor {INDEX}, and no ONNX form for transformers.js");
+            return Err(self.error(message));
         }
         let text = self.text(INDEX)?;
         let shards =
@@ -223,6 +266,9 @@ mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::{TcpListener, TcpStream};
     use std::sync::{Arc, Mutex};
+
+    use webnibble_common::options::{Platform, Settings};
+    use webnibble_common::quant::Bits;
 
     use super::super::testing::{model_files, tiny_model};
     use super::super::{Model, ModelFolder};
@@ -350,7 +396,7 @@ mod tests {
             assert!(p.done <= p.total, "{p:?}");
             seen.insert(p.what.to_owned(), (p.done, p.total));
         };
-        let folder = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut progress).unwrap();
+        let folder = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut progress).unwrap().folder;
         let needed = [
             "config.json",
             "modules.json",
@@ -366,7 +412,7 @@ mod tests {
         assert!(model.sentence.is_some() && model.tokenizer.is_some());
 
         let before = hub.requests.lock().unwrap().len();
-        let again = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap();
+        let again = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap().folder;
         assert_eq!(again, folder);
         let requests = hub.requests.lock().unwrap();
         assert_eq!(requests[before..], ["/api/models/org/tiny/revision/main"]);
@@ -376,11 +422,11 @@ mod tests {
     fn a_cached_model_does_without_the_hub() {
         let cache = tempfile::tempdir().unwrap();
         let hub = FakeHub::start("org/tiny", repository());
-        let folder = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap();
+        let folder = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap().folder;
         // Nobody listens on a port that was free a moment ago.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let away = Hub::at(&format!("http://{port}"), cache.path()).unwrap();
-        assert_eq!(away.fetch("org/tiny", &mut |_| {}).unwrap(), folder);
+        assert_eq!(away.fetch("org/tiny", &mut |_| {}).unwrap().folder, folder);
         let error = away.fetch("org/other", &mut |_| {}).unwrap_err();
         assert!(matches!(error, LoadError::Hub { .. }), "{error}");
         std::fs::remove_file(folder.join("model.safetensors")).unwrap();
@@ -391,7 +437,7 @@ mod tests {
     fn a_broken_connection_is_taken_up_where_it_broke() {
         let cache = tempfile::tempdir().unwrap();
         let hub = FakeHub::breaking("org/tiny", repository(), Some("model.safetensors"));
-        let folder = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap();
+        let folder = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap().folder;
         assert_eq!(std::fs::read(folder.join("model.safetensors")).unwrap(), repository()["model.safetensors"]);
     }
 
@@ -414,13 +460,59 @@ mod tests {
         assert_eq!(hub.fetched(), ["config.json"]);
     }
 
+    /// A repository as those are that were made for transformers.js.
+    fn onnx_repository() -> BTreeMap<String, Vec<u8>> {
+        let mut files = repository();
+        files.remove("model.safetensors");
+        for extra in
+            ["onnx/model_quantized.onnx", "onnx/model.onnx_data", "onnx/model_q4f16.onnx", "tokenizer_config.json"]
+        {
+            files.insert(extra.to_owned(), extra.into());
+        }
+        files
+    }
+
+    #[test]
+    fn of_a_model_in_onnx_form_alone_the_file_that_is_wanted_is_fetched() {
+        let (hub, cache) = (FakeHub::start("org/tiny", onnx_repository()), tempfile::tempdir().unwrap());
+        let connect = || Hub::at(&hub.endpoint, cache.path());
+        let Fetched { folder, on_hub } = connect().unwrap().fetch("org/tiny", &mut |_| {}).unwrap();
+        let fetched = hub.fetched();
+        assert!(fetched.contains(&"tokenizer_config.json".to_owned()), "{fetched:?}");
+        assert!(!fetched.iter().any(|file| file.contains("onnx")), "{fetched:?}");
+
+        let model = OnnxModel::open(&folder, "tiny", on_hub).unwrap();
+        let files: Vec<_> = model.files.iter().map(|file| (file.name.as_str(), file.bits)).collect();
+        assert_eq!(files, [("onnx/model.onnx", Bits::B32), ("onnx/model_quantized.onnx", Bits::B8)]);
+        let bits = |chosen, platform| {
+            let chosen = Settings { bits: chosen, ..Settings::default() };
+            model.settings_for(&chosen, platform).map(|settings| settings.bits).map_err(|error| error.to_string())
+        };
+        assert_eq!(bits(None, Platform::Webnn), Ok(Some(Bits::B8)));
+        assert_eq!(bits(None, Platform::Webgpu), Ok(Some(Bits::B32)));
+        assert_eq!(bits(Some(Bits::B32), Platform::Wasm), Ok(Some(Bits::B32)));
+        let error = bits(Some(Bits::B16), Platform::Wasm).unwrap_err();
+        assert!(error.ends_with("expected an ONNX file with weights of 16 bits, found 32, 8"), "{error}");
+
+        let file = model.facts_by(connect, Bits::B32, &mut |_| {}).unwrap();
+        assert_eq!(file.path, folder.join("onnx/model.onnx"));
+        assert_eq!(hub.fetched()[fetched.len()..], ["onnx/model.onnx", "onnx/model.onnx_data"]);
+        // Once more it is there, also where the hub is not, and so is what the next page load finds.
+        let away = || Err(LoadError::Hub { name: "asked".into(), message: "no network".into() });
+        assert_eq!(model.facts_by(away, Bits::B32, &mut |_| {}).unwrap().header, file.header);
+        let Ok(Model::Onnx(again)) = Model::open(&folder, "tiny") else { panic!("it has an ONNX form alone") };
+        assert_eq!(again.files.len(), 1);
+        assert!(matches!(model.facts_by(away, Bits::B8, &mut |_| {}), Err(LoadError::Hub { .. })));
+    }
+
     #[test]
     fn weights_in_another_form_are_told_so() {
         let mut files = repository();
         files.remove("model.safetensors");
+        files.remove("onnx/model.onnx");
         let (hub, cache) = (FakeHub::start("org/tiny", files), tempfile::tempdir().unwrap());
         let error = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap_err();
-        assert!(error.to_string().contains("only safetensors weights are read"), "{error}");
+        assert!(error.to_string().contains("no ONNX form for transformers.js"), "{error}");
     }
 
     /// Set in the process that [`the_environment_names_hub_and_cache`] starts, with itself alone to run.

@@ -2,7 +2,7 @@
 //!
 //! [`find`] looks for what a person typed: a path that exists, then the local models folder, then the hub ([`hub`]).
 //! [`ModelFolder`] is a folder in Hugging Face layout, whose [`Checkpoint`] is read tensor by tensor;
-//! [`PackageFile`] is what the quantizer wrote. Both are checked when opened, before anything large is read: sizes and
+//! [`PackageFile`] is what the quantizer wrote; [`OnnxModel`] is for transformers.js alone. All are checked when opened, before anything large is read: sizes and
 //! ranges of the files, and that every tensor of the model's graph is there in the right shape.
 
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ mod folder;
 pub mod hub;
 mod inspect;
 mod names;
+mod onnx_model;
 mod package_file;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -26,6 +27,8 @@ pub use find::{Found, Progress, find, models_dir};
 pub use folder::ModelFolder;
 pub use inspect::{InspectedTensor, Inspection, ModelKind, inspect};
 pub use names::{DEFAULT_MODEL, SHORT_NAMES, nearest};
+pub use onnx_model::{OnHub, OnnxFile, OnnxModel};
+pub(crate) use onnx_model::{SUBFOLDER, onnx_names};
 pub use package_file::PackageFile;
 
 /// A model that is ready to be quantized or served.
@@ -35,17 +38,27 @@ pub enum Model {
     Folder(Box<ModelFolder>),
     /// A package: weights quantized already.
     Package(Box<PackageFile>),
+    /// A model in ONNX form alone, which transformers.js runs.
+    Onnx(Box<OnnxModel>),
 }
 
 impl Model {
     /// Finds a model by name or path, fetching it where it has to be, and opens it.
     pub fn load(name: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Model, LoadError> {
-        let Found { path, name } = find(name, progress)?;
-        Model::open(&path, &name)
+        let Found { path, name, on_hub } = find(name, progress)?;
+        match on_hub {
+            Some(hub) if OnnxModel::is_in(&path, Some(&hub)) => {
+                Ok(Model::Onnx(Box::new(OnnxModel::open(&path, &name, Some(hub))?)))
+            }
+            _ => Model::open(&path, &name),
+        }
     }
 
     /// Opens a folder or a package file; `name` is for people.
     pub fn open(path: &Path, name: &str) -> Result<Model, LoadError> {
+        if OnnxModel::is_in(path, None) {
+            return Ok(Model::Onnx(Box::new(OnnxModel::open(path, name, None)?)));
+        }
         if path.is_dir() {
             return Ok(Model::Folder(Box::new(ModelFolder::open(path, name)?)));
         }
@@ -57,6 +70,7 @@ impl Model {
         match self {
             Model::Folder(folder) => &folder.name,
             Model::Package(package) => &package.header.meta.name,
+            Model::Onnx(model) => &model.name,
         }
     }
 
@@ -65,6 +79,7 @@ impl Model {
         match self {
             Model::Folder(folder) => &folder.path,
             Model::Package(package) => &package.path,
+            Model::Onnx(model) => &model.path,
         }
     }
 }

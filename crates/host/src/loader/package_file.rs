@@ -12,7 +12,7 @@ use webnibble_models::ModelConfig;
 use super::LoadError;
 
 /// A package whose header was read and checked; planes are read when asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PackageFile {
     /// The file.
     pub path: PathBuf,

@@ -1,5 +1,8 @@
 //! Folders and packages, whole and damaged.
 
+use webnibble_common::options::{Platform, Settings};
+use webnibble_common::quant::{Bits, Scheme};
+
 use super::testing::{Tensors, checkpoint_bytes, tiny_config, tiny_model, write, write_model};
 use super::*;
 
@@ -126,6 +129,28 @@ fn other_files_are_told_from_packages() {
     assert!(error(&checkpoint).ends_with("make one of it with `webnibble quantize`"));
     assert!(error(b"").ends_with("the header should have 8 bytes, the file has 0: it is truncated"));
     assert!(error(b"<!doctype html>").ends_with("this is not a safetensors file"));
+}
+
+#[test]
+fn a_folder_with_onnx_alone_is_for_transformers_js() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path(), &tiny_model());
+    write(folder.path(), "onnx/model.onnx", b"weights of somebody");
+    let open = || Model::open(folder.path(), "tiny").unwrap();
+    assert!(matches!(open(), Model::Folder(_)), "safetensors come first");
+    std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+    let Model::Onnx(model) = open() else { panic!("it has no other weights") };
+    assert!(model.sentence.is_some() && model.tokenizer.is_some());
+
+    let facts = model.facts(Bits::B32, &mut |_| {}).unwrap();
+    assert_eq!((facts.header.meta.family.as_str(), facts.header.total_bytes), ("bert", 19));
+    assert!(facts.header.meta.parameters > 0 && facts.header.meta.tensors.is_empty());
+    let error =
+        model.settings_for(&Settings { scheme: Some(Scheme::Asymmetric), ..Settings::default() }, Platform::Wasm);
+    assert!(error.unwrap_err().to_string().contains("leave out --scheme"));
+    let resolved = crate::run::resolve(&Default::default(), Platform::Wasm, "bert").unwrap();
+    let error = crate::prepare::package(&open(), &resolved.settings, Platform::Wasm, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("take --engine transformers-js"), "{error}");
 }
 
 #[test]

@@ -11,12 +11,10 @@ use webnibble_common::quant::Bits;
 
 use super::{OnnxOptions, model, suffix};
 use crate::error::HostError;
-use crate::loader::{LoadError, Model, ModelFolder, PackageFile, cache_dir};
+use crate::loader::{LoadError, Model, OnnxFile, PackageFile, SUBFOLDER, cache_dir, onnx_names};
 
 /// Raised when the same package gives another file than before.
 const EXPORT_REVISION: u32 = 1;
-/// Where transformers.js looks for ONNX files.
-const SUBFOLDER: &str = "onnx";
 /// What transformers.js wants to know of the tokenizer.
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 /// What our page wants to know of the folder.
@@ -94,12 +92,18 @@ pub fn write(package: &PackageFile, options: OnnxOptions, out: &Path) -> Result<
 /// # Errors
 /// When there is neither, with the reason.
 pub fn prepare(model: &Model, package: &PackageFile, options: OnnxOptions) -> Result<OnnxFolder, HostError> {
-    if let Model::Folder(folder) = model
-        && let Some(found) = own_form(folder, package)?
-    {
-        return Ok(found);
+    let bits = Bits::try_from(package.header.meta.quantization.bits).unwrap_or(Bits::B32);
+    match model {
+        Model::Onnx(only) => {
+            let file = only.file(bits).ok_or_else(|| only.not_native())?;
+            own_form(&only.path, only.tokenizer.as_deref(), file.clone(), package)
+        }
+        Model::Folder(folder) => match own_file(&folder.path, bits) {
+            Some(file) => own_form(&folder.path, folder.tokenizer.as_deref(), file, package),
+            None => exported(package, options),
+        },
+        Model::Package(_) => exported(package, options),
     }
-    exported(package, options)
 }
 
 /// The package's own weights as ONNX, from the cache or made now.
@@ -191,20 +195,22 @@ fn pretty(value: &Value) -> Vec<u8> {
     serde_json::to_vec_pretty(value).expect("JSON values have string keys")
 }
 
-/// The ONNX form that lies in the model's own folder, if its weights have as many bits as the package.
-fn own_form(folder: &ModelFolder, package: &PackageFile) -> Result<Option<OnnxFolder>, HostError> {
-    let bits = Bits::try_from(package.header.meta.quantization.bits).unwrap_or(Bits::B32);
-    let Some((model_file, path)) = own_file(&folder.path, bits) else { return Ok(None) };
+/// An ONNX form that lies in the model's own folder.
+fn own_form(
+    folder: &Path,
+    tokenizer: Option<&[u8]>,
+    OnnxFile { name: model_file, bits }: OnnxFile,
+    package: &PackageFile,
+) -> Result<OnnxFolder, HostError> {
+    let path = folder.join(&model_file);
     let mut files = BTreeMap::from([(model_file.clone(), Content::File(path.clone()))]);
     for name in ["config.json", TOKENIZER, TOKENIZER_CONFIG] {
-        let path = folder.path.join(name);
+        let path = folder.join(name);
         if path.is_file() {
             files.insert(name.to_owned(), Content::File(path));
         }
     }
-    if let (true, None, Some(tokenizer)) =
-        (files.contains_key(TOKENIZER), files.get(TOKENIZER_CONFIG), folder.tokenizer.as_deref())
-    {
+    if let (true, None, Some(tokenizer)) = (files.contains_key(TOKENIZER), files.get(TOKENIZER_CONFIG), tokenizer) {
         let config = pretty(&tokenizer_config(package, tokenizer));
         files.insert(TOKENIZER_CONFIG.to_owned(), Content::Bytes(config));
     }
@@ -213,20 +219,13 @@ fn own_form(folder: &ModelFolder, package: &PackageFile) -> Result<Option<OnnxFo
     }
     files.insert(DESCRIPTION.into(), description(package, &model_file, &files));
     let digest = digest_of(&path).map_err(|error| LoadError::io(&path, error))?;
-    Ok(Some(OnnxFolder { digest, files, model_file, bits: Some(bits), exported: false }))
+    Ok(OnnxFolder { digest, files, model_file, bits: Some(bits), exported: false })
 }
 
 /// The file of a folder that has weights of so many bits, by transformers.js's names.
-fn own_file(folder: &Path, bits: Bits) -> Option<(String, PathBuf)> {
-    let ends: &[&str] = match bits {
-        Bits::B32 => &[""],
-        Bits::B16 => &["_fp16"],
-        Bits::B8 => &["_quantized", "_int8", "_uint8"],
-        Bits::B4 => &["_q4", "_bnb4"],
-        Bits::B2 => &["_q2"],
-    };
-    let names = ends.iter().flat_map(|end| [format!("{SUBFOLDER}/model{end}.onnx"), format!("model{end}.onnx")]);
-    names.map(|name| (folder.join(&name), name)).find(|(path, _)| path.is_file()).map(|(path, name)| (name, path))
+fn own_file(folder: &Path, bits: Bits) -> Option<OnnxFile> {
+    let name = onnx_names(bits).find(|name| folder.join(name).is_file())?;
+    Some(OnnxFile { name, bits })
 }
 
 /// Files beside an ONNX file that hold its weights.
@@ -238,7 +237,8 @@ fn external_data(path: &Path, model_file: &str) -> Vec<(String, PathBuf)> {
         .collect()
 }
 
-fn digest_of(path: &Path) -> std::io::Result<String> {
+/// Names the content of a file.
+pub(crate) fn digest_of(path: &Path) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
     Ok(hex(&hash.finalize()[..16]))

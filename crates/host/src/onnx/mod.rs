@@ -13,6 +13,7 @@ use webnibble_common::package::PackageMeta;
 use webnibble_common::quant::Bits;
 use webnibble_common::weights::WeightMap;
 
+mod bits;
 mod builder;
 mod folder;
 mod lower;
@@ -21,8 +22,10 @@ mod proto;
 mod tests;
 mod weights;
 
+pub(crate) use folder::digest_of;
 pub use folder::{Content, OnnxFolder, Written, exported, prepare, write};
 
+pub(crate) use bits::bits_in;
 pub use builder::OPSET;
 use proto::ElementType;
 

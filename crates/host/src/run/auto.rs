@@ -78,6 +78,10 @@ pub(super) async fn fill(
     model: &Arc<Model>,
     start: Option<&Start>,
 ) -> Result<(), HostError> {
+    if let Model::Onnx(only) = &**model {
+        // The native engine is what is measured.
+        return Err(only.not_native().into());
+    }
     let file = file_of(&key(model, request, host.info(), host.capabilities()));
     fill_with(&file, host, record, request, model, start).await
 }
@@ -203,6 +207,7 @@ fn key(model: &Model, request: &RunRequest, browser: &BrowserInfo, capabilities:
     let digest = match model {
         Model::Folder(folder) => format!("{:?}", folder.digest()),
         Model::Package(package) => package.header.digest.clone(),
+        Model::Onnx(model) => format!("{:?}", model.files),
     };
     let adapter = capabilities.webgpu.adapter.as_ref();
     let adapter =

@@ -12,7 +12,7 @@ use super::platform::{missing, of_platform};
 use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, Start, blocking, compare, load_options, tell};
 use crate::error::HostError;
 use crate::host::{Host, ms_since};
-use crate::loader::PackageFile;
+use crate::loader::{Model, PackageFile};
 use crate::onnx::{self, OnnxOptions};
 use crate::session::RunOutcome;
 
@@ -105,6 +105,10 @@ pub(super) async fn follow(
     let device = prepared.resolved.settings.execution_provider;
     // What a profile prefers is not asked for: another device will do.
     let device = device.value.filter(|_| device.source == Source::Explicit);
+    let only_onnx = matches!(*prepared.model, Model::Onnx(_));
+    // What is tried first is said to fail; of the rest transformers.js alone can run such a model.
+    let possible = |route: &Route| !only_onnx || *route == routes[0] || *route == Route::TransformersJs;
+    let routes: Vec<Route> = routes.iter().copied().filter(possible).collect();
     let mut first = None;
     for (index, route) in routes.iter().copied().enumerate() {
         let before = record.clone();
@@ -202,9 +206,13 @@ pub(super) async fn load(
 ) -> Result<Loaded, HostError> {
     let package = &prepared.package;
     let options = load_options(prepared.platform, &prepared.resolved);
-    match route {
-        Route::TransformersJs => load_onnx(host, request, prepared, options).await,
-        Route::Native | Route::Simulation => {
+    match (route, &*prepared.model) {
+        (Route::TransformersJs, _) => load_onnx(host, request, prepared, options).await,
+        (_, Model::Onnx(only)) => Err(HostError::NotYet {
+            what: format!("the native engine for ONNX weights, which is all that {} has,", only.name),
+            instead: only.not_native().to_string(),
+        }),
+        (Route::Native | Route::Simulation, _) => {
             let options = LoadOptions { simulate: route == Route::Simulation, ..options };
             let (path, digest) = (&package.path, &package.header.digest);
             let report = host.load(&prepared.loaded_as, path, digest, options, LOAD_LIMIT).await?;
@@ -264,9 +272,10 @@ async fn load_onnx(
     options: LoadOptions,
 ) -> Result<Loaded, HostError> {
     tell(request, "writing ONNX", 0, 0);
-    let (model, path, platform) = (prepared.model.clone(), prepared.package.path.clone(), prepared.platform);
+    let (model, package, platform) = (prepared.model.clone(), prepared.package.clone(), prepared.platform);
     let folder = blocking(move || {
-        let package = PackageFile::open(&path)?;
+        // Not trusted to be there still; of a model in ONNX form alone there is none.
+        let package = if let Model::Onnx(_) = *model { package } else { PackageFile::open(&package.path)? };
         onnx::prepare(&model, &package, OnnxOptions::of(platform))
     })
     .await?;

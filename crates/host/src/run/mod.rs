@@ -13,7 +13,7 @@ use webnibble_common::options::{BrowserKind, Engine, Options, Platform};
 use webnibble_common::profiles::{self, Context, Resolved, ResolvedSettings, Source, Sourced};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{
-    OptionValue, PerformanceMetrics, QuantizationError, RunInfo, RunRecord, SCHEMA_VERSION, Status,
+    OptionValue, PerformanceMetrics, QuantizationError, QuantizationInfo, RunInfo, RunRecord, SCHEMA_VERSION, Status,
 };
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError, RunInput, Stage};
@@ -219,7 +219,7 @@ async fn answer(record: &mut RunRecord, request: &RunRequest, began: Instant) ->
         }
         (Err(error), Some(prepared)) => {
             let routes = chain::routes(prepared.platform, record.engine, prepared.resolved.fallback.value);
-            if !chain::needs_no_browser(&error, &routes) {
+            if !chain::needs_no_browser(&error, &routes) || matches!(*model, Model::Onnx(_)) {
                 return Err(error);
             }
             let steps = routes.windows(2).map(|pair| chain::step(prepared.platform, pair[0], pair[1], &error.info()));
@@ -299,13 +299,19 @@ impl Prepared {
         Ok(Self { model, platform, resolved, package, loaded_as, took_ms })
     }
 
+    /// How the weights are stored; nothing of those that somebody else quantized.
+    fn quantization(&self) -> Option<QuantizationInfo> {
+        let known = !matches!(*self.model, Model::Onnx(_));
+        known.then(|| quantization_info(&self.package.header.meta, &self.resolved.settings))
+    }
+
     /// Options, model and quantization, for the record.
     fn describe(&self, record: &mut RunRecord, request: &RunRequest) {
         let meta = &self.package.header.meta;
         record.options = self.resolved.record();
         record.fallbacks.clone_from(&self.resolved.fallbacks);
         record.model = Some(model_info(meta, &request.model, &self.package.header.digest));
-        record.quantization = Some(quantization_info(meta, &self.resolved.settings));
+        record.quantization = self.quantization();
         record.performance_metrics.quantization_bits = Bits::try_from(meta.quantization.bits).ok();
     }
 }
@@ -336,6 +342,7 @@ pub fn family(model: &Model) -> &str {
     match model {
         Model::Folder(folder) => folder.config.family(),
         Model::Package(package) => &package.header.meta.family,
+        Model::Onnx(model) => model.config.family(),
     }
 }
 
@@ -367,7 +374,11 @@ async fn package(
     let _turn = ONE_AT_A_TIME.lock().await;
     let (model, settings, request) = (Arc::clone(model), settings.clone(), request.clone());
     blocking(move || {
-        prepare::package(&model, &settings, platform, &mut |at| tell(&request, at.what, at.done, at.total))
+        let mut progress = |at: loader::Progress<'_>| tell(&request, at.what, at.done, at.total);
+        match &*model {
+            Model::Onnx(only) => Ok(only.facts(settings.bits.value, &mut progress)?),
+            _ => prepare::package(&model, &settings, platform, &mut progress),
+        }
     })
     .await
 }

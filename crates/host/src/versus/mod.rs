@@ -270,6 +270,7 @@ pub(crate) fn vocabulary(model: &Model) -> usize {
     let graph = match model {
         Model::Folder(folder) => &folder.graph,
         Model::Package(package) => &package.graph,
+        Model::Onnx(model) => &model.graph,
     };
     let embeddings = graph.weights.iter().filter(|weight| weight.role == webnibble_common::graph::Role::Embedding);
     embeddings.map(|weight| weight.shape[0]).max().unwrap_or(2)

@@ -1,0 +1,236 @@
+//! A model that there is in ONNX form alone: config, tokenizer, and files that transformers.js runs.
+//!
+//! Its weights are somebody else's, so nothing is known of how they were quantized but the bits: by the names that
+//! transformers.js gives files, and by what is in a file whose name says nothing. Files of the hub are fetched when it is
+//! known which one is wanted.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use webnibble_common::graph::Graph;
+use webnibble_common::options::{Platform, Settings};
+use webnibble_common::package::{FORMAT_VERSION, Header, PackageMeta, QuantizationMeta, SentenceConfig};
+use webnibble_common::quant::{Bits, Granularity, Scheme};
+use webnibble_models::ModelConfig;
+
+use super::checkpoint::{INDEX, SINGLE};
+use super::folder::{Described, describe};
+use super::hub::Hub;
+use super::{LoadError, PackageFile, Progress};
+use crate::onnx::{bits_in, digest_of};
+
+/// Where transformers.js looks for ONNX files.
+pub(crate) const SUBFOLDER: &str = "onnx";
+
+/// Bits by the ends of names that transformers.js gives files.
+const ENDS: [(Bits, &[&str]); 5] = [
+    (Bits::B32, &[""]),
+    (Bits::B16, &["_fp16"]),
+    (Bits::B8, &["_quantized", "_int8", "_uint8"]),
+    (Bits::B4, &["_q4", "_bnb4"]),
+    (Bits::B2, &["_q2"]),
+];
+
+/// Names that a file with weights of so many bits may have in a model's folder, the likeliest first.
+pub(crate) fn onnx_names(bits: Bits) -> impl Iterator<Item = String> {
+    let ends = ENDS.iter().filter(move |(of, _)| *of == bits).flat_map(|(_, ends)| ends.iter());
+    ends.flat_map(|end| [format!("{SUBFOLDER}/model{end}.onnx"), format!("model{end}.onnx")])
+}
+
+/// The files among `names` that hold a model whole, each with the bits that its name stands for.
+pub(super) fn onnx_files<'a>(names: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = OnnxFile> + 'a {
+    let all = ENDS.iter().flat_map(|(bits, _)| onnx_names(*bits).map(|name| OnnxFile { name, bits: *bits }));
+    all.filter(move |file| names(&file.name))
+}
+
+/// One ONNX file of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnnxFile {
+    /// Path in the model's folder.
+    pub name: String,
+    /// Bits of its weights.
+    pub bits: Bits,
+}
+
+/// Files of a model on the hub that are not fetched yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnHub {
+    /// The hub's name of the model.
+    pub id: String,
+    /// ONNX files, and files with weights that belong to them.
+    pub files: Vec<String>,
+}
+
+/// A model in ONNX form, without weights that the native engine reads.
+#[derive(Debug)]
+pub struct OnnxModel {
+    /// Name for people.
+    pub name: String,
+    /// The folder.
+    pub path: PathBuf,
+    /// `config.json`.
+    pub config_json: Value,
+    /// The family and its dimensions.
+    pub config: ModelConfig,
+    /// Pooling and normalization, where the folder says.
+    pub sentence: Option<SentenceConfig>,
+    /// `tokenizer.json`, where there is one.
+    pub tokenizer: Option<Vec<u8>>,
+    /// The graph that the config describes: what is in the files may be another one for the same answer.
+    pub graph: Graph,
+    /// The files, by their bits.
+    pub files: Vec<OnnxFile>,
+    hub: Option<OnHub>,
+}
+
+impl OnnxModel {
+    /// Whether a folder has an ONNX form, here or on the hub, and no weights that the native engine reads.
+    pub(super) fn is_in(path: &Path, hub: Option<&OnHub>) -> bool {
+        let has = |name: &str| path.join(name).is_file();
+        !has(SINGLE) && !has(INDEX) && (hub.is_some() || onnx_files(has).next().is_some())
+    }
+
+    /// Opens a folder; `hub` has files that it lacks.
+    pub(super) fn open(path: &Path, name: &str, hub: Option<OnHub>) -> Result<OnnxModel, LoadError> {
+        let Described { config_json, config, sentence, tokenizer } = describe(path)?;
+        let is_known = |file: &str| {
+            path.join(file).is_file() || hub.as_ref().is_some_and(|hub| hub.files.iter().any(|one| one == file))
+        };
+        let mut files: Vec<OnnxFile> = onnx_files(is_known).collect();
+        for file in &mut files {
+            file.bits = bits_of(&path.join(&file.name), file.bits);
+        }
+        let graph = config.graph(sentence.as_ref());
+        let (name, path) = (name.to_owned(), path.to_owned());
+        Ok(OnnxModel { name, path, config_json, config, sentence, tokenizer, graph, files, hub })
+    }
+
+    /// The caller's settings for this model: its bits are those of a file, chosen for `platform` where nobody chose.
+    ///
+    /// # Errors
+    /// Names the option that none of the files keeps.
+    pub fn settings_for(&self, chosen: &Settings, platform: Platform) -> Result<Settings, LoadError> {
+        let fixed = [
+            ("--scheme", chosen.scheme.is_some()),
+            ("--group-size", chosen.granularity.is_some()),
+            ("--mixed-precision", chosen.mixed_precision == Some(true)),
+            ("--attention-bits", chosen.attention_bits.is_some()),
+            ("--embedding-bits", chosen.embedding_bits.is_some()),
+            ("--calibrated-weights", chosen.calibrated_weights == Some(true)),
+        ];
+        if let Some((option, _)) = fixed.iter().find(|(_, chosen)| *chosen) {
+            let message = format!("its ONNX files were quantized already: leave out {option}, or give its safetensors");
+            return Err(self.error(message));
+        }
+        let asked = if chosen.quantization == Some(false) { Some(Bits::B32) } else { chosen.bits };
+        let preferred: &[Bits] = match platform {
+            Platform::Webnn => &[Bits::B8, Bits::B32, Bits::B16],
+            Platform::Wasm => &[Bits::B4, Bits::B8, Bits::B32, Bits::B16, Bits::B2],
+            // onnxruntime has no kernels on WebGPU for the usual form of 8 bits.
+            Platform::Webgpu | Platform::Auto => &[Bits::B4, Bits::B32, Bits::B16, Bits::B8, Bits::B2],
+        };
+        let wanted = asked.as_ref().map_or(preferred, std::slice::from_ref);
+        let bits = wanted.iter().find(|bits| self.file(**bits).is_some());
+        let bits = bits.ok_or_else(|| self.no_file(wanted))?;
+        Ok(Settings { bits: Some(*bits), ..chosen.clone() })
+    }
+
+    /// The file with weights of so many bits.
+    pub fn file(&self, bits: Bits) -> Option<&OnnxFile> {
+        self.files.iter().find(|file| file.bits == bits)
+    }
+
+    /// Fetches the file with weights of so many bits where it has to be, and says of it what a run wants to know, in the
+    /// words of packages. There are no planes, and how the weights were quantized is nobody's to say but for the bits.
+    ///
+    /// # Errors
+    /// When there is no such file, or it cannot be fetched or read.
+    pub fn facts(&self, bits: Bits, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PackageFile, LoadError> {
+        self.facts_by(Hub::from_env, bits, progress)
+    }
+
+    pub(super) fn facts_by(
+        &self,
+        hub: impl FnOnce() -> Result<Hub, LoadError>,
+        bits: Bits,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<PackageFile, LoadError> {
+        let file = self.file(bits).ok_or_else(|| self.no_file(&[bits]))?;
+        let path = self.path.join(&file.name);
+        if let Some(there) = &self.hub {
+            // The weights of a large file lie beside it.
+            let data = format!("{}_data", file.name);
+            let wanted = there.files.iter().filter(|one| **one == file.name || one.starts_with(&data));
+            let missing: Vec<&str> = wanted.map(String::as_str).filter(|one| !self.path.join(one).is_file()).collect();
+            if !missing.is_empty() {
+                hub()?.fetch_files(&there.id, &missing, progress)?;
+            }
+        }
+        let found = bits_of(&path, file.bits);
+        if found != bits {
+            let message = format!("{} should have weights of {bits} bits, found {found}", file.name);
+            return Err(self.error(message));
+        }
+        let length = std::fs::metadata(&path).map_err(|error| LoadError::io(&path, error))?.len();
+        let header = Header {
+            meta: self.meta(bits),
+            planes: Vec::new(),
+            extras: Default::default(),
+            data_start: 0,
+            total_bytes: length,
+            digest: digest_of(&path).map_err(|error| LoadError::io(&path, error))?,
+        };
+        Ok(PackageFile { path, header, config: self.config.clone(), graph: self.graph.clone() })
+    }
+
+    /// The error of whoever cannot run it.
+    pub fn not_native(&self) -> LoadError {
+        self.error(format!(
+            "it has only an ONNX form, which transformers.js alone runs: take --engine transformers-js, or a model with \
+             {SINGLE}"
+        ))
+    }
+
+    fn meta(&self, bits: Bits) -> PackageMeta {
+        let weights = self.graph.weights.iter();
+        let bits = u8::from(bits);
+        PackageMeta {
+            format_version: FORMAT_VERSION,
+            name: self.name.clone(),
+            family: self.config.family().to_owned(),
+            parameters: weights.map(|weight| weight.shape.iter().product::<usize>() as u64).sum(),
+            config: self.config_json.clone(),
+            sentence: self.sentence.clone(),
+            tensors: Default::default(),
+            quantization: QuantizationMeta {
+                bits,
+                scheme: Scheme::Symmetric,
+                granularity: Granularity::Tensor,
+                mixed_precision: false,
+                attention_bits: bits,
+                embedding_bits: bits,
+            },
+            activations: None,
+        }
+    }
+
+    fn no_file(&self, wanted: &[Bits]) -> LoadError {
+        let listed = |bits: &mut dyn Iterator<Item = Bits>| {
+            let mut names: Vec<String> = bits.map(|bits| bits.to_string()).collect();
+            names.dedup();
+            names.join(", ")
+        };
+        let wanted = listed(&mut wanted.iter().copied());
+        let found = listed(&mut self.files.iter().map(|file| file.bits));
+        self.error(format!("expected an ONNX file with weights of {wanted} bits, found {found}"))
+    }
+
+    fn error(&self, message: String) -> LoadError {
+        LoadError::OnnxForm { path: self.path.clone(), message }
+    }
+}
+
+/// Bits of a file's weights: as its name says, where that says something and where the file is not here to look into.
+fn bits_of(path: &Path, by_name: Bits) -> Bits {
+    if by_name == Bits::B32 { bits_in(path).unwrap_or(by_name) } else { by_name }
+}

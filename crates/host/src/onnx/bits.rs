@@ -1,0 +1,61 @@
+//! How many bits the weights of somebody's ONNX file have.
+
+use std::path::Path;
+
+use prost::Message as _;
+use webnibble_common::quant::Bits;
+
+use super::proto::{ElementType, Graph, Model, Node};
+
+/// Weights of a matrix with fewer elements say nothing: scales and constants are as small.
+const LEAST_ELEMENTS: i64 = 1024;
+
+/// Fewest bits of the matrices of an ONNX file; `None` for a file that is not there or cannot be read.
+pub(crate) fn bits_in(path: &Path) -> Option<Bits> {
+    let model = Model::decode(&std::fs::read(path).ok()?[..]).ok()?;
+    bits_of(&model.graph?)
+}
+
+fn bits_of(graph: &Graph) -> Option<Bits> {
+    let packed = graph.node.iter().filter(|node| node.op_type == "MatMulNBits").filter_map(packed_bits);
+    let is_matrix = |dims: &[i64]| dims.len() >= 2 && dims.iter().product::<i64>() >= LEAST_ELEMENTS;
+    let matrices = graph.initializer.iter().filter(|tensor| is_matrix(&tensor.dims));
+    // Codes of packed products are bytes that hold several.
+    let of = |kind: &i32| match *kind {
+        kind if kind == ElementType::Float as i32 => Some(Bits::B32),
+        kind if kind == ElementType::Float16 as i32 => Some(Bits::B16),
+        kind if kind == ElementType::Int8 as i32 || kind == ElementType::Uint8 as i32 => Some(Bits::B8),
+        kind if kind == ElementType::Int4 as i32 || kind == ElementType::Uint4 as i32 => Some(Bits::B4),
+        _ => None,
+    };
+    packed.chain(matrices.filter_map(|tensor| of(&tensor.data_type))).min()
+}
+
+fn packed_bits(node: &Node) -> Option<Bits> {
+    let bits = node.attribute.iter().find(|attribute| attribute.name == "bits")?.i?;
+    Bits::try_from(u8::try_from(bits).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::proto::{Attribute, Tensor};
+    use super::*;
+
+    fn matrix(kind: ElementType, rows: i64) -> Tensor {
+        Tensor { dims: vec![rows, 64], data_type: kind as i32, ..Tensor::default() }
+    }
+
+    #[test]
+    fn matrices_say_how_many_bits_and_small_constants_do_not() {
+        let of = |initializer: &[Tensor]| bits_of(&Graph { initializer: initializer.to_vec(), ..Graph::default() });
+        assert_eq!(of(&[matrix(ElementType::Float, 64)]), Some(Bits::B32));
+        assert_eq!(of(&[matrix(ElementType::Float, 64), matrix(ElementType::Int8, 64)]), Some(Bits::B8));
+        assert_eq!(of(&[matrix(ElementType::Float, 64), matrix(ElementType::Int8, 4)]), Some(Bits::B32));
+        assert_eq!(of(&[matrix(ElementType::Float16, 64), matrix(ElementType::Int64, 64)]), Some(Bits::B16));
+        assert_eq!(of(&[]), None);
+        let attribute = vec![Attribute::int("bits", 4)];
+        let node = vec![Node { op_type: "MatMulNBits".into(), attribute, ..Node::default() }];
+        let initializer = vec![matrix(ElementType::Uint8, 64)];
+        assert_eq!(bits_of(&Graph { node, initializer, ..Graph::default() }), Some(Bits::B4));
+    }
+}
