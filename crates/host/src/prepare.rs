@@ -2,7 +2,7 @@
 
 use webnibble_common::options::{Platform, Settings};
 use webnibble_common::package::PackageMeta;
-use webnibble_common::profiles::ResolvedSettings;
+use webnibble_common::profiles::{OptionsError, Resolved, ResolvedSettings, Source, Sourced};
 use webnibble_common::quant::{Bits, Granularity, Scheme};
 
 use crate::error::HostError;
@@ -89,6 +89,35 @@ pub fn settings_for(model: &Model, chosen: &Settings, platform: Platform) -> Res
     settings.granularity = Some(made.granularity);
     settings.mixed_precision = Some(made.mixed_precision);
     Ok(settings)
+}
+
+/// Options of a package: its bits stay what they are, whatever the platform takes. Another route may take them.
+///
+/// # Errors
+/// [`HostError::PlatformUnavailable`] where no other route is allowed.
+pub(crate) fn as_made(
+    resolved: Result<Resolved, HostError>,
+    meta: &PackageMeta,
+    platform: Platform,
+) -> Result<Resolved, HostError> {
+    let of_bits = |request: &str| ["bits ", "attention_bits "].iter().any(|option| request.starts_with(option));
+    let mut resolved = match resolved {
+        Err(HostError::Options(OptionsError::NotKept { request, reason, .. })) if of_bits(&request) => {
+            let hint = "give the model's folder, of which a package that fits is made".into();
+            return Err(HostError::PlatformUnavailable { platform: platform.to_string(), reason, hint });
+        }
+        resolved => resolved?,
+    };
+    if resolved.fallbacks.iter().any(|step| of_bits(&step.from)) {
+        resolved.fallbacks.retain(|step| !of_bits(&step.from));
+        let made = |bits: u8| {
+            let value = Bits::try_from(bits).unwrap_or(Bits::B32);
+            Sourced { value, source: Source::Explicit }
+        };
+        resolved.settings.bits = made(meta.quantization.bits);
+        resolved.settings.attention_bits = made(meta.quantization.attention_bits);
+    }
+    Ok(resolved)
 }
 
 /// Why a package cannot be computed in int8 on a platform; `None` where it can.

@@ -194,13 +194,15 @@ fn bits(record: &RunRecord) -> String {
     }
 }
 
-/// The bits that the platform did not take; and where nothing is known of the bits that ran, as of an ONNX file that
+/// The bits that the platform, or the engine, did not take; and where nothing is known of the bits that ran, as of an ONNX file that
 /// somebody else made, those that the file was chosen by.
 fn asked_bits(record: &RunRecord) -> Option<String> {
     let not_taken = record.fallbacks.iter().find_map(|step| step.from.strip_prefix("bits ").map(str::to_owned));
     let unknown = record.performance_metrics.quantization_bits.is_none();
     let chosen_by = || Some(record.options.get("bits").filter(|_| unknown)?.value.as_u64()?.to_string());
-    not_taken.or_else(chosen_by)
+    // Activations in int8 go with weights of 8 bits alone.
+    let floats = || record.fallbacks.iter().any(|step| step.from == "activation_bits 8").then(|| "8/8".to_owned());
+    not_taken.or_else(floats).or_else(chosen_by)
 }
 
 /// Groups and attention, as the package has them.
@@ -384,6 +386,10 @@ mod tests {
         let row = Row::of(&record);
         assert_eq!((row.bits.as_str(), row.asked_bits.as_deref()), ("8", Some("4")));
         assert!(row.key().contains("4 bits"), "{}", row.key());
+        let record = &mut ran("chrome", 8, 1.0);
+        let (from, to) = ("activation_bits 8".into(), "activation_bits 32".into());
+        record.fallbacks.push(Fallback { from, to, code: "c".into(), reason: "r".into() });
+        assert_eq!(Row::of(record).asked_bits.as_deref(), Some("8/8"));
     }
 
     #[test]

@@ -78,8 +78,10 @@ pub(super) async fn fill(
     model: &Arc<Model>,
     start: Option<&Start>,
 ) -> Result<(), HostError> {
-    if let Model::Onnx(only) = &**model {
-        // The native engine is what is measured.
+    if let Model::Onnx(only) = &**model
+        && route_of(request, CANDIDATES[0]) == Route::Native
+    {
+        // No platform would run it, whatever is measured.
         return Err(only.not_native().into());
     }
     let file = file_of(&key(model, request, host.info(), host.capabilities()));

@@ -319,7 +319,11 @@ impl Prepared {
 /// What every option of a request is, for its model.
 fn resolve_for(request: &RunRequest, model: &Model, platform: Platform) -> Result<Resolved, HostError> {
     let settings = prepare::settings_for(model, &request.options.settings, platform)?;
-    resolve(&Options { settings, ..request.options.clone() }, platform, family(model))
+    let resolved = resolve(&Options { settings, ..request.options.clone() }, platform, family(model));
+    match model {
+        Model::Folder(_) | Model::Onnx(_) => resolved,
+        Model::Package(package) => prepare::as_made(resolved, &package.header.meta, platform),
+    }
 }
 
 /// What every option is, for a model of `family` on this machine.

@@ -8,7 +8,7 @@ use webnibble_common::result::{ImplementationType, Output, TensorOutput};
 use webnibble_common::wire::{Adjustment, ErrorCode};
 
 use super::fill::{check_kept, fill_ran, memory_reduction, output_of, quantization_info};
-use super::testing::run_report as report;
+use super::testing::{Small, run_report as report};
 use super::*;
 
 fn request(options: Options) -> RunRequest {
@@ -136,6 +136,19 @@ fn without_fallback_a_page_that_sets_what_was_asked_for_otherwise_is_an_error() 
     for (half_tiles, fallback) in [(None, Some(false)), (Some(false), Some(false)), (Some(true), None)] {
         assert!(of(half_tiles, fallback).is_ok(), "{half_tiles:?} {fallback:?}");
     }
+}
+
+#[test]
+fn a_package_keeps_its_bits_on_a_platform_that_takes_others() {
+    let small = Small::new();
+    let mut request = request(Options::default());
+    let resolved = resolve_for(&request, &small.package(), Platform::Webnn).unwrap();
+    assert_eq!((resolved.settings.bits.value, resolved.fallbacks.len()), (Bits::B4, 0), "nothing made 8 bits of it");
+    request.options.fallback = Some(false);
+    let error = resolve_for(&request, &small.package(), Platform::Webnn).unwrap_err();
+    assert_eq!(error.code(), "platform_unavailable");
+    assert!(error.to_string().contains("found bits 4"), "{error}");
+    resolve_for(&request, &small.package(), Platform::Webgpu).unwrap();
 }
 
 #[tokio::test]
