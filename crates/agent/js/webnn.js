@@ -69,6 +69,20 @@ export async function openContext(device) {
   }
 }
 
+// The page's own storage, by what a text is kept for. Pages without it (other than secure ones) remember nothing.
+const STORAGE = "webnibble-webnn";
+const place = (key) => new URL(`webnibble-webnn/${key}`, location.origin).href;
+
+// What was kept for `key`, or undefined.
+export async function recall(key) {
+  const found = await (await caches.open(STORAGE)).match(place(key));
+  return found?.text();
+}
+
+export async function remember(key, text) {
+  await (await caches.open(STORAGE)).put(place(key), new Response(text));
+}
+
 export class Context {
   constructor(context) {
     this.context = context;

@@ -265,6 +265,10 @@ pub struct WebNnInfo {
     /// tell.
     #[serde(default)]
     pub parallel_parts: Option<usize>,
+    /// Where lowering and parts come from: `measured` at this load, or `remembered` from one before; `None` where neither
+    /// was chosen by measuring.
+    #[serde(default)]
+    pub choice: Option<String>,
     /// Operators of the graph, counted.
     pub operators: BTreeMap<String, usize>,
 }

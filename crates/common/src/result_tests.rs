@@ -55,6 +55,7 @@ fn full() -> RunRecord {
             reported_devices: Some(vec!["cpu".into()]),
             lowering: "l".into(),
             parallel_parts: Some(1),
+            choice: Some("measured".into()),
             operators: [("gemm".to_owned(), 2)].into(),
         }),
         kernels: Some([("linear".to_owned(), "q4".to_owned())].into()),

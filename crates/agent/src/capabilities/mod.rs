@@ -19,7 +19,7 @@ const GPU_TIMEOUT_MS: f64 = 15_000.0;
 /// Finds out everything. Opens the GPU device in `devices`, since only that tells whether there is one.
 pub(crate) async fn detect(devices: &mut Devices) -> Capabilities {
     Capabilities {
-        user_agent: NAVIGATOR.with(Navigator::user_agent),
+        user_agent: user_agent(),
         hardware_concurrency: hardware_concurrency(),
         webgpu: webgpu(devices).await,
         webnn: webnn::detect().await,
@@ -32,6 +32,11 @@ pub(crate) async fn detect(devices: &mut Devices) -> Capabilities {
             js_heap_limit_bytes: js_heap_limit_bytes(),
         },
     }
+}
+
+/// `navigator.userAgent`.
+pub(crate) fn user_agent() -> String {
+    NAVIGATOR.with(Navigator::user_agent)
 }
 
 /// Hardware threads, as far as the browser tells.

@@ -107,6 +107,7 @@ export interface WebNnInfo {
   reported_devices: string[] | null;
   lowering: string;
   parallel_parts: number | null;
+  choice: "measured" | "remembered" | null;
   operators: Record<string, number>;
 }
 

@@ -182,6 +182,7 @@ impl Model {
                 reported_devices: None,
                 lowering: "onnxruntime-web".into(),
                 parallel_parts: None,
+                choice: None,
                 operators,
             });
         }

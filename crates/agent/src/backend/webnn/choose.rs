@@ -1,4 +1,4 @@
-//! Which lowering is the fastest here, and in how many parts: measured once a page for each kind of model.
+//! Which lowering is the fastest here, and in how many parts: measured once for each kind of model, and remembered.
 
 use webnibble_common::graph::{Bindings, Dim};
 use webnibble_common::wire::{ErrorCode, RemoteError};
@@ -7,6 +7,7 @@ use webnibble_kernels::webnn::{Candidate, bucket_of};
 use super::Model;
 use super::context::Fastest;
 use super::executable::Executable;
+use super::memory;
 use crate::backend::Built;
 use crate::sys::now_ms;
 
@@ -23,6 +24,10 @@ const SLOWER_FOR_MEMORY: f64 = 1.05;
 const FASTER_FOR_DIGITS: f64 = 0.8;
 /// Parts, each with all weights, must take at most this part of the time of fewer.
 const FASTER_FOR_PARTS: f64 = 0.9;
+
+/// How a choice was made, for the record.
+const MEASURED: &str = "measured";
+const REMEMBERED: &str = "remembered";
 
 /// Most parts that are computed side by side.
 pub(super) const MOST_PARTS: usize = 4;
@@ -47,21 +52,59 @@ impl Model {
         };
         let key = self.speed_key();
         let known = self.context.fastest.borrow().get(&key).copied();
-        if let Some(known) = known {
-            self.candidates.retain(|candidate| candidate.lowering == known.lowering);
-            self.parts = known.parts;
-        } else {
-            if self.candidates.len() > 1 {
-                self.candidates = vec![self.measure_all(&bindings).await?];
-            }
-            if self.asked_parts.is_none() {
-                self.measure_parts(&bindings).await?;
-            }
-            let fastest = Fastest { lowering: self.lowering()?, parts: self.parts };
-            self.context.fastest.borrow_mut().insert(key, fastest);
+        let known = match known {
+            None if self.is_free() => memory::kept(&self.question(&key), &self.candidates).await,
+            known => known,
+        };
+        if let Some(known) = known
+            && self.take(known, &bindings).await?
+        {
+            self.context.fastest.borrow_mut().insert(key, known);
+            self.chosen = Some(REMEMBERED);
+            return Ok(());
         }
+        if self.candidates.len() > 1 {
+            self.candidates = vec![self.measure_all(&bindings).await?];
+            self.chosen = Some(MEASURED);
+        }
+        if self.asked_parts.is_none() {
+            self.measure_parts(&bindings).await?;
+            self.chosen = Some(MEASURED);
+        }
+        let fastest = Fastest { lowering: self.lowering()?, parts: self.parts };
+        if self.is_free() {
+            memory::keep(&self.question(&key), fastest).await;
+        }
+        self.context.fastest.borrow_mut().insert(key, fastest);
         self.prepare(&bindings).await?;
         Ok(())
+    }
+
+    /// Whether the caller leaves everything to measuring: what was forced is no answer for others.
+    fn is_free(&self) -> bool {
+        self.asked.lowering.is_none() && self.asked_parts.is_none()
+    }
+
+    /// Builds what was the fastest before. Where that fails now, it is as if nothing were known.
+    async fn take(&mut self, known: Fastest, bindings: &Bindings) -> Result<bool, RemoteError> {
+        let all = (self.candidates.clone(), self.parts);
+        self.candidates.retain(|candidate| candidate.lowering == known.lowering);
+        self.parts = known.parts;
+        match self.prepare(bindings).await {
+            Ok(_) => Ok(true),
+            Err(failed) if failed.code == ErrorCode::DeviceLost => Err(failed),
+            Err(_) => {
+                (self.candidates, self.parts) = all;
+                Ok(false)
+            }
+        }
+    }
+
+    /// What an answer that outlives the page depends on: the kind of model, the device, the browser and the machine.
+    fn question(&self, speed_key: &str) -> String {
+        let (device, browser) = (self.context.requested_name(), crate::capabilities::user_agent());
+        let cores = crate::capabilities::hardware_concurrency();
+        format!("{device} {browser} {cores:?} {speed_key}")
     }
 
     /// Finds out whether the browser computes several graphs at once, and whether that pays.
@@ -160,7 +203,7 @@ impl Model {
     }
 
     /// What the answer depends on: what there is to choose from, shapes and formats.
-    fn speed_key(&self) -> String {
+    pub(super) fn speed_key(&self) -> String {
         let lowerings: Vec<_> = self.candidates.iter().map(|candidate| candidate.lowering.name()).collect();
         let weights = self.graph.weights.iter();
         let format = |name: &String| self.formats.get(name).map(ToString::to_string).unwrap_or_default();

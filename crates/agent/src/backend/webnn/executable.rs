@@ -119,6 +119,7 @@ impl Executable {
             reported_devices: self.devices.clone(),
             lowering: self.lowering.name().to_owned(),
             parallel_parts: Some(self.parts),
+            choice: None,
             operators: self.operators.clone(),
         }
     }

@@ -7,6 +7,7 @@
 mod choose;
 mod context;
 mod executable;
+mod memory;
 mod sys;
 
 use std::cell::Cell;
@@ -53,6 +54,8 @@ pub(crate) struct Model {
     asked_parts: Option<usize>,
     /// As many as graphs are built for.
     parts: usize,
+    /// How both were chosen: `measured` or `remembered`; nothing where the caller left no choice.
+    chosen: Option<&'static str>,
     /// What the caller chose, to say what came of it.
     asked: LoadOptions,
     header: Option<Header>,
@@ -111,6 +114,7 @@ impl Model {
             candidates,
             asked_parts: None,
             parts: 1,
+            chosen: None,
             asked: LoadOptions::on(Platform::Webnn),
             header: None,
             planes: Planes::default(),
@@ -257,7 +261,8 @@ impl Model {
 
     /// The graph that was used last.
     pub(crate) fn webnn(&self) -> Option<WebNnInfo> {
-        self.built.last().map(|executable| executable.info(self.context.requested_name()))
+        let info = self.built.last().map(|executable| executable.info(self.context.requested_name()));
+        info.map(|info| WebNnInfo { choice: self.chosen.map(str::to_owned), ..info })
     }
 
     /// Options that were set otherwise than asked for.

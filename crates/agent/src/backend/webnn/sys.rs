@@ -21,6 +21,11 @@ extern "C" {
     #[wasm_bindgen(js_name = Executable)]
     pub(super) type JsExecutable;
 
+    /// A promise of the text that was kept for `key`.
+    pub(super) fn recall(key: &str) -> Promise;
+
+    pub(super) fn remember(key: &str, text: &str) -> Promise;
+
     #[wasm_bindgen(js_name = openContext)]
     pub(super) fn open_context(device: Option<&str>) -> Promise;
 

@@ -236,6 +236,53 @@ async fn webnn_lowerings_are_chosen_by_measuring_once() {
 }
 
 #[wasm_bindgen_test]
+async fn webnn_what_was_the_fastest_is_remembered_by_the_next_page() {
+    if context().await.is_none() {
+        return;
+    }
+    let problem = encoder("encoder q8-sym-channel");
+    let lowerings = [Lowering::Float32, Lowering::HalfCompute];
+    let candidates: Vec<_> = lowerings.map(|lowering| Candidate { lowering, exact: true }).to_vec();
+    // Another context is what another page would have, or this one after the browser's service died.
+    let load = async |asked: Option<u32>| {
+        let context = Rc::new(Context::open(None).await.unwrap());
+        let (graph, formats) = (problem.graph.clone(), formats(&problem));
+        let mut model = Model::with_candidates(&context, graph, formats, Ranges::new(), candidates.clone());
+        model.weights = problem.weights.clone();
+        asked.into_iter().for_each(|parts| model.ask_for_parts(parts as usize));
+        let built = model.finish_load().await.unwrap();
+        (model, built.choosing_ms.is_some())
+    };
+    // What was forced is kept for nobody.
+    assert_eq!(load(Some(1)).await.0.webnn().unwrap().choice.as_deref(), Some("measured"));
+    let (first, measured) = load(None).await;
+    assert_eq!((first.webnn().unwrap().choice.as_deref(), measured), (Some("measured"), true));
+    let (second, measured) = load(None).await;
+    let (was, is) = (first.webnn().unwrap(), second.webnn().unwrap());
+    assert_eq!((is.choice.as_deref(), measured), (Some("remembered"), false));
+    assert_eq!((is.lowering, is.parallel_parts), (was.lowering, was.parallel_parts));
+}
+
+#[wasm_bindgen_test]
+async fn webnn_what_is_remembered_and_does_not_build_is_measured_anew() {
+    let Some(context) = context().await else { return };
+    let problem = encoder("encoder f32");
+    let lowerings = [Lowering::Float32, Lowering::Dequantize];
+    let candidates: Vec<_> = lowerings.map(|lowering| Candidate { lowering, exact: true }).to_vec();
+    let mut model =
+        Model::with_candidates(&context, problem.graph.clone(), formats(&problem), Ranges::new(), candidates);
+    // Without weights no graph can be built, whatever is remembered; with them it is measured.
+    let fastest = Fastest { lowering: Lowering::Dequantize, parts: 2 };
+    context.fastest.borrow_mut().insert(model.speed_key(), fastest);
+    assert!(model.finish_load().await.is_err());
+    assert_eq!((model.candidates.len(), model.parts), (2, 1), "what failed is no choice any more");
+    model.weights = problem.weights.clone();
+    context.fastest.borrow_mut().clear();
+    model.finish_load().await.unwrap();
+    assert_eq!(model.webnn().unwrap().choice.as_deref(), Some("measured"));
+}
+
+#[wasm_bindgen_test]
 async fn webnn_a_lost_context_is_an_error_and_not_a_hang() {
     let Some(context) = context().await else { return };
     let problem = encoder("encoder f32");
