@@ -119,6 +119,11 @@ pub(crate) struct EvalArgs {
     /// Compute in a browser: webgpu, webnn or wasm (default: on this machine's processor, without a browser)
     #[arg(long, value_name = "PLATFORM", value_parser = eval_platform)]
     pub(crate) platform: Option<Platform>,
+    /// Threads of the CPU executor in the page; on WebNN, parts of the input that are computed side by side
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "platform")]
+    threads: Option<u32>,
+    #[command(flatten)]
+    computed: EngineArgs,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
     #[command(flatten)]
@@ -128,8 +133,13 @@ pub(crate) struct EvalArgs {
 impl EvalArgs {
     /// The options that were typed.
     pub(crate) fn options(&self) -> Options {
-        let (settings, launch) = (self.format.settings(), self.launch.options());
-        Options { platform: self.platform, settings, launch, ..Options::default() }
+        let settings = Settings { threads: self.threads, ..self.computed.over(self.format.settings()) };
+        Options { platform: self.platform, settings, launch: self.launch.options(), ..Options::default() }
+    }
+
+    /// Whether something was typed that only a page has, and no page is to compute.
+    pub(crate) fn lacks_platform(&self) -> bool {
+        self.platform.is_none() && self.computed.over(Settings::default()) != Settings::default()
     }
 }
 

@@ -48,3 +48,15 @@ fn the_demonstration_says_why_it_takes_no_webnn() {
     let error = parse("demo --platform webnn").unwrap_err();
     assert!(error.contains("16, 8, 4 and 2 bits") && error.contains("run --platform webnn"), "{error}");
 }
+
+#[test]
+fn eval_takes_how_a_page_computes_where_one_does() {
+    let eval = |words: &str| match parse(&format!("eval --data d {words}")) {
+        Ok(Command::Eval(args)) => args,
+        other => panic!("{words}: {other:?}"),
+    };
+    let args = eval("--platform webgpu --portable-kernels");
+    assert_eq!((args.options().settings.portable_kernels, args.lacks_platform()), (Some(true), false));
+    assert!(eval("--portable-kernels").lacks_platform() && !eval("--scheme asymmetric").lacks_platform());
+    assert!(parse("eval --data d --threads 2").is_err());
+}

@@ -26,12 +26,23 @@ pub(crate) async fn run(args: BenchArgs, json: bool, verbose: bool) -> ExitCode 
     let bar = Bar::new(!json && !verbose);
     let found = versus::compare(request(&args, verbose, &bar)).await;
     bar.clear();
-    match found.and_then(|versus| show(&versus, &args, json).map(|()| versus)) {
-        // Whoever runs nothing has nothing to show for it.
-        Ok(versus) if versus.sessions.iter().all(|session| session.comparisons.is_empty()) => ExitCode::FAILURE,
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => failed(&error, json),
+    let versus = match found {
+        Ok(versus) => versus,
+        Err(error) => return failed(&error, json),
+    };
+    if json {
+        print::json(&versus);
+    } else {
+        print_tables(&versus);
     }
+    // What was measured is the document, also where it cannot be written.
+    if let Err(error) = write(&versus, &args) {
+        print::error(&error.info());
+        return ExitCode::FAILURE;
+    }
+    // Whoever runs nothing has nothing to show for it.
+    let nothing = versus.sessions.iter().all(|session| session.comparisons.is_empty());
+    if nothing { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// What cannot be measured so.
@@ -86,17 +97,10 @@ pub(super) fn or<T: Clone>(typed: &[T], default: &[T]) -> Vec<T> {
     if typed.is_empty() { default.to_vec() } else { typed.to_vec() }
 }
 
-fn show(versus: &Versus, args: &BenchArgs, json: bool) -> Result<(), HostError> {
-    // Written first: where that fails, the failure is the document.
-    if let Some(folder) = &args.out {
-        for path in versus::write(versus, folder)? {
-            print::message(&path.display().to_string());
-        }
-    }
-    if json {
-        print::json(versus);
-    } else {
-        print_tables(versus);
+fn write(versus: &Versus, args: &BenchArgs) -> Result<(), HostError> {
+    let Some(folder) = &args.out else { return Ok(()) };
+    for path in versus::write(versus, folder)? {
+        print::message(&path.display().to_string());
     }
     Ok(())
 }

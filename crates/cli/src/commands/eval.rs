@@ -4,14 +4,18 @@ use std::process::ExitCode;
 
 use webnibble_host::eval::{Agreement, Eval, EvalRequest, EvalRow, Place, eval};
 
-use super::failed;
 use super::run::sink;
+use super::{failed, wrong_arguments};
 use crate::args::EvalArgs;
 use crate::print;
 use crate::progress::Bar;
 
 /// Evaluates, or says what failed.
 pub(crate) async fn run(args: EvalArgs, json: bool, verbose: bool) -> ExitCode {
+    if args.lacks_platform() {
+        let message = "options of the execution are for a page, and this machine's processor is to compute";
+        return wrong_arguments(message, "name a platform: --platform webgpu, webnn or wasm", json);
+    }
     let bar = Bar::new(!json && !verbose);
     let options = args.options();
     let request = EvalRequest {
