@@ -7,7 +7,9 @@ use webnibble_common::profiles::Source;
 use webnibble_common::result::{ErrorInfo, Fallback, RunRecord, StartToFirstResult};
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RunOptions, RunReport};
 
-use super::fill::{check_kept, fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js, output_of};
+use super::fill::{
+    check_kept, fill_browser, fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js, output_of,
+};
 use super::platform::{missing, of_platform};
 use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, Start, blocking, compare, load_options, tell};
 use crate::error::HostError;
@@ -100,7 +102,7 @@ pub(super) async fn follow(
     routes: &[Route],
     extent: Extent<'_>,
 ) -> Result<Answered, HostError> {
-    record.browser = Some(host.info().clone());
+    fill_browser(record, host.info());
     let platform = prepared.platform;
     let device = prepared.resolved.settings.execution_provider;
     // What a profile prefers is not asked for: another device will do.

@@ -4,8 +4,8 @@ use webnibble_common::package::PackageMeta;
 use webnibble_common::profiles::{self, OptionsError, Resolved, ResolvedSettings, Source};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{
-    Fallback, ImplementationType, InitializationTime, InputInfo, MemoryReduction, ModelInfo, OptionValue, Output,
-    PerformanceMetrics, ProfileRow, QuantizationInfo, RunRecord, TensorOutput, Times,
+    BrowserInfo, Fallback, ImplementationType, InitializationTime, InputInfo, MemoryReduction, ModelInfo, OptionValue,
+    Output, PerformanceMetrics, ProfileRow, QuantizationInfo, RunRecord, TensorOutput, Times,
 };
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadReport, RunInput, RunReport};
@@ -106,6 +106,21 @@ pub(super) fn clear_run(record: &mut RunRecord) {
     (record.kernels, record.profile, record.output) = (None, None, None);
     let quantization_bits = record.performance_metrics.quantization_bits;
     record.performance_metrics = PerformanceMetrics { quantization_bits, ..PerformanceMetrics::default() };
+}
+
+/// The browser; where its window is not as was asked for, that is an option that was not kept.
+pub(super) fn fill_browser(record: &mut RunRecord, browser: &BrowserInfo) {
+    record.browser = Some(browser.clone());
+    let kept =
+        record.options.get("headless").is_none_or(|asked| asked.value == serde_json::Value::Bool(browser.headless));
+    if !kept {
+        let reason = match browser.headless {
+            true => "there is no display that its window could be seen on",
+            false => "it was started with a window, or has no headless mode",
+        };
+        let (option, value) = ("headless".to_owned(), browser.headless.into());
+        adjust(record, &Adjustment { option, value, code: None, reason: format!("{}: {reason}", browser.name) });
+    }
 }
 
 pub(super) fn fill_browser_memory(record: &mut RunRecord, memory: Memory) {

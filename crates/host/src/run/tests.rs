@@ -4,10 +4,10 @@ use webnibble_common::options::{ExecutionProvider, LaunchOptions, Settings};
 use webnibble_common::package::{PackageMeta, QuantizationMeta};
 use webnibble_common::profiles::OptionsError;
 use webnibble_common::quant::{Granularity, Scheme};
-use webnibble_common::result::{ImplementationType, Output, TensorOutput};
+use webnibble_common::result::{BrowserInfo, ImplementationType, Output, TensorOutput};
 use webnibble_common::wire::{Adjustment, ErrorCode};
 
-use super::fill::{check_kept, fill_ran, memory_reduction, output_of, quantization_info};
+use super::fill::{check_kept, fill_browser, fill_ran, memory_reduction, output_of, quantization_info};
 use super::testing::{Small, run_report as report};
 use super::*;
 
@@ -196,6 +196,28 @@ fn a_device_that_edge_prefers_binds_nobody() {
     assert_eq!(device(edge.clone()), (Some("gpu"), true));
     let settings = Settings { execution_provider: Some(ExecutionProvider::Gpu), ..Default::default() };
     assert_eq!(device(Options { settings, ..edge }), (Some("gpu"), false));
+}
+
+#[tokio::test]
+async fn a_window_that_is_not_as_it_was_asked_for_is_a_fallback_only_where_it_was() {
+    let browser = |headless| BrowserInfo {
+        name: "MiniBrowser".into(),
+        version: "2".into(),
+        headless,
+        user_agent: String::new(),
+        start_ms: 1.0,
+    };
+    let filled = async |asked: Option<bool>, was: bool| {
+        let launch = LaunchOptions { headless: asked, ..Default::default() };
+        let options = Options { launch, ..Options::default() };
+        let mut record = run(request(options.clone())).await;
+        record.options = resolve(&options, Platform::Wasm, "bert").unwrap().record();
+        fill_browser(&mut record, &browser(was));
+        (record.options["headless"].value == serde_json::Value::Bool(was), record.fallbacks.len())
+    };
+    assert_eq!(filled(Some(false), true).await, (true, 1));
+    assert_eq!(filled(None, false).await, (true, 0));
+    assert_eq!(filled(Some(true), true).await, (true, 0));
 }
 
 #[test]
