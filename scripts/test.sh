@@ -37,7 +37,7 @@ count() {
 # Shows what tests print, why they were skipped above all, less what each harness says around it.
 nextest() {
     cargo nextest run --no-tests=pass --success-output immediate "$@" 2>&1 |
-        sed -E '/^ +(stdout ───|running 1 test|test .* \.\.\. ok|test result: ok\..*|)$|^$/d'
+        sed -uE '/^ +(stdout ───|running 1 test|test .* \.\.\. ok|test result: ok\..*|)$|^$/d'
 }
 
 # part NAME COMMAND...

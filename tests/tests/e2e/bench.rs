@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use webnibble_tests::{Finished, Sandbox, browser_available, golden_bert, skip_unless};
+use webnibble_tests::{Finished, Sandbox, browser_available, golden_bert, skip_unless, webnn_browser};
 
 use crate::threads::threads_built;
 use crate::transformers_js::vendored;
@@ -177,4 +177,21 @@ fn wrong_arguments_exit_with_2_and_say_what_there_is() {
         assert_eq!(finished.code, Some(2), "{options:?}: {finished:?}");
         assert!(finished.stderr.contains(words), "{options:?}: {}", finished.stderr);
     }
+}
+
+#[test]
+fn an_engine_that_breaks_the_pages_worker_takes_no_other_row_with_it() {
+    skip_unless!(webnn_browser(), vendored());
+    let sandbox = Sandbox::default();
+    // This browser compiles the 8-bit form of so small a model for us, and not for onnxruntime.
+    let engines = ["--engine", "native,transformers-js", "--platform", "webnn", "--bits", "8", "--tokens", "5"];
+    let browser = webnn_browser().unwrap();
+    let browser: Vec<&str> = browser.iter().map(String::as_str).collect();
+    let rows = rows(&bench(&sandbox, &[&engines[..], &["--runs", "3"], &browser].concat()));
+    assert!(rows[1]["fallbacks"][0]["reason"].as_str().unwrap().contains("Worker stopped"), "{}", rows[1]);
+    for row in &rows {
+        assert_eq!((&row["error"], &row["implementation_type"]), (&Value::Null, &"REAL_WEBNN".into()), "{row}");
+        assert_eq!(row["performance_metrics"]["inference_time_ms"]["runs"], 3, "{row}");
+    }
+    sandbox.assert_clean();
 }

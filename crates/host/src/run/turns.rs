@@ -87,12 +87,14 @@ pub async fn run_in_turns(host: &Host, requests: Vec<RunRequest>, references: &R
     }
     let others: Vec<usize> = (0..entries.len()).filter(|index| !crowded.contains(index)).collect();
     measure(host, &mut entries, &others, references).await;
-    for index in &crowded {
+    let restarted = others.into_iter().filter(|index| entries[*index].lost_its_model());
+    let alone: Vec<usize> = crowded.into_iter().chain(restarted).collect();
+    for index in &alone {
         let again = Entry::open(host, entries[*index].request.clone(), *index).await;
         entries[*index] = again;
         measure(host, &mut entries, &[*index], references).await;
     }
-    ratios(&mut entries, &crowded);
+    ratios(&mut entries, &alone);
     entries.into_iter().map(|entry| finish(entry.record, entry.state.map(drop))).collect()
 }
 
@@ -186,6 +188,11 @@ impl Entry {
         if let Err(error) = host.unload(&name, UNLOAD_LIMIT).await {
             tracing::debug!("{name} was not loaded: {error}");
         }
+    }
+
+    /// Whether the page's Worker was restarted meanwhile, as when another engine breaks it: its models go with it.
+    fn lost_its_model(&self) -> bool {
+        self.state.as_ref().err().is_some_and(|error| error.info().code == ErrorCode::UnknownModel.name())
     }
 
     /// Times of measured runs, where it ran on the platform and by the engine that it was asked to.
@@ -282,13 +289,13 @@ fn crowded_out(entries: &[Entry]) -> Vec<usize> {
 }
 
 /// The ratio of each that ran as asked to the first that did.
-fn ratios(entries: &mut [Entry], crowded: &[usize]) {
+fn ratios(entries: &mut [Entry], alone: &[usize]) {
     let Some(base) = entries.iter().position(|entry| entry.as_asked().is_some()) else { return };
     let to = entries[base].record.engine;
     let theirs = entries[base].as_asked().unwrap_or_default().to_vec();
     for (index, entry) in entries.iter_mut().enumerate().skip(base + 1) {
         let ratio = entry.as_asked().and_then(|ours| Ratio::of(ours, &theirs));
-        let interleaved = !crowded.contains(&index) && !crowded.contains(&base);
+        let interleaved = !alone.contains(&index) && !alone.contains(&base);
         entry.record.performance_metrics.engine_ratio = ratio.map(|ratio| EngineRatio {
             to,
             of_medians: ratio.of_medians,
