@@ -35,6 +35,7 @@ count() {
 }
 
 # Shows what tests print, why they were skipped above all, less what each harness says around it.
+# shellcheck disable=SC2317 # called by part
 nextest() {
     cargo nextest run --no-tests=pass --success-output immediate "$@" 2>&1 |
         sed -uE '/^ +(stdout ───|running 1 test|test .* \.\.\. ok|test result: ok\..*|)$|^$/d'
