@@ -37,7 +37,7 @@ const sizeOf = (row) => `${row.batch}×${row.sequence_length}`;
 
 // Lines of a logarithmic axis: 1, 2 and 5, and over a wide range the powers of ten alone.
 function fewTicks(scale) {
-  const lead = (value) => Math.round(value / 10 ** Math.floor(Math.log10(value) + 1e-9));
+  const lead = (value) => Number((value / 10 ** Math.floor(Math.log10(value) + 1e-9)).toPrecision(3));
   const kept = scale.max > 500 * scale.min ? [1] : [1, 2, 5];
   const round = scale.ticks.filter(({ value }) => value > 0 && kept.includes(lead(value)));
   scale.ticks = round.length > 1 ? round : scale.ticks;
