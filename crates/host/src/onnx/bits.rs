@@ -18,7 +18,9 @@ pub(crate) fn bits_in(path: &Path) -> Option<Bits> {
 
 fn bits_of(graph: &Graph) -> Option<Bits> {
     let packed = graph.node.iter().filter(|node| node.op_type == "MatMulNBits").filter_map(packed_bits);
-    let is_matrix = |dims: &[i64]| dims.len() >= 2 && dims.iter().product::<i64>() >= LEAST_ELEMENTS;
+    // Files may hold anything: a product of lengths need not fit.
+    let elements = |dims: &[i64]| dims.iter().fold(1_i64, |all, length| all.saturating_mul(*length));
+    let is_matrix = |dims: &[i64]| dims.len() >= 2 && elements(dims) >= LEAST_ELEMENTS;
     let matrices = graph.initializer.iter().filter(|tensor| is_matrix(&tensor.dims));
     // Codes of packed products are bytes that hold several.
     let of = |kind: &i32| match *kind {
