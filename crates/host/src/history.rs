@@ -6,6 +6,8 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 use webnibble_common::result::{RunInfo, RunRecord};
 
+use crate::report::machine;
+
 /// Version of the tables; raised when they change.
 const TABLES_VERSION: i64 = 1;
 
@@ -149,7 +151,7 @@ impl History {
     /// # Errors
     /// When the file cannot be written.
     pub fn begin(&mut self, label: &str, run: &RunInfo) -> Result<i64, HistoryError> {
-        let values = params![run.timestamp, label, run.revision, machine(run)];
+        let values = params![run.timestamp, label, run.revision, machine(&run.host)];
         let query = "INSERT INTO batches (timestamp, label, revision, machine) VALUES (?1, ?2, ?3, ?4)";
         self.connection.execute(query, values).map_err(|source| self.failed(source))?;
         Ok(self.connection.last_insert_rowid())
@@ -211,10 +213,6 @@ impl History {
         })
         .collect()
     }
-}
-
-fn machine(run: &RunInfo) -> String {
-    format!("{}, {} cores, {}", run.host.cpu.as_deref().unwrap_or("processor not told"), run.host.cores, run.host.os)
 }
 
 fn insert(connection: &Connection, batch: i64, record: &RunRecord) -> rusqlite::Result<()> {

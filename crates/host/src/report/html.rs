@@ -3,7 +3,7 @@
 use serde_json::json;
 use webnibble_common::result::RunRecord;
 
-use super::Row;
+use super::{Row, about};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -14,10 +14,7 @@ const SCRIPT: &str = include_str!("page.js");
 pub fn html(title: &str, records: &[RunRecord], chart_library: &str) -> String {
     let rows: Vec<_> = records.iter().map(row).collect();
     let run = records.first().map(|record| &record.run);
-    let about = run.map(|run| {
-        let cpu = run.host.cpu.as_deref().unwrap_or("processor not told");
-        format!("{} · {cpu}, {} cores, {} · webnibble {}", run.timestamp, run.host.cores, run.host.os, run.revision)
-    });
+    let about = run.map(about);
     fill(
         PAGE,
         &[

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use webnibble_common::result::RunRecord;
 
-use super::{Row, ms};
+use super::{Row, about, ms};
 
 /// A column: its head, whether it holds figures, and what a row has in it.
 type Column<'a> = (&'a str, bool, Box<dyn Fn(&Row) -> String + 'a>);
@@ -15,12 +15,7 @@ pub fn markdown(title: &str, records: &[RunRecord]) -> String {
     let rows: Vec<Row> = records.iter().map(Row::of).collect();
     let mut text = format!("# {title}\n\n");
     if let Some(run) = records.first().map(|record| &record.run) {
-        let cpu = run.host.cpu.as_deref().unwrap_or("processor not told");
-        let _ = writeln!(
-            text,
-            "{} · {cpu}, {} cores, {} · webnibble {}\n",
-            run.timestamp, run.host.cores, run.host.os, run.revision
-        );
+        let _ = writeln!(text, "{}\n", about(run));
     }
     let notes = notes_of(&rows);
     text += &all_rows(&rows, &notes);

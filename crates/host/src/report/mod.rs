@@ -9,7 +9,7 @@ pub(crate) mod testing;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::options::Platform;
 use webnibble_common::profiles::Source;
-use webnibble_common::result::{EngineRatio, RunRecord};
+use webnibble_common::result::{EngineRatio, HostInfo, RunInfo, RunRecord};
 
 pub use compare::{Change, compare, comparison_table};
 pub use html::html;
@@ -123,7 +123,7 @@ impl Row {
             cosine: metrics.quantization_error.map(|error| error.cosine),
             notes: notes(record),
             asked_format,
-            machine: machine(record),
+            machine: machine(&record.run.host),
             adapter_names: record.adapter.as_ref().map(adapter_names),
         }
     }
@@ -153,9 +153,14 @@ impl Row {
     }
 }
 
-fn machine(record: &RunRecord) -> String {
-    let host = &record.run.host;
-    format!("{}, {}, {} cores", host.os, host.cpu.as_deref().unwrap_or("processor not told"), host.cores)
+/// When, where and by which version rows were measured.
+fn about(run: &RunInfo) -> String {
+    format!("{} · {} · webnibble {}", run.timestamp, machine(&run.host), run.revision)
+}
+
+/// What tells machines apart.
+pub(crate) fn machine(host: &HostInfo) -> String {
+    format!("{}, {} cores, {}", host.cpu.as_deref().unwrap_or("processor not told"), host.cores, host.os)
 }
 
 /// What tells adapters apart. Features and limits are the browser's too, and change with its version.
