@@ -16,5 +16,6 @@ pub mod quant;
 pub mod result;
 pub mod safetensors;
 pub mod tensor;
+pub mod warmup;
 pub mod weights;
 pub mod wire;

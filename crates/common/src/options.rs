@@ -210,7 +210,7 @@ pub struct LaunchOptions {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MeasureOptions {
-    /// Runs before the measured ones.
+    /// Runs before the measured ones; until times are steady where it is not given.
     pub warmup: Option<u32>,
     /// Measured runs.
     pub runs: Option<u32>,

@@ -332,8 +332,8 @@ pub struct Resolved {
     pub headless: Sourced<bool>,
     /// Which flags make the browser find its GPU.
     pub gpu: Sourced<GpuProfile>,
-    /// Runs before the measured ones.
-    pub warmup: Sourced<u32>,
+    /// Runs before the measured ones; until times are steady where there is none.
+    pub warmup: Sourced<Option<u32>>,
     /// Measured runs.
     pub runs: Sourced<u32>,
     /// Time every kernel.
@@ -401,7 +401,7 @@ pub fn resolve(options: &Options, context: Context<'_>) -> Result<Resolved, Opti
         fallback,
         headless,
         gpu: or_default(options.launch.gpu, context.gpu),
-        warmup: or_default(options.measure.warmup, 2),
+        warmup: or_default(options.measure.warmup.map(Some), None),
         runs: or_default(options.measure.runs, 10),
         profile,
         fallbacks,

@@ -11,6 +11,7 @@ use crate::capabilities::Adapter;
 use crate::options::{Engine, Platform};
 use crate::profiles::Source;
 use crate::quant::{Bits, Scheme};
+use crate::warmup::Warmup;
 use crate::wire::ErrorCode;
 
 /// Version of the record's layout.
@@ -307,6 +308,9 @@ pub struct PerformanceMetrics {
     pub initialization_time_ms: Option<InitializationTime>,
     /// The first inference of this shape, with what it has to prepare.
     pub first_inference_time_ms: Option<f64>,
+    /// Runs between the first and the measured ones; `None` where nothing was measured, and for a stand-in.
+    #[serde(default)]
+    pub warmup: Option<Warmup>,
     /// Input written to output read, on the platform asked for.
     pub inference_time_ms: Option<Times>,
     /// The same, where the CPU executor stood in.
@@ -407,6 +411,11 @@ impl Times {
         let middle = (sorted[(runs - 1) / 2] + sorted[runs / 2]) / 2.0;
         let ninth_tenth = (runs * 9).div_ceil(10) - 1;
         Some(Times { p50: middle, p90: sorted[ninth_tenth], min: sorted[0], runs })
+    }
+
+    /// Whether the 90th percentile is more than 25 % over the median: then the median says little.
+    pub fn spread_widely(self) -> bool {
+        self.p90 > 1.25 * self.p50
     }
 }
 

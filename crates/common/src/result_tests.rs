@@ -89,6 +89,7 @@ fn full() -> RunRecord {
                 choosing: Some(0.5),
             }),
             first_inference_time_ms: Some(5.0),
+            warmup: Some(Warmup { runs: 70, ms: 310.0, steady: Some(true) }),
             inference_time_ms: Some(times),
             cpu_time_ms: Some(times),
             gpu_time_ms: Some(times),
@@ -129,7 +130,7 @@ fn names_and_order_are_those_that_were_released() {
 fn what_was_not_measured_is_null_and_not_left_out() {
     let metrics = serde_json::to_value(PerformanceMetrics::default()).unwrap();
     let fields = metrics.as_object().unwrap();
-    assert_eq!(fields.len(), 13);
+    assert_eq!(fields.len(), 14);
     let is_null = |name: &str| fields[name].is_null();
     assert!(fields.keys().filter(|name| *name != "memory").all(|name| is_null(name)));
     assert!(fields["memory"].as_object().unwrap().values().all(serde_json::Value::is_null));
@@ -158,6 +159,8 @@ fn statistics_of_times() {
     assert_eq!(Times::of(&[3.0]), Some(Times { p50: 3.0, p90: 3.0, min: 3.0, runs: 1 }));
     let ten: Vec<f64> = (1..=10).rev().map(f64::from).collect();
     assert_eq!(Times::of(&ten), Some(Times { p50: 5.5, p90: 9.0, min: 1.0, runs: 10 }));
+    let spread_widely = |late: f64| Times::of(&[4.0, 4.0, 4.0, late]).map(|times| times.spread_widely());
+    assert_eq!((spread_widely(5.0), spread_widely(5.1)), (Some(false), Some(true)));
 }
 
 #[test]

@@ -49,8 +49,6 @@ pub struct DemoRequest {
     pub platform: Platform,
     /// Which browser, and how it is started.
     pub launch: LaunchOptions,
-    /// Runs before the measured ones.
-    pub warmup: u32,
     /// Measured runs.
     pub runs: u32,
     /// Passes the browser's output and its console on to the log.
@@ -211,10 +209,10 @@ async fn show(
     let loaded = host.load(&name, &package.path, digest, load_options(request.platform, &resolved), LOAD_LIMIT).await?;
 
     let query = RunInput::Text { texts: vec![QUERY.to_owned()], truncate: false };
-    let measured = RunOptions { warmup: request.warmup, runs: request.runs, ..RunOptions::default() };
+    let measured = RunOptions { runs: request.runs, ..RunOptions::default() };
     let (timed, _) = host.run(&name, query, measured, RUN_LIMIT).await?;
     let all = RunInput::Text { texts: texts(), truncate: false };
-    let (_, outputs) = host.run(&name, all, RunOptions { runs: 1, ..RunOptions::default() }, RUN_LIMIT).await?;
+    let (_, outputs) = host.run(&name, all, RunOptions::default(), RUN_LIMIT).await?;
     let embeddings = embeddings_of(&outputs)?;
     host.unload(&name, RUN_LIMIT).await?;
 

@@ -138,7 +138,7 @@ async fn fill(
     let (name, digest) = ("verify", package.header.digest.clone());
     let ran = async {
         let loaded = host.load(name, &package.path, &digest, load_options(row.platform, &resolved), LOAD_LIMIT).await?;
-        let options = RunOptions { warmup: 2, runs: 5, ..RunOptions::default() };
+        let options = RunOptions { runs: 5, ..RunOptions::default() };
         let ran = host.run(name, RunInput::Ids { ids: ids() }, options, RUN_LIMIT).await;
         host.unload(name, LOAD_LIMIT).await?;
         Ok::<_, HostError>((loaded, ran?))

@@ -173,7 +173,7 @@ async fn run(
     let Some(model) = loaded.as_mut() else {
         return Err(error(ErrorCode::UnknownModel, "the model was disposed of", "load it again"));
     };
-    let options = wire::RunOptions { warmup, runs, profile, deadline_ms };
+    let options = wire::RunOptions { warmup: Some(warmup), runs, profile, deadline_ms };
     let ran = model.run(input, &options, &stop, progress_to(on_progress)).await?;
     let result = object(&[("outputs", outputs(&ran.outputs)?.into()), ("report", plain(&ran.report))])?;
     Ok(result.into())

@@ -135,6 +135,8 @@ export interface RunReport {
   truncated: boolean;
   prepare_ms: number;
   first_ms: number;
+  /** Runs between the first and the measured ones. */
+  warmup: { runs: number; ms: number; steady: boolean | null };
   run_ms: number[];
   gpu_ms: number[] | null;
   kernels: { operator: string; kernel: string; ms: number; bytes: number }[] | null;

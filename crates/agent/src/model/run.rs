@@ -1,6 +1,7 @@
 //! Running: first run, warm-up, measured runs, and the check that outputs are numbers.
 
 use webnibble_common::tensor::Tensor;
+use webnibble_common::warmup::{WarmingUp, Warmup};
 use webnibble_common::wire::{Adjustment, ErrorCode, RemoteError, RunOptions, RunReport, Stage, TensorInfo};
 
 use super::input::Bound;
@@ -48,12 +49,7 @@ impl LoadedModel {
         let prepare_ms = self.backend.prepare(&input.bindings).await?;
         let first = self.run_once(&input, options.profile && options.runs == 0, stop).await?;
         let first_ms = sys::now_ms() - began;
-        let mut pacer = Pacer::new();
-        for done in 0..options.warmup {
-            progress.report(Stage::Warmup, u64::from(done), u64::from(options.warmup));
-            pacer.pause().await;
-            self.run_once(&input, false, stop).await?;
-        }
+        let warmup = self.warm_up(&input, options, stop, &mut progress).await?;
         let measured = self.measure(&input, options, stop, &mut progress).await?;
         let last = measured.last.unwrap_or(first);
         let every_run_has_gpu_ms = measured.gpu_ms.len() == measured.run_ms.len();
@@ -66,6 +62,7 @@ impl LoadedModel {
             truncated: input.truncated,
             prepare_ms,
             first_ms,
+            warmup,
             run_ms: measured.run_ms,
             gpu_ms,
             kernels: last.kernels,
@@ -77,6 +74,26 @@ impl LoadedModel {
             wasm_heap_bytes: sys::wasm_heap_bytes(),
         };
         Ok(Ran { outputs: last.outputs, report })
+    }
+
+    /// Runs that nobody measures.
+    async fn warm_up(
+        &mut self,
+        input: &Bound,
+        options: &RunOptions,
+        stop: &Stop,
+        progress: &mut Progress<impl Fn(Stage, u64, u64)>,
+    ) -> Result<Warmup, RemoteError> {
+        let mut warming_up = warming_up(options, self.backend.adapter().is_some_and(|adapter| adapter.hardware));
+        let mut pacer = Pacer::new();
+        while warming_up.goes_on() {
+            progress.report(Stage::Warmup, warming_up.runs().into(), warming_up.total().into());
+            pacer.pause().await;
+            let began = sys::now_ms();
+            self.run_once(input, false, stop).await?;
+            warming_up.add(sys::now_ms() - began);
+        }
+        Ok(warming_up.report())
     }
 
     async fn measure(
@@ -113,6 +130,12 @@ impl LoadedModel {
         check_finite(&outcome.outputs)?;
         Ok(outcome)
     }
+}
+
+/// Warms up for measured runs, `hardware` on a GPU that is one. Where nothing is measured there is nothing to warm up for, unless somebody asks for it.
+pub(crate) fn warming_up(options: &RunOptions, hardware: bool) -> WarmingUp {
+    let asked = if options.runs == 0 { options.warmup.or(Some(0)) } else { options.warmup };
+    WarmingUp::new(asked, hardware)
 }
 
 /// Kernels that were to be timed, where nobody times them.

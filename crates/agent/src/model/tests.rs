@@ -18,7 +18,7 @@ use crate::stop::Stop;
 use crate::tasks::sleep;
 use crate::testing::{MAX_LEN, VOCAB, package, random_weights, serve, tiny_bert};
 
-const ONCE: RunOptions = RunOptions { warmup: 0, runs: 1, profile: false, deadline_ms: None };
+const ONCE: RunOptions = RunOptions { warmup: Some(0), runs: 1, profile: false, deadline_ms: None };
 
 fn options(platform: Platform) -> LoadOptions {
     LoadOptions::on(platform)
@@ -220,7 +220,7 @@ async fn runs_are_counted_and_reported() {
     let mut model = on_cpu(Bits::B4).await;
     let seen = Rc::new(RefCell::new(Vec::new()));
     let sink = Rc::clone(&seen);
-    let options = RunOptions { warmup: 2, runs: 5, ..ONCE };
+    let options = RunOptions { warmup: Some(2), runs: 5, ..ONCE };
     let report = move |stage, done, total| sink.borrow_mut().push((stage, done, total));
     let ran = model.run(texts(&["cat"]), &options, &Stop::new(None), report).await.unwrap();
     assert_eq!(ran.report.run_ms.len(), 5);

@@ -21,7 +21,7 @@ use webnibble_common::wire::{
 
 use crate::backend::{Devices, device_adjustment, webnn};
 use crate::error::{describe, error, internal};
-use crate::model::{Input, Progress, Ran, not_profiled};
+use crate::model::{Input, Progress, Ran, not_profiled, warming_up};
 use crate::stop::Stop;
 use crate::sys::{now_ms, wasm_heap_bytes};
 use crate::tasks::Pacer;
@@ -40,6 +40,8 @@ pub(crate) struct Model {
     /// WebNN's device, where one was asked for.
     device: Option<ExecutionProvider>,
     prefer_device: bool,
+    /// Whether it computes on a GPU that is one.
+    hardware: bool,
     /// Versions, and operators by the provider that has them, for the record.
     placement: BTreeMap<String, String>,
     adjustments: Vec<Adjustment>,
@@ -100,12 +102,13 @@ impl Model {
             }
             opened => opened,
         };
-        let (model, opened) = opened?;
+        let (mut model, opened) = opened?;
         stop.check()?;
         let adapter = match opened.adapter {
             Some(info) => Some(adapter(devices, info).await),
             None => None,
         };
+        model.hardware = adapter.as_ref().is_some_and(|adapter| adapter.hardware);
         let report = LoadReport {
             implementation_type: model.implementation_type,
             adapter,
@@ -138,6 +141,7 @@ impl Model {
             webnn: None,
             device,
             prefer_device: options.prefer_device,
+            hardware: false,
             placement: BTreeMap::new(),
             adjustments: idle_options(options),
         };
@@ -207,10 +211,13 @@ impl Model {
         let mut last = self.run_once(&batch, stop).await?;
         let first_ms = now_ms() - began;
         let mut pacer = Pacer::new();
-        for done in 0..options.warmup {
-            progress.report(Stage::Warmup, done.into(), options.warmup.into());
+        let mut warming_up = warming_up(options, self.hardware);
+        while warming_up.goes_on() {
+            progress.report(Stage::Warmup, warming_up.runs().into(), warming_up.total().into());
             pacer.pause().await;
+            let began = now_ms();
             self.run_once(&batch, stop).await?;
+            warming_up.add(now_ms() - began);
         }
         let mut run_ms = Vec::new();
         for done in 0..options.runs {
@@ -227,6 +234,7 @@ impl Model {
             truncated: batch.truncated,
             prepare_ms,
             first_ms,
+            warmup: warming_up.report(),
             run_ms,
             gpu_ms: None,
             kernels: None,

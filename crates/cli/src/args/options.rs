@@ -218,7 +218,7 @@ pub(crate) struct MeasureArgs {
     /// No other engine and no simulation: a platform that fails is an error (exit status 3 of `run` where it is not available)
     #[arg(long)]
     no_fallback: bool,
-    /// Runs before the measured ones
+    /// Runs before the measured ones (default: until times are steady)
     #[arg(long, value_name = "N")]
     warmup: Option<u32>,
     /// Measured runs (default: 10; beside another engine 50)

@@ -19,7 +19,6 @@ pub(crate) async fn run(args: DemoArgs, json: bool, verbose: bool) -> ExitCode {
         model: args.model.unwrap_or_else(|| DEFAULT_MODEL.into()),
         platform: args.platform.unwrap_or(Platform::Webgpu),
         launch: args.launch.options(),
-        warmup: 2,
         runs: args.runs,
         verbose,
         progress: Some(sink(&bar)),

@@ -200,8 +200,10 @@ fn whereabouts(record: &RunRecord) -> String {
 
 fn metric_rows(record: &RunRecord) -> Vec<(&'static str, String)> {
     let metrics = &record.performance_metrics;
-    let times =
-        |times: Times| format!("{:.2} ms p50, {:.2} p90, {:.2} min of {}", times.p50, times.p90, times.min, times.runs);
+    let times = |times: Times| {
+        let doubt = if times.spread_widely() { ": they spread widely" } else { "" };
+        format!("{:.2} ms p50, {:.2} p90, {:.2} min of {}{doubt}", times.p50, times.p90, times.min, times.runs)
+    };
     let mut rows = Vec::new();
     if let Some(start) = metrics.start_to_first_result_ms {
         rows.push((
@@ -217,6 +219,10 @@ fn metric_rows(record: &RunRecord) -> Vec<(&'static str, String)> {
     }
     if let Some(first) = metrics.first_inference_time_ms {
         rows.push(("first", format!("{first:.2} ms")));
+    }
+    if let Some(warmup) = metrics.warmup {
+        let doubt = if warmup.steady == Some(false) { ": times were not steady yet" } else { "" };
+        rows.push(("warming up", format!("{} runs, {:.0} ms{doubt}", warmup.runs, warmup.ms)));
     }
     rows.extend(metrics.inference_time_ms.map(|found| ("inference", times(found))));
     rows.extend(metrics.cpu_time_ms.map(|found| ("on the CPU", times(found))));

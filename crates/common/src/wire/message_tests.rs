@@ -58,7 +58,7 @@ fn host_model_messages() {
                 "threads": null, "portable_kernels": true, "shader_precompilation": false, "chunked_operations": null,
                 "workgroup_size": null, "half_tiles": false, "deadline_ms": 5000}}),
     );
-    let options = RunOptions { warmup: 2, runs: 10, profile: true, deadline_ms: None };
+    let options = RunOptions { warmup: Some(2), runs: 10, profile: true, deadline_ms: None };
     check(
         HostMessage::Run {
             model: "m".into(),
@@ -189,6 +189,7 @@ fn ran() {
         truncated: false,
         prepare_ms: 1.0,
         first_ms: 2.0,
+        warmup: Warmup { runs: 2, ms: 3.0, steady: None },
         run_ms: vec![1.5],
         gpu_ms: Some(vec![0.5]),
         kernels: Some(vec![KernelTime { operator: "x".into(), kernel: "linear_q4".into(), ms: 0.25, bytes: 64 }]),
@@ -208,7 +209,8 @@ fn ran() {
         AgentMessage::Ran { report: Box::new(report) },
         json!({"v": 1, "id": 7, "type": "ran", "report": {
             "implementation_type": "REAL_WASM", "outputs": [{"name": "embedding", "dtype": "f32", "shape": [1, 384]}],
-            "token_counts": [9], "truncated": false, "prepare_ms": 1.0, "first_ms": 2.0, "run_ms": [1.5],
+            "token_counts": [9], "truncated": false, "prepare_ms": 1.0, "first_ms": 2.0,
+            "warmup": {"runs": 2, "ms": 3.0, "steady": null}, "run_ms": [1.5],
             "gpu_ms": [0.5], "kernels": [{"operator": "x", "kernel": "linear_q4", "ms": 0.25, "bytes": 64}],
             "webnn": null, "variants": {"linear": "q4"},
             "adjustments": [{"option": "portable_kernels", "value": true, "code": "validation",

@@ -11,6 +11,7 @@ use crate::options::{Engine, ExecutionProvider, Platform};
 use crate::quant::Bits;
 use crate::result::{ImplementationType, WebNnInfo};
 use crate::tensor::DType;
+use crate::warmup::Warmup;
 
 pub mod frame;
 
@@ -406,9 +407,10 @@ pub enum RunInput {
 /// How often to run, and what to measure.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunOptions {
-    /// Runs before the measured ones, after the first.
+    /// Runs before the measured ones, after the first; where it is not given, until times are steady. Where nothing is
+    /// measured there are none but those that are given.
     #[serde(default)]
-    pub warmup: u32,
+    pub warmup: Option<u32>,
     /// Measured runs; with 0, the first gives the answer.
     #[serde(default)]
     pub runs: u32,
@@ -491,6 +493,8 @@ pub struct RunReport {
     pub prepare_ms: f64,
     /// The first run for this shape, preparation included.
     pub first_ms: f64,
+    /// What was run between the first run and the measured ones.
+    pub warmup: Warmup,
     /// Each measured run: input written to output read.
     pub run_ms: Vec<f64>,
     /// GPU time of each measured run, with `profile`, where the adapter has timestamps.

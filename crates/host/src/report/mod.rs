@@ -9,7 +9,7 @@ pub(crate) mod testing;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::options::Platform;
 use webnibble_common::profiles::Source;
-use webnibble_common::result::{EngineRatio, HostInfo, RunInfo, RunRecord};
+use webnibble_common::result::{EngineRatio, HostInfo, RunInfo, RunRecord, Times};
 
 pub use compare::{Change, compare, comparison_table};
 pub use html::html;
@@ -71,7 +71,7 @@ pub struct Row {
     pub browser_pss_bytes: Option<u64>,
     /// Mean cosine to f32.
     pub cosine: Option<f64>,
-    /// Steps of the fallback chain, and why nothing ran.
+    /// Steps of the fallback chain, why nothing ran, and why its times say little.
     pub notes: Vec<String>,
     /// What was asked for beyond bits, and is compared only with its like.
     #[serde(skip)]
@@ -279,7 +279,18 @@ fn chosen<'a>(record: &'a RunRecord, name: &str) -> Option<&'a serde_json::Value
 fn notes(record: &RunRecord) -> Vec<String> {
     let steps = record.fallbacks.iter().map(|step| format!("{} → {}: {}", step.from, step.to, step.reason));
     let error = record.error.iter().map(|error| error.message.clone());
-    steps.chain(error).collect()
+    steps.chain(error).chain(doubts(record)).collect()
+}
+
+/// Why the times of a row say little.
+fn doubts(record: &RunRecord) -> impl Iterator<Item = String> + use<> {
+    let metrics = &record.performance_metrics;
+    let restless = metrics.warmup.is_some_and(|warmup| warmup.steady == Some(false));
+    let wide = metrics.inference_time_ms.or(metrics.cpu_time_ms).is_some_and(Times::spread_widely);
+    let restless = restless.then(|| "its times were not steady yet when warming up ended".to_owned());
+    let wide =
+        wide.then(|| "its times spread widely: the 90th percentile is more than 25 % over the median".to_owned());
+    restless.into_iter().chain(wide)
 }
 
 /// The models of some rows and the sizes of their inputs, for a report whose title is not known.
@@ -395,6 +406,20 @@ mod tests {
         let (from, to) = ("activation_bits 8".into(), "activation_bits 32".into());
         record.fallbacks.push(Fallback { from, to, code: "c".into(), reason: "r".into() });
         assert_eq!(Row::of(record).asked_bits.as_deref(), Some("8/8"));
+    }
+
+    #[test]
+    fn times_that_say_little_are_marked() {
+        let with = |p90: f64, steady: Option<bool>| {
+            let mut record = ran("chrome", 4, 4.0);
+            let metrics = &mut record.performance_metrics;
+            metrics.inference_time_ms.as_mut().unwrap().p90 = p90;
+            metrics.warmup.as_mut().unwrap().steady = steady;
+            Row::of(&record).notes
+        };
+        assert!(with(4.9, Some(true)).is_empty() && with(4.9, None).is_empty());
+        assert!(with(5.1, Some(true))[0].contains("spread widely"));
+        assert!(with(4.9, Some(false))[0].contains("not steady"));
     }
 
     #[test]

@@ -190,7 +190,7 @@ async fn candidate(
 async fn measure(host: &Host, request: &RunRequest, prepared: &Prepared) -> Result<f64, HostError> {
     let Prepared { platform, loaded_as: name, .. } = prepared;
     chain::load(host, request, prepared, route_of(request, *platform)).await?;
-    let options = RunOptions { warmup: 1, runs: RUNS, profile: false, deadline_ms: None };
+    let options = RunOptions { warmup: None, runs: RUNS, profile: false, deadline_ms: None };
     let ran = chain::runs(host, request, prepared, options).await;
     let unloaded = host.unload(name, UNLOAD_LIMIT).await;
     let (report, _) = ran?;

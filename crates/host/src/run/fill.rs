@@ -145,6 +145,7 @@ pub(super) fn fill_ran(record: &mut RunRecord, report: &RunReport, input: &Input
     let metrics = &mut record.performance_metrics;
     // The times of a stand-in are never the platform's.
     metrics.first_inference_time_ms = (!simulated).then_some(report.first_ms);
+    metrics.warmup = (!simulated && !report.run_ms.is_empty()).then_some(report.warmup);
     let times = Times::of(&report.run_ms);
     (metrics.inference_time_ms, metrics.cpu_time_ms) = if simulated { (None, times) } else { (times, None) };
     metrics.gpu_time_ms = report.gpu_ms.as_deref().and_then(Times::of);

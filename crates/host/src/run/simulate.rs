@@ -5,6 +5,7 @@ use std::time::Instant;
 use webnibble_common::options::Platform;
 use webnibble_common::result::{ImplementationType, RunRecord, Times};
 use webnibble_common::tensor::Tensor;
+use webnibble_common::warmup::WarmingUp;
 
 use super::fill::{input_info, memory_reduction, output_of};
 use super::{Input, Prepared, RunRequest, blocking, compare, tell};
@@ -54,7 +55,7 @@ pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared:
     Ok(())
 }
 
-fn simulate(model: &Reference, input: &Input, warmup: u32, runs: u32) -> Result<Simulated, ReferenceError> {
+fn simulate(model: &Reference, input: &Input, warmup: Option<u32>, runs: u32) -> Result<Simulated, ReferenceError> {
     // Tokenizing is outside the time, as it is in the page.
     let (inputs, token_counts) = match input {
         Input::Given(input) => {
@@ -68,8 +69,9 @@ fn simulate(model: &Reference, input: &Input, warmup: u32, runs: u32) -> Result<
         model.outputs_of(&inputs).map(|outputs| (outputs, began.elapsed().as_secs_f64() * 1e3))
     };
     let (mut outputs, _) = timed()?;
-    for _ in 0..warmup {
-        timed()?;
+    let mut warming_up = WarmingUp::new(warmup, false);
+    while warming_up.goes_on() {
+        warming_up.add(timed()?.1);
     }
     let mut run_ms = Vec::new();
     for _ in 0..runs {

@@ -7,6 +7,7 @@ use webnibble_common::capabilities::{Adapter, Capabilities};
 use webnibble_common::options::{Engine, Options, Platform};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, RunRecord};
+use webnibble_common::warmup::Warmup;
 use webnibble_common::wire::{
     AgentMessage, ErrorCode, HostMessage, LoadOptions, LoadReport, RemoteError, RunInput, RunReport,
 };
@@ -116,6 +117,7 @@ pub(super) fn run_report(implementation_type: ImplementationType) -> RunReport {
         truncated: false,
         prepare_ms: 1.0,
         first_ms: 7.0,
+        warmup: Warmup { runs: 2, ms: 3.0, steady: None },
         run_ms: vec![2.0, 2.0],
         gpu_ms: None,
         kernels: None,

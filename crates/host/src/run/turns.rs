@@ -147,7 +147,7 @@ impl Entry {
     /// A few measured runs; the first of a turn warms up besides.
     async fn turn(&mut self, host: &Host, runs: u32) {
         let Ok(live) = &mut self.state else { return };
-        let warmup = if live.measured.is_none() { live.plan().warmup } else { 0 };
+        let warmup = if live.measured.is_none() { live.prepared.resolved.warmup.value } else { Some(0) };
         let profile = live.prepared.resolved.profile.value;
         let options = RunOptions { warmup, runs, profile, deadline_ms: None };
         match chain::runs(host, &self.request, &live.prepared, options).await {
@@ -208,7 +208,6 @@ impl Entry {
 
 /// How often a model runs.
 struct RunPlan {
-    warmup: u32,
     runs: u32,
     timestamped: u32,
 }
@@ -217,13 +216,12 @@ impl Live {
     /// What the caller asked for; where he did not, fewer runs of what is slow, as its first inference shows.
     fn plan(&self) -> RunPlan {
         let (resolved, first) = (&self.prepared.resolved, &self.answered.first);
-        let (warmup, runs) = (resolved.warmup, resolved.runs);
+        let runs = resolved.runs;
         let affordable = (BUDGET_MS / (first.first_ms - first.prepare_ms).max(1.0)) as u32;
         if runs.source == Source::Explicit || affordable >= runs.value {
-            return RunPlan { warmup: warmup.value, runs: runs.value, timestamped: TIMESTAMPED };
+            return RunPlan { runs: runs.value, timestamped: TIMESTAMPED };
         }
-        let warmup = if warmup.source == Source::Explicit { warmup.value } else { warmup.value.min(1) };
-        RunPlan { warmup, runs: runs.value.min(affordable.max(LEAST_RUNS)), timestamped: 1 }
+        RunPlan { runs: runs.value.min(affordable.max(LEAST_RUNS)), timestamped: 1 }
     }
 
     async fn open(host: &Host, record: &mut RunRecord, request: &RunRequest, index: usize) -> Result<Self, HostError> {
@@ -253,6 +251,7 @@ impl Live {
             Some(before) => RunReport {
                 run_ms: [before.run_ms, report.run_ms].concat(),
                 gpu_ms: before.gpu_ms.zip(report.gpu_ms).map(|(before, now)| [before, now].concat()),
+                warmup: before.warmup,
                 ..report
             },
         });
@@ -266,7 +265,7 @@ impl Live {
         if !ours || !adapter.features.iter().any(|feature| feature == TIMESTAMPS) {
             return None;
         }
-        let options = RunOptions { warmup: 0, runs: self.plan().timestamped, profile: true, deadline_ms: None };
+        let options = RunOptions { warmup: Some(0), runs: self.plan().timestamped, profile: true, deadline_ms: None };
         match chain::runs(host, request, &self.prepared, options).await {
             Ok((report, _)) => report.gpu_ms,
             Err(error) => {

@@ -5,6 +5,7 @@ use webnibble_common::options::Platform;
 use webnibble_common::quant::Bits;
 use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::DType;
+use webnibble_common::warmup::Warmup;
 use webnibble_common::wire::frame::{self, Frame, FrameKind};
 use webnibble_common::wire::{AgentMessage, Envelope};
 
@@ -54,6 +55,7 @@ fn run_report(shapes: &[&[usize]]) -> Box<RunReport> {
         truncated: false,
         prepare_ms: 0.0,
         first_ms: 1.0,
+        warmup: Warmup { runs: 2, ms: 3.0, steady: None },
         run_ms: vec![1.0],
         gpu_ms: None,
         kernels: None,

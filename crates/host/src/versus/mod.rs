@@ -251,7 +251,7 @@ async fn block(
     input: &RunInput,
     runs: u32,
 ) -> Result<crate::session::RunOutcome, HostError> {
-    let options = RunOptions { warmup: 0, runs, profile: false, deadline_ms: None };
+    let options = RunOptions { warmup: Some(0), runs, profile: false, deadline_ms: None };
     host.run(&contestant.label(), input.clone(), options, RUN_LIMIT).await
 }
 
