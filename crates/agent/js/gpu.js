@@ -3,8 +3,11 @@
 // Everything is decided in Rust (crates/kernels/src/plan): which buffers, pipelines and dispatches, in what order.
 // Failures are thrown as Error with a `code` of the wire's ErrorCode.
 
-// While the machine's GPU process sleeps between polls, a finished readback waits up to 2.4 ms; a tiny submit wakes it.
-const POKE_INTERVAL_MS = 0.1;
+// While the machine's GPU process sleeps between polls, a finished readback waits up to 2.4 ms; a tiny submit wakes it
+// (docs/gpu.md has what was measured). No more pokes are sent than it keeps up with: they would pile up while it works, and
+// delay what comes after.
+const POKES_OUTSTANDING = 2;
+const POKE_INTERVAL_MS = 0.05;
 const SLOW_POKE_INTERVAL_MS = 1;
 const SLOW_AFTER_MS = 30;
 
@@ -223,14 +226,25 @@ export class Gpu {
     while (waiting && this.lost === null) {
       const now = performance.now();
       const interval = now - start < SLOW_AFTER_MS ? POKE_INTERVAL_MS : SLOW_POKE_INTERVAL_MS;
-      if (now - last >= interval) {
-        this.device.queue.writeBuffer(this.pokeBuffer, 0, this.pokeData);
-        this.device.queue.submit([]);
+      if (now - last >= interval && this.pokes < POKES_OUTSTANDING) {
+        this.poke();
         last = now;
       }
       await turn();
     }
     return promise;
+  }
+
+  // A tiny submit. The error scope around it ends when the GPU process has taken it, which is long before the GPU is done.
+  poke() {
+    const taken = () => {
+      this.pokes -= 1;
+    };
+    this.pokes += 1;
+    this.device.pushErrorScope("validation");
+    this.device.queue.writeBuffer(this.pokeBuffer, 0, this.pokeData);
+    this.device.queue.submit([]);
+    this.device.popErrorScope().then(taken, taken);
   }
 
   // `plan` is JSON of backend::webgpu::spec; `weights` and `pipelines` are arrays in its order.
