@@ -115,6 +115,7 @@ export class Gpu {
     });
     this.pokeBuffer = device.createBuffer({ label: "poke", size: 4, usage: GPUBufferUsage.COPY_DST });
     this.pokeData = new Uint32Array(1);
+    this.pokes = 0;
   }
 
   // The adapter, as JSON of common::capabilities::Adapter.
