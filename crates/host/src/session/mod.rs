@@ -5,8 +5,7 @@
 //! a grace period and finds its requests where they were; after that the session has ended for good.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -116,7 +115,8 @@ pub(crate) enum State {
 pub struct Session {
     events: UnboundedSender<Event>,
     state: watch::Receiver<State>,
-    next_id: AtomicU64,
+    /// The next request's id. Its lock is held until the request is in the queue: the page takes ids that count up.
+    next_id: Mutex<u64>,
     invitation: Invitation,
     page_url: String,
     task: JoinHandle<()>,
@@ -165,7 +165,7 @@ impl Session {
         let invitation = server.invite(events.clone());
         let page_url = server.page_url(&invitation.token);
         let task = tokio::spawn(event_loop::run(config, receiver, state_sender));
-        Self { events, state, next_id: AtomicU64::new(1), invitation, page_url, task }
+        Self { events, state, next_id: Mutex::new(1), invitation, page_url, task }
     }
 
     /// The URL that lets a page in, once.
@@ -284,11 +284,14 @@ impl Session {
     }
 
     fn request<T>(&self, body: HostMessage, tensors: Vec<Tensor>, limit: Duration) -> Pending<T> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (reply, receiver) = oneshot::channel();
+        let mut next_id = self.next_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = *next_id;
+        *next_id += 1;
         let request = Request { id, body, tensors, deadline: Instant::now() + limit, reply };
         // A session that has ended drops the request, and with it the reply: `wait` then says so.
         let _ = self.events.send(Event::Request(request));
+        drop(next_id);
         Pending { id, events: self.events.clone(), reply: Some(receiver), answer: PhantomData }
     }
 

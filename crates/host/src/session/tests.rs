@@ -111,6 +111,34 @@ async fn outputs_come_with_their_answer_and_answers_in_any_order() {
     assert_eq!(second.wait().await.unwrap().1[0].1, Tensor::f32([1], vec![3.0]).unwrap());
 }
 
+/// The page takes requests whose ids count up: one that came after a higher id would be lost. What is in the queue goes out in
+/// its order.
+#[tokio::test]
+async fn requests_of_many_callers_are_queued_in_the_order_of_their_ids() {
+    const CALLERS: usize = 8;
+    const REQUESTS: usize = 20_000;
+    let server = fake_agent::server().await;
+    let ((events, mut queue), (_, state)) = (unbounded_channel(), watch::channel(State::Waiting));
+    let (invitation, task) = (server.invite(events.clone()), tokio::spawn(std::future::pending()));
+    let session = Session { events, state, next_id: Mutex::new(1), invitation, page_url: String::new(), task };
+    let begin = std::sync::Barrier::new(CALLERS);
+    std::thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(|| {
+                begin.wait();
+                (0..REQUESTS).for_each(|_| drop(session.unload("m", PATIENCE)));
+            });
+        }
+    });
+    let mut last = 0;
+    while let Ok(event) = queue.try_recv() {
+        let Event::Request(Request { id, .. }) = event else { continue };
+        assert_eq!(id, last + 1, "requests come in the order of their ids");
+        last = id;
+    }
+    assert_eq!(last, (CALLERS * REQUESTS) as u64);
+}
+
 #[tokio::test]
 async fn input_tensors_follow_their_request() {
     let (_server, session, mut agent) = pair(quick()).await;
