@@ -13,10 +13,10 @@ use webnibble_common::wire::{ErrorCode, RemoteError, RunInput, RunOptions};
 
 use crate::error::HostError;
 use crate::host::Host;
-use crate::loader::{Model, PackageFile};
-use crate::prepare;
+use crate::loader::Model;
+use crate::prepare::{self, Package};
 use crate::reference::{Reference, cosine};
-use crate::run::{RunProgress, RunProgressSink, blocking, family, load_options, resolve};
+use crate::run::{RunProgress, RunProgressSink, blocking, family, load_options, load_package, resolve};
 use crate::session::ProgressSink;
 
 /// Bit widths that are shown.
@@ -154,7 +154,7 @@ async fn load_model(request: &DemoRequest) -> Result<Arc<Model>, HostError> {
     .await
 }
 
-async fn package(model: &Arc<Model>, bits: Bits, request: &DemoRequest) -> Result<PackageFile, HostError> {
+async fn package(model: &Arc<Model>, bits: Bits, request: &DemoRequest) -> Result<Package, HostError> {
     let (model, request) = (Arc::clone(model), request.clone());
     blocking(move || {
         let chosen = Settings { bits: Some(bits), ..Settings::default() };
@@ -199,14 +199,14 @@ async fn show(
     request: &DemoRequest,
     model: &Model,
     bits: Bits,
-    package: &PackageFile,
+    package: &Package,
     reference: Option<&[Vec<f32>]>,
 ) -> Result<DemoRow, HostError> {
     let chosen = Settings { bits: Some(bits), ..Settings::default() };
     let resolved = resolve(&options(request, chosen), request.platform, family(model))?;
     let name = format!("{} {bits} bits", package.header.meta.name);
-    let digest = &package.header.digest;
-    let loaded = host.load(&name, &package.path, digest, load_options(request.platform, &resolved), LOAD_LIMIT).await?;
+    let options = load_options(request.platform, &resolved);
+    let loaded = load_package(host, &name, package, options, LOAD_LIMIT).await?;
 
     let query = RunInput::Text { texts: vec![QUERY.to_owned()], truncate: false };
     let measured = RunOptions { runs: request.runs, ..RunOptions::default() };

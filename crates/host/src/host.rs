@@ -177,6 +177,12 @@ pub(crate) fn ms_since(began: Instant) -> f64 {
     began.elapsed().as_secs_f64() * 1e3
 }
 
+/// The same error with the file's path on this machine, where the page knows only its URL.
+fn named_by(mut error: RemoteError, url: &str, path: &Path) -> RemoteError {
+    error.message = error.message.replace(url, &path.display().to_string());
+    error
+}
+
 /// What the page can do, once it told.
 async fn ready(session: &Session, browser: &Browser) -> Result<Arc<Capabilities>, HostError> {
     match session.capabilities(READY_LIMIT).await {
@@ -252,7 +258,7 @@ impl Host {
     ) -> Result<LoadReport, HostError> {
         let url = self.server.publish(digest, path);
         let loaded = self.session.load(model, &url, digest, options, limit).wait().await;
-        self.explain(loaded).await
+        self.explain(loaded.map_err(|error| named_by(error, &url, path))).await
     }
 
     /// Publishes the ONNX form of a model, and has transformers.js load it under the name `model`.

@@ -13,6 +13,7 @@ pub mod browser;
 pub mod browsers;
 pub mod calibrate;
 pub mod demo;
+mod disk;
 pub mod doctor;
 pub mod drivers;
 pub mod error;

@@ -1,13 +1,112 @@
 //! The package to run: the model itself where it is one, else what the quantizer makes of it, or made of it before.
 
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
 use webnibble_common::options::{Platform, Settings};
 use webnibble_common::package::PackageMeta;
 use webnibble_common::profiles::{OptionsError, Resolved, ResolvedSettings, Source, Sourced};
 use webnibble_common::quant::{Bits, Granularity, Scheme};
+use webnibble_common::wire::ErrorCode;
 
+use crate::calibrate::CalibrationData;
 use crate::error::HostError;
-use crate::loader::{Model, PackageFile, Progress};
+use crate::loader::{Model, ModelFolder, PackageFile, Progress};
 use crate::quantizer::{PackageStore, QuantizeOptions};
+use crate::reference::ReferenceError;
+
+/// A package that is ready to be read or loaded. Its header was checked; its data is, by who reads it.
+#[derive(Clone, Debug)]
+pub struct Package {
+    file: PackageFile,
+    /// What it is made of, where it lies in the store. Any other is the caller's, and is never replaced.
+    recipe: Option<Recipe>,
+}
+
+/// What a package in the store is made of.
+#[derive(Clone, Debug)]
+struct Recipe {
+    folder: PathBuf,
+    name: String,
+    options: QuantizeOptions,
+    store: PackageStore,
+}
+
+impl Deref for Package {
+    type Target = PackageFile;
+
+    fn deref(&self) -> &PackageFile {
+        &self.file
+    }
+}
+
+impl Package {
+    /// A file of the caller's.
+    pub(crate) fn given(file: PackageFile) -> Self {
+        Self { file, recipe: None }
+    }
+
+    /// The package of a model in a store, found or made.
+    fn stored(
+        store: PackageStore,
+        model: &ModelFolder,
+        options: QuantizeOptions,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, HostError> {
+        let file = store.prepare(model, &options, progress)?.package;
+        let recipe = Recipe { folder: model.path.clone(), name: model.name.clone(), options, store };
+        Ok(Self { file, recipe: Some(recipe) })
+    }
+
+    /// Reads the package. One of the store that turns out to be damaged is made again, and read once more.
+    ///
+    /// # Errors
+    /// Those of `read`; when the package is damaged and is the caller's, or cannot be made again.
+    pub fn read<T>(&self, read: impl Fn(&PackageFile) -> Result<T, HostError>) -> Result<T, HostError> {
+        match read(&self.file) {
+            Err(error) if self.may_be_damaged(&error) => read(&self.mended(error)?),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether an error may come of the package's bytes.
+    pub(crate) fn may_be_damaged(&self, error: &HostError) -> bool {
+        match error {
+            HostError::Remote { error, .. } if error.code == ErrorCode::Fetch => !self.file.path.is_file(),
+            HostError::Remote { error, .. } => error.code == ErrorCode::BadPackage,
+            HostError::Load(_) => true,
+            HostError::Reference(error) => matches!(**error, ReferenceError::Load(_)),
+            _ => false,
+        }
+    }
+
+    /// The package, whole: made again where it is damaged, or as somebody else made it again meanwhile. Reads and computes
+    /// for long: not for a task of the runtime.
+    ///
+    /// # Errors
+    /// `error` for a package of the caller's; else why it cannot be made again.
+    pub(crate) fn mended(&self, error: HostError) -> Result<PackageFile, HostError> {
+        // Of runs side by side, the first makes it again, and the others find it.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let Some(Recipe { folder, name, options, store }) = &self.recipe else { return Err(error) };
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = &self.file.path;
+        let found = PackageFile::open(path).and_then(|file| file.check().map(|()| file));
+        let damage = match found {
+            Ok(whole) => return Ok(whole),
+            Err(damage) => damage,
+        };
+        let data = CalibrationData::built_in();
+        let model = ModelFolder::open(folder, name)?;
+        if store.path_of(&model, options, &data) != *path {
+            // The model has changed meanwhile: what would be made is the package of another one.
+            return Err(damage.into());
+        }
+        tracing::debug!("{damage}; the package is made again");
+        Ok(store.make(&model, options, &data, &mut |_| {})?.package)
+    }
+}
 
 /// The package of a model under these settings, for a platform. Reads and computes for long: not for a task of the runtime.
 ///
@@ -18,7 +117,7 @@ pub fn package(
     settings: &ResolvedSettings,
     platform: Platform,
     progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<PackageFile, HostError> {
+) -> Result<Package, HostError> {
     match model {
         Model::Folder(folder) => {
             let mut options = QuantizeOptions::from(settings);
@@ -26,9 +125,9 @@ pub fn package(
                 // It finds the ranges of activations as it computes: there is nothing to measure before.
                 options.activation_bits = Bits::B32;
             }
-            Ok(PackageStore::default().prepare(folder, &options, progress)?.package)
+            Package::stored(PackageStore::default(), folder, options, progress)
         }
-        Model::Package(package) => Ok(PackageFile::open(&package.path)?),
+        Model::Package(package) => Ok(Package::given(PackageFile::open(&package.path)?)),
         Model::Onnx(model) => Err(model.not_native().into()),
     }
 }
@@ -131,3 +230,7 @@ fn no_int8(meta: &PackageMeta, platform: Platform) -> Option<&'static str> {
     let fits = eight(made.bits) && eight(made.attention_bits) && made.scheme == Scheme::Symmetric && one_scale;
     (!fits).then_some("its weights are not of 8 bits, symmetric, with one scale a channel or tensor")
 }
+
+#[cfg(test)]
+#[path = "prepare_tests.rs"]
+mod tests;

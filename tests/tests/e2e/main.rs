@@ -6,6 +6,7 @@
 mod arguments;
 mod bench;
 mod browsers;
+mod cache;
 mod drivers;
 mod eval;
 mod fallback;

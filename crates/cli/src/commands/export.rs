@@ -43,7 +43,7 @@ fn export(args: &ExportArgs, json: bool, bar: &Bar) -> Result<String, HostError>
     let package = prepare::package(&model, &resolved.settings, Platform::Webgpu, &mut progress)?;
     bar.step("writing ONNX");
     let form = OnnxOptions { form: args.form, half: args.half, accuracy_level: args.accuracy_level };
-    let written = onnx::write(&package, form, &args.output)?;
+    let written = package.read(|file| onnx::write(file, form, &args.output))?;
     if json {
         let document = json!({ "onnx": written.path, "bytes": written.bytes, "digest": package.header.digest,
             "bits": package.header.meta.quantization.bits, "opset": onnx::OPSET });

@@ -21,9 +21,9 @@ use webnibble_common::wire::{ErrorCode, RemoteError, RunOptions};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::{Model, PackageFile, Progress};
-use crate::prepare;
+use crate::prepare::{self, Package};
 use crate::reference::{Reference, quantization_error};
-use crate::run::{RunProgress, RunProgressSink, blocking, family, load_options, resolve};
+use crate::run::{RunProgress, RunProgressSink, blocking, family, load_options, load_package, resolve};
 
 mod data;
 mod stats;
@@ -173,7 +173,7 @@ pub async fn eval(request: EvalRequest) -> Result<Eval, HostError> {
 /// A package that is ready, and how it is to be run.
 struct Row {
     resolved: Resolved,
-    package: PackageFile,
+    package: Package,
     /// What ran, where it is known.
     ran: Option<(ImplementationType, Bits)>,
 }
@@ -229,11 +229,10 @@ async fn reference(
 
 /// Embeddings by a package on this machine's processor.
 async fn embed_here(request: &EvalRequest, row: &Row, texts: &Arc<Texts>) -> Result<Vec<Vec<f32>>, HostError> {
-    let (request, texts, path) = (request.clone(), Arc::clone(texts), row.package.path.clone());
+    let (request, texts, package) = (request.clone(), Arc::clone(texts), row.package.clone());
     let activation_bits = row.resolved.settings.activation_bits.value;
     blocking(move || {
-        let package = PackageFile::open(&path)?;
-        let model = Reference::with_activation_bits(&package, activation_bits)?;
+        let model = package.read(|file| Ok(Reference::with_activation_bits(file, activation_bits)?))?;
         embed(&request, &model, &texts, &progress_name(&package))
     })
     .await
@@ -286,7 +285,7 @@ async fn embed_there(
     let package = &row.package;
     let (name, what) = (package.header.meta.name.as_str(), progress_name(package));
     let options = load_options(platform, &row.resolved);
-    let loaded = host.load(name, &package.path, &package.header.digest, options, LOAD_LIMIT).await?;
+    let loaded = load_package(host, name, package, options, LOAD_LIMIT).await?;
     let mut embeddings = texts.gather();
     for batch in texts.batches() {
         tell(request, &what, embeddings.len() as u64, texts.len() as u64);

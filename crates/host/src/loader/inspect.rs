@@ -89,7 +89,10 @@ pub fn inspect(path: &Path, name: &str) -> Result<Inspection, LoadError> {
         return inspect_folder(path, name);
     }
     match PackageFile::open(path) {
-        Ok(package) => Ok(of_package(&package)),
+        Ok(package) => {
+            let problem = package.check().err().map(|damage| damage.to_string());
+            Ok(Inspection { problem, ..of_package(&package) })
+        }
         Err(LoadError::Package { error: PackageError::NotAPackage, .. }) => {
             Ok(of_checkpoint(&Checkpoint::open_file(path)?, ModelKind::Safetensors, name))
         }

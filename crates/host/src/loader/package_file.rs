@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use webnibble_common::graph::Graph;
 use webnibble_common::package::{Header, PackageError, Parsed, Part, Plane};
 use webnibble_common::weights::WeightMap;
@@ -80,6 +81,22 @@ impl PackageFile {
         let mut content = self.read_plane(&mut self.file()?, plane)?;
         content.truncate(*bytes as usize);
         Ok(Some(content))
+    }
+
+    /// Reads the whole file, and checks every plane's bytes against its digest.
+    ///
+    /// # Errors
+    /// What the first damaged plane should be and is, or that the file cannot be read.
+    pub fn check(&self) -> Result<(), LoadError> {
+        let mut file = self.file()?;
+        for plane in &self.header.planes {
+            let mut hash = Sha256::new();
+            file.seek(SeekFrom::Start(plane.begin))
+                .and_then(|_| std::io::copy(&mut file.by_ref().take(plane.bytes()), &mut hash))
+                .map_err(|error| LoadError::io(&self.path, error))?;
+            plane.verify_digest(&hash.finalize()).map_err(|error| self.error(error))?;
+        }
+        Ok(())
     }
 
     fn file(&self) -> Result<File, LoadError> {

@@ -10,6 +10,7 @@ use webnibble_common::package::{PackageMeta, TOKENIZER};
 use webnibble_common::quant::Bits;
 
 use super::{OnnxOptions, model, suffix};
+use crate::disk::write_whole;
 use crate::error::HostError;
 use crate::loader::{LoadError, Model, OnnxFile, PackageFile, SUBFOLDER, cache_dir, onnx_names};
 
@@ -115,8 +116,11 @@ pub fn exported(package: &PackageFile, options: OnnxOptions) -> Result<OnnxFolde
     let digest = key_of(package, options);
     let cached = cache_dir().join("onnx").join(&digest);
     let model_file = file_name(meta, options);
-    if !cached.join(&model_file).is_file() {
-        write(package, options, &cached)?;
+    if !is_whole(&cached.join(&model_file)) {
+        let written = write(package, options, &cached)?;
+        let failed = HostError::io(format!("reading {}", written.path.display()));
+        let digest = digest_of(&written.path).map_err(failed)?;
+        write_file(&digest_path(&written.path), digest.as_bytes())?;
     }
     let mut files: BTreeMap<_, _> =
         small_files(package)?.into_iter().map(|(name, bytes)| (name, Content::Bytes(bytes))).collect();
@@ -124,6 +128,21 @@ pub fn exported(package: &PackageFile, options: OnnxOptions) -> Result<OnnxFolde
     let bits = Bits::try_from(meta.quantization.bits).ok();
     files.insert(DESCRIPTION.into(), description(package, &model_file, &files));
     Ok(OnnxFolder { digest, files, model_file, bits, exported: true })
+}
+
+/// Whether a file has the digest that lies beside it. ONNX has none of its own.
+fn is_whole(path: &Path) -> bool {
+    let Ok(found) = digest_of(path) else { return false };
+    let is_whole = std::fs::read(digest_path(path)).is_ok_and(|expected| expected == found.as_bytes());
+    if !is_whole {
+        tracing::debug!("{} has not the digest that lies beside it: it is written again", path.display());
+    }
+    is_whole
+}
+
+/// Where the digest of a cached file lies.
+fn digest_path(path: &Path) -> PathBuf {
+    path.with_added_extension("digest")
 }
 
 fn key_of(package: &PackageFile, options: OnnxOptions) -> String {
@@ -244,14 +263,6 @@ pub(crate) fn digest_of(path: &Path) -> std::io::Result<String> {
     Ok(hex(&hash.finalize()[..16]))
 }
 
-/// Writes a file in one step: who reads it never sees half of one.
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), HostError> {
-    let failed = || HostError::io(format!("writing {}", path.display()));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed())?;
-    let mut file = tempfile::Builder::new().prefix(".webnibble-").tempfile_in(folder).map_err(failed())?;
-    file.write_all(bytes).map_err(failed())?;
-    crate::quantizer::make_readable(file.as_file()).map_err(failed())?;
-    file.persist(path).map_err(|error| failed()(error.error))?;
-    Ok(())
+    write_whole(path, |file| file.write_all(bytes)).map_err(HostError::io(format!("writing {}", path.display())))
 }

@@ -25,7 +25,6 @@ mod tests;
 
 pub use report::{GroupReport, QuantizeReport, REPORT, TensorReport};
 pub use single::{TensorSource, quantize_tensor};
-pub(crate) use store::make_readable;
 pub use store::{PackageStore, Prepared, write_package};
 
 /// How a model is quantized.

@@ -1,6 +1,6 @@
 //! Packages on disk: written in one step, found again by what they were made of.
 
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -9,7 +9,8 @@ use webnibble_common::quant::{Bits, Granularity};
 
 use super::{QuantizeError, QuantizeOptions, QuantizeReport, Quantized, REPORT, quantize_with};
 use crate::calibrate::CalibrationData;
-use crate::loader::{ModelFolder, PackageFile, Progress, cache_dir};
+use crate::disk::write_whole;
+use crate::loader::{LoadError, ModelFolder, PackageFile, Progress, cache_dir};
 
 /// Raised when the same options give other weights than before: packages of an older quantizer are not taken for new.
 const QUANTIZER_REVISION: u32 = 2;
@@ -66,12 +67,26 @@ impl PackageStore {
         data: &CalibrationData,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Prepared, QuantizeError> {
-        let path = self.path_of(model, options, data);
-        if let Some((package, report)) = find(&path) {
-            return Ok(Prepared { package, report, made: false });
+        match find(&self.path_of(model, options, data)) {
+            Some((package, report)) => Ok(Prepared { package, report, made: false }),
+            None => self.make(model, options, data, progress),
         }
+    }
+
+    /// Makes the package of a model under these options, in place of the one that is in the store, if any. Others may read
+    /// that one, or make it too: each sees a whole package, the old one or a new one.
+    ///
+    /// # Errors
+    /// As [`quantize_with`], and when the package cannot be written.
+    pub fn make(
+        &self,
+        model: &ModelFolder,
+        options: &QuantizeOptions,
+        data: &CalibrationData,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Prepared, QuantizeError> {
         let quantized = quantize_with(model, options, data, progress)?;
-        let package = write_package(&quantized, &path)?;
+        let package = write_package(&quantized, &self.path_of(model, options, data))?;
         Ok(Prepared { package, report: quantized.report, made: true })
     }
 
@@ -93,11 +108,17 @@ impl PackageStore {
     }
 }
 
-/// A package that is whole, with its report.
+/// A package whose header and report are whole. Its weights are not read yet: who reads them checks them.
 fn find(path: &Path) -> Option<(PackageFile, QuantizeReport)> {
-    let package = PackageFile::open(path).ok()?;
-    let report = QuantizeReport::of(&package).ok()??;
-    Some((package, report))
+    let found = PackageFile::open(path).and_then(|package| Ok((QuantizeReport::of(&package)?, package)));
+    match found {
+        Ok((report, package)) => report.map(|report| (package, report)),
+        Err(LoadError::NotFound { .. }) => None,
+        Err(damage) => {
+            tracing::debug!("{damage}; the package is made again");
+            None
+        }
+    }
 }
 
 /// The options in short, for the name of a file.
@@ -114,34 +135,18 @@ fn label(options: &QuantizeOptions) -> String {
     format!("{}bit{granularity}{attention}-e{}{activations}{weights}", options.bits, options.embedding_bits)
 }
 
-/// Writes a package. The file appears under its name when it is whole: who reads it never sees half of one, and when
-/// writing fails what was there before stays.
+/// Writes a package. The file appears under its name when it is whole and on the disk: who reads it never sees half of one,
+/// and when writing fails what was there before stays.
 pub fn write_package(quantized: &Quantized, path: &Path) -> Result<PackageFile, QuantizeError> {
-    let failed = |message: String| QuantizeError::Write { path: path.to_owned(), message };
-    let io = |error: std::io::Error| failed(error.to_string());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(io)?;
-    let mut file = tempfile::Builder::new().prefix(".webnibble-").tempfile_in(folder).map_err(io)?;
-    let report = serde_json::to_vec(&quantized.report).map_err(|error| failed(error.to_string()))?;
+    let failed = |error: io::Error| QuantizeError::Write { path: path.to_owned(), message: error.to_string() };
+    let report = serde_json::to_vec(&quantized.report).map_err(|error| failed(error.into()))?;
     let tokenizer = quantized.tokenizer.as_deref().map(|bytes| (TOKENIZER, bytes));
     let extras: Vec<(&str, &[u8])> = tokenizer.into_iter().chain([(REPORT, report.as_slice())]).collect();
-    let mut sink = BufWriter::with_capacity(1 << 20, file.as_file_mut());
-    package::write(&quantized.meta, &quantized.weights, &extras, &mut sink)
-        .map_err(|error| failed(error.to_string()))?;
-    drop(sink);
-    make_readable(file.as_file()).map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
+    let written = write_whole(path, |file| {
+        let mut sink = BufWriter::with_capacity(1 << 20, file);
+        package::write(&quantized.meta, &quantized.weights, &extras, &mut sink).map_err(io::Error::other)?;
+        sink.flush()
+    });
+    written.map_err(failed)?;
     Ok(PackageFile::open(path)?)
-}
-
-/// Temporary files are their owner's alone; a package is a file like any other.
-#[cfg(unix)]
-pub(crate) fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-pub(crate) fn make_readable(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
 }

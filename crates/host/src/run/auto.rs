@@ -1,5 +1,6 @@
 //! `auto`: the fastest platform that runs, found by measuring once per model, browser and adapter, and remembered.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use webnibble_common::wire::{ErrorCode, RunOptions};
 use super::chain::{self, Extent, Route};
 use super::platform::{missing, of_platform};
 use super::{Prepared, RunRequest, Start, UNLOAD_LIMIT, resolve_for, tell};
+use crate::disk::write_whole;
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::{Model, cache_dir};
@@ -232,14 +234,9 @@ fn read(file: &Path) -> Option<Memory> {
     serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }
 
-/// Writes in one step, so that who reads at the same time never sees half of it.
 fn write(file: &Path, memory: &Memory) -> std::io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let temporary = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer_pretty(temporary.as_file(), memory)?;
-    temporary.persist(file)?;
-    Ok(())
+    let text = serde_json::to_vec_pretty(memory)?;
+    write_whole(file, |file| file.write_all(&text))
 }
 
 #[cfg(test)]

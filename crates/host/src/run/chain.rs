@@ -11,7 +11,9 @@ use super::fill::{
     check_kept, fill_browser, fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js, output_of,
 };
 use super::platform::{missing, of_platform};
-use super::{Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, Start, blocking, compare, load_options, tell};
+use super::{
+    Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, Start, blocking, compare, load_options, load_package, tell,
+};
 use crate::error::HostError;
 use crate::host::{Host, ms_since};
 use crate::loader::{Model, PackageFile};
@@ -216,8 +218,7 @@ pub(super) async fn load(
         }),
         (Route::Native | Route::Simulation, _) => {
             let options = LoadOptions { simulate: route == Route::Simulation, ..options };
-            let (path, digest) = (&package.path, &package.header.digest);
-            let report = host.load(&prepared.loaded_as, path, digest, options, LOAD_LIMIT).await?;
+            let report = load_package(host, &prepared.loaded_as, package, options, LOAD_LIMIT).await?;
             Ok(Loaded { report, onnx: None })
         }
     }
@@ -275,12 +276,12 @@ async fn load_onnx(
 ) -> Result<Loaded, HostError> {
     tell(request, "writing ONNX", 0, 0);
     let (model, package, platform) = (prepared.model.clone(), prepared.package.clone(), prepared.platform);
-    let folder = blocking(move || {
+    let prepare = move |file: &PackageFile| {
         // Not trusted to be there still; of a model in ONNX form alone there is none.
-        let package = if let Model::Onnx(_) = *model { package } else { PackageFile::open(&package.path)? };
-        onnx::prepare(&model, &package, OnnxOptions::of(platform))
-    })
-    .await?;
+        let file = if let Model::Onnx(_) = *model { file.clone() } else { PackageFile::open(&file.path)? };
+        onnx::prepare(&model, &file, OnnxOptions::of(platform))
+    };
+    let folder = blocking(move || package.read(prepare)).await?;
     let (file, digest) = (folder.model_file.clone(), folder.digest.clone());
     let onnx = OnnxForm { file, digest, exported: folder.exported };
     let report = host.load_onnx(&prepared.loaded_as, folder, options, LOAD_LIMIT).await?;

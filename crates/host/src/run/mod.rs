@@ -16,14 +16,14 @@ use webnibble_common::result::{
     OptionValue, PerformanceMetrics, QuantizationError, QuantizationInfo, RunInfo, RunRecord, SCHEMA_VERSION, Status,
 };
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError, RunInput, Stage};
+use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunInput, Stage};
 
 use crate::browser::default_gpu_profile;
 use crate::error::HostError;
 use crate::host::{Host, ms_since};
-use crate::loader::{self, Model, PackageFile};
+use crate::loader::{self, Model};
 use crate::machine;
-use crate::prepare;
+use crate::prepare::{self, Package};
 use crate::reference::{self, Reference};
 use crate::session::ProgressSink;
 
@@ -282,7 +282,7 @@ struct Prepared {
     model: Arc<Model>,
     platform: Platform,
     resolved: Resolved,
-    package: PackageFile,
+    package: Package,
     /// Its name in the page.
     loaded_as: String,
     /// Time that finding or making the package took.
@@ -372,7 +372,7 @@ async fn package(
     settings: &ResolvedSettings,
     platform: Platform,
     request: &RunRequest,
-) -> Result<PackageFile, HostError> {
+) -> Result<Package, HostError> {
     // Of runs side by side, the first makes the package, and the others find it in the store.
     static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = ONE_AT_A_TIME.lock().await;
@@ -380,11 +380,33 @@ async fn package(
     blocking(move || {
         let mut progress = |at: loader::Progress<'_>| tell(&request, at.what, at.done, at.total);
         match &*model {
-            Model::Onnx(only) => Ok(only.facts(settings.bits.value, &mut progress)?),
+            Model::Onnx(only) => Ok(Package::given(only.facts(settings.bits.value, &mut progress)?)),
             _ => prepare::package(&model, &settings, platform, &mut progress),
         }
     })
     .await
+}
+
+/// Has the page load a package under the name `model`. One of the store that turns out to be damaged is made again, and
+/// loaded once more.
+///
+/// # Errors
+/// What the page says, or that it is gone or late; when the package is damaged and is the caller's, or cannot be made again.
+pub(crate) async fn load_package(
+    host: &Host,
+    model: &str,
+    package: &Package,
+    options: LoadOptions,
+    limit: Duration,
+) -> Result<LoadReport, HostError> {
+    match host.load(model, &package.path, &package.header.digest, options.clone(), limit).await {
+        Err(error) if package.may_be_damaged(&error) => {
+            let package = package.clone();
+            let whole = blocking(move || package.mended(error)).await?;
+            host.load(model, &whole.path, &whole.header.digest, options, limit).await
+        }
+        loaded => loaded,
+    }
 }
 
 /// Runs what computes or reads for long on a thread of its own.
@@ -458,6 +480,6 @@ async fn in_f32(model: &Arc<Model>, input: &Input) -> Option<Vec<(String, Tensor
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,6 @@ use webnibble_common::warmup::WarmingUp;
 use super::fill::{input_info, memory_reduction, output_of};
 use super::{Input, Prepared, RunRequest, blocking, compare, tell};
 use crate::error::HostError;
-use crate::loader::PackageFile;
 use crate::reference::{Reference, ReferenceError};
 
 /// What the runs gave.
@@ -25,12 +24,11 @@ struct Simulated {
 /// Runs the package here; its times are the CPU's, and never the platform's.
 pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared: &Prepared) -> Result<(), HostError> {
     tell(request, "running here, without a browser", 0, 0);
-    let (path, input) = (prepared.package.path.clone(), request.input.clone());
+    let (package, input) = (prepared.package.clone(), request.input.clone());
     let (warmup, runs) = (prepared.resolved.warmup.value, prepared.resolved.runs.value);
     let activation_bits = prepared.resolved.settings.activation_bits.value;
     let simulated = blocking(move || {
-        let package = PackageFile::open(&path)?;
-        let model = Reference::with_activation_bits(&package, activation_bits)?;
+        let model = package.read(|file| Ok(Reference::with_activation_bits(file, activation_bits)?))?;
         Ok(simulate(&model, &input, warmup, runs)?)
     })
     .await?;

@@ -18,6 +18,7 @@ use crate::error::HostError;
 use crate::fake_agent::{self, FakeAgent, PATIENCE};
 use crate::host::Host;
 use crate::loader::{Model, ModelFolder, PackageFile};
+use crate::prepare::Package;
 use crate::quantizer::{QuantizeOptions, quantize, write_package};
 use crate::session::{Session, SessionConfig};
 
@@ -36,6 +37,12 @@ pub(super) type Loads = Arc<Mutex<Vec<LoadOptions>>>;
 
 /// A page with an adapter, without WebNN, that fails as `faults` say and does the rest.
 pub(super) async fn page(faults: &[Fault]) -> (Host, Loads) {
+    let loads = Loads::default();
+    (page_that(script(faults.to_vec(), Arc::clone(&loads))).await, loads)
+}
+
+/// A page with an adapter, without WebNN, that answers as it is told.
+pub(crate) async fn page_that(answer: impl FnMut(&HostMessage) -> AgentMessage + Send + 'static) -> Host {
     let server = Arc::new(fake_agent::server().await);
     let session = Session::open(&server, SessionConfig::default());
     let mut agent = FakeAgent::connect(&server, session.token(), None).await;
@@ -43,9 +50,8 @@ pub(super) async fn page(faults: &[Fault]) -> (Host, Loads) {
     (capabilities.webgpu.present, capabilities.webgpu.adapter) = (true, Some(Adapter::default()));
     agent.tell(0, AgentMessage::Capabilities { capabilities: Box::new(capabilities) }).await;
     let capabilities = session.capabilities(PATIENCE).await.expect("it told").expect("the session is open");
-    let loads = Loads::default();
-    agent.serve(script(faults.to_vec(), Arc::clone(&loads)));
-    (Host::without_browser(server, session, capabilities), loads)
+    agent.serve(answer);
+    Host::without_browser(server, session, capabilities)
 }
 
 fn script(faults: Vec<Fault>, loads: Loads) -> impl FnMut(&HostMessage) -> AgentMessage + Send + 'static {
@@ -90,7 +96,7 @@ fn kind_of(options: &LoadOptions) -> ImplementationType {
     }
 }
 
-fn load_report(options: &LoadOptions) -> LoadReport {
+pub(crate) fn load_report(options: &LoadOptions) -> LoadReport {
     let kind = kind_of(options);
     LoadReport {
         implementation_type: kind,
@@ -173,7 +179,7 @@ impl Small {
         let model = Arc::new(self.folder());
         let platform = request.options.platform.unwrap_or(Platform::Webgpu);
         let resolved = resolve_for(request, &model, platform).unwrap();
-        let package = PackageFile::open(&self.package_path()).unwrap();
+        let package = Package::given(PackageFile::open(&self.package_path()).unwrap());
         Prepared { model, platform, resolved, package, loaded_as: "bert".into(), took_ms: 1.0 }
     }
 }

@@ -1,6 +1,5 @@
 //! Who takes part: ours at every precision that was asked for, and onnxruntime-web in every form that it may be fastest in.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use webnibble_common::options::{Engine, Options, Platform, Settings};
@@ -10,8 +9,9 @@ use webnibble_common::wire::{LoadOptions, LoadReport};
 
 use super::{Row, VersusRequest, cosine, first_values};
 use crate::error::HostError;
-use crate::loader::{Model, PackageFile};
+use crate::loader::Model;
 use crate::onnx::{self, OnnxFolder, OnnxOptions, WeightForm};
+use crate::prepare::Package;
 use crate::run::{blocking, family, load_options, resolve};
 use crate::session::RunOutcome;
 
@@ -19,9 +19,8 @@ use crate::session::RunOutcome;
 pub(super) struct Contestant {
     pub(super) row: Row,
     pub(super) load: LoadOptions,
-    /// Digest of the package that its weights are of.
-    pub(super) digest: String,
-    pub(super) path: PathBuf,
+    /// The package that its weights are of.
+    pub(super) package: Package,
     /// The ONNX form, until it is loaded.
     pub(super) folder: Option<OnnxFolder>,
     pub(super) answer: Option<Vec<f32>>,
@@ -150,7 +149,7 @@ async fn package(
     model: &Arc<Model>,
     options: Options,
     platform: Platform,
-) -> Result<(PackageFile, LoadOptions), HostError> {
+) -> Result<(Package, LoadOptions), HostError> {
     let resolved = resolve(&options, platform, family(model))?;
     let load = load_options(platform, &resolved);
     let (model, settings) = (Arc::clone(model), resolved.settings);
@@ -189,8 +188,7 @@ async fn ours(
         settings.granularity = None;
     }
     let (package, load) = package(model, Options { settings, ..request.options.clone() }, platform).await?;
-    let digest = package.header.digest.clone();
-    Ok(Contestant { row: row(OURS, form, bits), load, digest, path: package.path, folder: None, answer: None })
+    Ok(Contestant { row: row(OURS, form, bits), load, package, folder: None, answer: None })
 }
 
 async fn theirs(
@@ -205,8 +203,8 @@ async fn theirs(
     }
     let (package, load) = package(model, Options { settings, ..request.options.clone() }, platform).await?;
     let load = LoadOptions { engine: Engine::TransformersJs, ..load };
-    let (digest, path, onnx) = (package.header.digest.clone(), package.path.clone(), rival.onnx);
-    let folder = blocking(move || Ok(onnx::exported(&package, onnx)?.for_runtime())).await?;
+    let (source, onnx) = (package.clone(), rival.onnx);
+    let folder = blocking(move || Ok(source.read(|file| onnx::exported(file, onnx))?.for_runtime())).await?;
     let row = row(THEIRS, rival.form.to_owned(), rival.bits);
-    Ok(Contestant { row, load, digest, path, folder: Some(folder), answer: None })
+    Ok(Contestant { row, load, package, folder: Some(folder), answer: None })
 }

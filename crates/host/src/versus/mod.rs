@@ -19,7 +19,7 @@ use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::{self, Model};
 use crate::reference::{self, Reference};
-use crate::run::{RunProgress, RunProgressSink, blocking};
+use crate::run::{RunProgress, RunProgressSink, blocking, load_package};
 
 mod contestants;
 mod report;
@@ -240,7 +240,7 @@ async fn load(host: &Host, contestant: &mut Contestant, threads: Option<u32>) ->
     let name = contestant.label();
     match contestant.folder.take() {
         Some(folder) => host.load_onnx(&name, folder, options, LOAD_LIMIT).await,
-        None => host.load(&name, &contestant.path, &contestant.digest, options, LOAD_LIMIT).await,
+        None => load_package(host, &name, &contestant.package, options, LOAD_LIMIT).await,
     }
 }
 

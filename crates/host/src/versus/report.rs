@@ -24,7 +24,7 @@ pub(super) fn comparisons(contestants: &[Contestant]) -> Vec<Comparison> {
     };
     let mut found = Vec::new();
     for our in ours {
-        let same = theirs.iter().filter(|their| their.digest == our.digest);
+        let same = theirs.iter().filter(|their| their.package.header.digest == our.package.header.digest);
         found.extend(same.filter_map(|their| compare("same weights", our, their)));
         found.extend(best.and_then(|best| compare("their best", our, best)));
     }
