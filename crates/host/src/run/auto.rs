@@ -1,4 +1,5 @@
-//! `auto`: the fastest platform that runs, found by measuring once per model, browser and adapter, and remembered.
+//! `auto`: the fastest platform that runs, found by measuring once per model, shape of input, browser and adapter, and
+//! remembered.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,11 +10,11 @@ use sha2::{Digest, Sha256};
 use webnibble_common::capabilities::Capabilities;
 use webnibble_common::options::{Engine, Platform};
 use webnibble_common::result::{BrowserInfo, Candidate, Choice, RunRecord, Times};
-use webnibble_common::wire::{ErrorCode, RunOptions};
+use webnibble_common::wire::{ErrorCode, RunInput, RunOptions};
 
 use super::chain::{self, Extent, Route};
 use super::platform::{missing, of_platform};
-use super::{Prepared, RunRequest, Start, UNLOAD_LIMIT, resolve_for, tell};
+use super::{Input, Prepared, RunRequest, Start, UNLOAD_LIMIT, input_info, resolve_for, tell};
 use crate::disk::write_whole;
 use crate::error::HostError;
 use crate::host::Host;
@@ -205,7 +206,23 @@ async fn measure(host: &Host, request: &RunRequest, prepared: &Prepared) -> Resu
     Ok(times.p50)
 }
 
-/// What a choice holds for: model, options, browser and what it computes on.
+/// Shapes that are alike to every platform: as many items, of the same length, each up to a power of two. A text's length is
+/// that in bytes, since its tokens are counted in the page.
+fn shape_class(input: &Input) -> Vec<usize> {
+    let batch = |lengths: &mut dyn Iterator<Item = usize>| {
+        let (count, longest) = lengths.fold((0, 0), |(count, longest), length| (count + 1, longest.max(length)));
+        vec![count, longest]
+    };
+    let extents = match input {
+        Input::Given(RunInput::Text { texts, .. }) => batch(&mut texts.iter().map(String::len)),
+        Input::Given(RunInput::Ids { ids }) => batch(&mut ids.iter().map(Vec::len)),
+        Input::Given(RunInput::Tensors { tensors }) => tensors.iter().flat_map(|info| info.shape.clone()).collect(),
+        Input::Tensors(tensors) => tensors.iter().flat_map(|(_, tensor)| tensor.shape().to_vec()).collect(),
+    };
+    extents.into_iter().map(|extent| extent.checked_next_power_of_two().unwrap_or(usize::MAX)).collect()
+}
+
+/// What a choice holds for: model, options, shape of the input, browser and what it computes on.
 fn key(model: &Model, request: &RunRequest, browser: &BrowserInfo, capabilities: &Capabilities) -> String {
     let mut key = Sha256::new();
     let digest = match model {
@@ -219,7 +236,8 @@ fn key(model: &Model, request: &RunRequest, browser: &BrowserInfo, capabilities:
     let webnn: Vec<_> = capabilities.webnn.devices.iter().map(|(name, device)| (name, device.created)).collect();
     let options = (&request.options.settings, request.options.engine, request.options.fallback);
     let cores = capabilities.hardware_concurrency;
-    let parts = (REVISION, digest, options, &browser.name, &browser.version, adapter, webnn, cores);
+    let shape = (input_info(&request.input, &[]).kind, shape_class(&request.input));
+    let parts = (REVISION, digest, options, shape, &browser.name, &browser.version, adapter, webnn, cores);
     // The derived form has every field, and changes when one is added.
     key.update(format!("{parts:?}"));
     key.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()

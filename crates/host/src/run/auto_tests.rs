@@ -1,6 +1,7 @@
 //! What `auto` measures, what it believes, and what it gives back at once.
 
 use webnibble_common::quant::{Bits, Granularity};
+use webnibble_common::tensor::Tensor;
 
 use super::*;
 use crate::run::empty;
@@ -36,6 +37,32 @@ fn a_choice_is_remembered_and_a_damaged_file_is_not_believed() {
     assert!(memory().choice(true).reason.contains("remembered from 2026-01-02T03:04:05Z"));
     std::fs::write(&file, "{").unwrap();
     assert_eq!(read(&file), None);
+}
+
+#[test]
+fn a_choice_holds_for_inputs_of_one_shape() {
+    let small = Small::new();
+    let info =
+        BrowserInfo { name: "b".into(), version: "1".into(), headless: true, user_agent: String::new(), start_ms: 1.0 };
+    let key_of = |input: RunInput| {
+        let request = RunRequest { input: Input::Given(input), ..request(Platform::Auto, Engine::Native) };
+        key(&small.package(), &request, &info, &Capabilities::default())
+    };
+    let texts = |count: usize, text: &str| RunInput::Text { texts: vec![text.to_owned(); count], truncate: false };
+    let ids = |count: usize, length: usize| RunInput::Ids { ids: vec![vec![1; length]; count] };
+    let (word, page) = ("hi", "a word ".repeat(512));
+    assert_eq!(key_of(texts(1, word)), key_of(texts(1, "ho")));
+    assert_eq!(key_of(texts(60, &page)), key_of(texts(64, &page)));
+    assert_eq!(key_of(ids(1, 100)), key_of(ids(1, 128)));
+    let different =
+        [texts(1, word), texts(64, word), texts(1, &page), texts(64, &page), ids(1, 2), ids(1, 128), ids(64, 2)];
+    let mut keys: Vec<String> = different.into_iter().map(key_of).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 7);
+    let tensor = |rows: usize| vec![("ids".to_owned(), Tensor::u32([rows, 8], vec![0; rows * 8]).unwrap())];
+    assert_eq!(shape_class(&Input::Tensors(tensor(3))), [4, 8]);
+    assert_ne!(shape_class(&Input::Tensors(tensor(1))), shape_class(&Input::Tensors(tensor(64))));
 }
 
 #[tokio::test]
