@@ -20,15 +20,20 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server with a page of two files.
 pub(crate) async fn server() -> Server {
+    Server::start(DEFAULT_ADDRESS, assets(), None).await.unwrap()
+}
+
+/// The two files.
+pub(crate) fn assets() -> Assets {
     let root = tempfile::tempdir().unwrap();
     page_files(root.path());
     let assets = Assets::under(root.path()).unwrap();
     // The files are read when they are asked for: let the system clean them up.
     let _ = root.keep();
-    Server::start(DEFAULT_ADDRESS, assets, None).await.unwrap()
+    assets
 }
 
-pub(crate) fn page_files(root: &Path) {
+fn page_files(root: &Path) {
     for (path, content) in [("www/index.html", "<title>page</title>"), ("pkg/agent_bg.wasm", "\0asm")] {
         let path = root.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,7 +1,7 @@
 //! The page's files and the packages, over HTTP.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,10 +18,7 @@ use crate::onnx::Content;
 
 /// Bytes of one piece of a file: large enough that the system calls do not count, small enough to start at once, and that
 /// allocators, which keep what was freed for each thread, do not keep much.
-const CHUNK_BYTES: usize = 256 << 10;
-
-/// Pieces read ahead of the socket.
-const CHUNKS_AHEAD: usize = 4;
+const PIECE_BYTES: usize = 256 << 10;
 
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const EMBEDDER_POLICY: HeaderName = HeaderName::from_static("cross-origin-embedder-policy");
@@ -169,29 +166,35 @@ fn byte_range(text: &str, total: u64) -> Result<(u64, u64), ()> {
     if begin < end { Ok((begin, end)) } else { Err(()) }
 }
 
-/// The body of a file: a thread reads ahead of the socket, and stops when the client goes away.
+/// The body of a file. While the socket takes one piece, the next is read. No thread waits for the socket: a client that
+/// takes nothing holds two pieces, and nothing else.
 fn stream(path: PathBuf, mut file: File, begin: u64, length: u64) -> Body {
-    let (sender, mut receiver) = tokio::sync::mpsc::channel::<std::io::Result<Bytes>>(CHUNKS_AHEAD);
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = file.seek(SeekFrom::Start(begin)) {
-            let _ = sender.blocking_send(Err(error));
-            return;
-        }
-        let mut left = length;
-        while left > 0 {
-            let mut chunk = vec![0; (CHUNK_BYTES as u64).min(left) as usize];
-            let read = file.read_exact(&mut chunk).map(|()| Bytes::from(chunk));
-            if let Err(error) = &read {
-                tracing::error!("cannot read {}: {error}", path.display());
+    let first = move || file.seek(SeekFrom::Start(begin)).and_then(|_| read_piece(file, length));
+    let reading = tokio::task::spawn_blocking(first);
+    let pieces = futures_util::stream::try_unfold((reading, length), move |(reading, left)| {
+        let path = path.clone();
+        async move {
+            if left == 0 {
+                return Ok(None);
             }
-            let (failed, count) = (read.is_err(), read.as_ref().map_or(0, Bytes::len));
-            if sender.blocking_send(read).is_err() || failed {
-                return;
-            }
-            left -= count as u64;
+            let read = reading.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+            let (file, piece) = read.inspect_err(|error| tracing::error!("cannot read {}: {error}", path.display()))?;
+            let left = left - piece.len() as u64;
+            let next = tokio::task::spawn_blocking(move || read_piece(file, left));
+            Ok::<_, std::io::Error>(Some((piece, (next, left))))
         }
     });
-    Body::from_stream(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)))
+    Body::from_stream(pieces)
+}
+
+/// The next piece of a file of which `left` bytes are still to be read.
+fn read_piece(mut file: File, left: u64) -> std::io::Result<(File, Bytes)> {
+    let length = (PIECE_BYTES as u64).min(left);
+    let mut piece = Vec::with_capacity(length as usize);
+    if file.by_ref().take(length).read_to_end(&mut piece)? as u64 == length {
+        return Ok((file, piece.into()));
+    }
+    Err(std::io::Error::new(ErrorKind::UnexpectedEof, "it has become shorter since it was opened"))
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
@@ -21,10 +20,12 @@ use crate::error::HostError;
 use crate::onnx::OnnxFolder;
 use crate::session::Event;
 
+mod connections;
 mod files;
 mod registry;
 mod socket;
 
+use connections::Limits;
 pub(crate) use registry::Invitation;
 pub(crate) use socket::Connection;
 
@@ -63,6 +64,16 @@ impl Server {
     /// # Errors
     /// [`HostError::Bind`] when the address cannot be listened on.
     pub async fn start(address: SocketAddr, assets: Assets, advertise: Option<&str>) -> Result<Self, HostError> {
+        Self::start_within(Limits::default(), address, assets, advertise).await
+    }
+
+    /// The same with other limits for its clients.
+    async fn start_within(
+        limits: Limits,
+        address: SocketAddr,
+        assets: Assets,
+        advertise: Option<&str>,
+    ) -> Result<Self, HostError> {
         let bind_error = |source| HostError::Bind { address: address.to_string(), source };
         let listener = TcpListener::bind(address).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
@@ -77,17 +88,7 @@ impl Server {
             content_security_policy: files::content_security_policy(&hosts, files::PAGE_SCRIPTS),
             worker_policy: files::content_security_policy(&hosts, files::WORKER_SCRIPTS),
         });
-        let router = router(Arc::clone(&shared));
-        let task = tokio::spawn(async move {
-            // Serving ends with the task; an error of a single connection does not come here.
-            let listener = listener.tap_io(|stream| {
-                // Small messages must not wait for larger ones.
-                let _ = stream.set_nodelay(true);
-            });
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!("the server stopped: {error}");
-            }
-        });
+        let task = tokio::spawn(connections::serve(listener, router(Arc::clone(&shared)), limits));
         tracing::debug!("serving on http://{address}");
         Ok(Self { address, shared, task })
     }

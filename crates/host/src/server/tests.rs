@@ -1,10 +1,10 @@
 //! The server over real sockets: what it serves, to whom, and how fast.
 
 use std::io::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use webnibble_common::wire::{AgentMessage, ErrorCode, HostMessage, MAX_BINARY_BYTES};
 
@@ -105,6 +105,70 @@ async fn packages_stream_fast() {
     assert!(total > content.len());
 }
 
+/// A client that asks for the package, and reads nothing of it.
+async fn stalled(server: &Server) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    // Little of the package lies with the system, which would have to keep it for all of them.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(server.address()).await.unwrap();
+    stream.write_all(b"GET /packages/abc.safetensors HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    // Its body has begun.
+    stream.read_exact(&mut [0; 1024]).await.unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_read_nothing_hold_up_nobody_else() {
+    // More than the runtime has threads for work that blocks.
+    const STALLED: usize = 600;
+    if Limits::default().connections < STALLED + 10 {
+        println!("skipped: this process may have too few files open (ulimit -n)");
+        return;
+    }
+    let server = fake_agent::server().await;
+    let content = vec![7u8; 16 << 20];
+    let _file = published(&server, &content);
+    let mut clients = Vec::new();
+    for _ in 0..STALLED {
+        clients.push(tokio::time::timeout(PATIENCE, stalled(&server)).await.expect("it is served"));
+    }
+    let work = tokio::task::spawn_blocking(|| 7);
+    assert_eq!(tokio::time::timeout(PATIENCE, work).await.expect("there is a thread for it").unwrap(), 7);
+    let download = get(&server, "/packages/abc.safetensors", "");
+    let (_, body) = tokio::time::timeout(PATIENCE, download).await.expect("it does not wait for the others");
+    assert!(body == content);
+}
+
+/// A server for one client at a time.
+async fn server_for_one(head: Duration, write: Duration) -> Server {
+    let assets = fake_agent::assets();
+    Server::start_within(Limits { connections: 1, head, write }, DEFAULT_ADDRESS, assets, None).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_dropped() {
+    let server = server_for_one(PATIENCE, Duration::from_millis(100)).await;
+    let content = vec![7u8; 16 << 20];
+    let _file = published(&server, &content);
+    let mut stalled = stalled(&server).await;
+    // There is room for this one only when the other is gone.
+    let download = get(&server, "/packages/abc.safetensors", "");
+    let (_, body) = tokio::time::timeout(PATIENCE, download).await.expect("the stalled client is dropped");
+    assert!(body == content);
+    let mut rest = Vec::new();
+    let _ = stalled.read_to_end(&mut rest).await;
+    assert!(rest.len() < content.len(), "it got all {} bytes", rest.len());
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_nothing_is_dropped() {
+    let server = server_for_one(Duration::from_millis(100), PATIENCE).await;
+    let mut silent = TcpStream::connect(server.address()).await.unwrap();
+    silent.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let answer = tokio::time::timeout(PATIENCE, get(&server, "/", "")).await.expect("the silent client is dropped");
+    assert!(answer.0.starts_with("http/1.1 200"), "{}", answer.0);
+}
+
 #[tokio::test]
 async fn sockets_of_other_origins_are_refused() {
     let server = fake_agent::server().await;
@@ -167,7 +231,7 @@ async fn a_socket_that_does_not_begin_with_hello_is_closed() {
 #[tokio::test]
 async fn frames_over_the_limit_close_the_socket() {
     let server = fake_agent::server().await;
-    let config = SessionConfig { grace: std::time::Duration::from_millis(50), ..SessionConfig::default() };
+    let config = SessionConfig { grace: Duration::from_millis(50), ..SessionConfig::default() };
     let session = Session::open(&server, config);
     let mut agent = FakeAgent::ready(&server, session.token()).await;
     agent.send(Message::Binary(vec![0; MAX_BINARY_BYTES + 1].into())).await;
