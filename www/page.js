@@ -14,7 +14,9 @@ try {
   const { variant, module } = await init({ candidates: variants({ worker: true }) });
   const token = new URLSearchParams(location.search).get("token") ?? "";
   const workerUrl = new URL(`worker.js?variant=${variant}`, import.meta.url).href;
-  startPage({ socketUrl: socketUrl(), token, workerUrl, module }, show);
+  // The host gives the right to make functions from text, which onnxruntime needs, to this one alone.
+  const transformersJsWorkerUrl = `${workerUrl}&engine=transformers-js`;
+  startPage({ socketUrl: socketUrl(), token, workerUrl, transformersJsWorkerUrl, module }, show);
 } catch (error) {
   fail("The agent did not start", `${error?.message ?? error}`, "Build it with `make wasm`, then reload this page.");
 }

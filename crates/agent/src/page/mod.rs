@@ -3,13 +3,11 @@
 //! Everything that can happen is an [`Event`]; [`Page::handle`] takes one after another. The page computes nothing, so
 //! that it always answers the host's heartbeat, and shows what goes through it.
 
-use std::collections::BTreeSet;
-
 use futures_channel::mpsc::{self, UnboundedSender};
 use futures_util::StreamExt;
-use js_sys::WebAssembly;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
+use webnibble_common::options::Engine;
 use webnibble_common::wire::{AgentMessage, Envelope, ErrorCode, HostMessage, RemoteError};
 
 use crate::capabilities::js_heap_limit_bytes;
@@ -23,12 +21,14 @@ mod socket;
 mod sys;
 mod view;
 mod worker;
+mod workers;
 
 use outgoing::Outgoing;
 use socket::{Frame, Socket, SocketEvent};
 pub use sys::{PageConfig, PageEventHandler};
 use view::View;
-use worker::{Worker, WorkerEvent};
+use worker::WorkerEvent;
+use workers::{Urls, Workers};
 
 /// A socket that is not welcomed within this time is given up.
 const HANDSHAKE_MS: f64 = 10_000.0;
@@ -68,8 +68,6 @@ enum Link {
 struct Page {
     socket_url: String,
     token: String,
-    worker_url: String,
-    module: WebAssembly::Module,
     events: UnboundedSender<Event>,
     view: View,
 
@@ -87,25 +85,23 @@ struct Page {
     timer: Option<Timer>,
     outgoing: Outgoing,
 
-    worker: Option<Worker>,
-    worker_number: u32,
-    /// Requests that the Worker has and did not answer yet.
-    open: BTreeSet<u64>,
+    workers: Workers,
     /// The latest request: the host counts up.
     last_id: u64,
     sent_capabilities: bool,
 }
 
-/// Opens the session with the host and starts the Worker. `onEvent` is told what happens, for the page to show.
+/// Opens the session with the host and starts our Worker. `onEvent` is told what happens, for the page to show.
 #[wasm_bindgen(js_name = startPage)]
 pub fn start_page(config: &PageConfig, #[wasm_bindgen(js_name = onEvent)] on_event: PageEventHandler) {
     panic::install(|_| {});
     let (events, mut inbox) = mpsc::unbounded();
+    let urls = Urls { native: config.worker_url(), transformers_js: config.transformers_js_worker_url() };
+    let told = events.clone();
+    let workers = Workers::new(urls, config.module(), move |number, event| post(&told, Event::Worker(number, event)));
     let mut page = Page {
         socket_url: config.socket_url(),
         token: config.token(),
-        worker_url: config.worker_url(),
-        module: config.module(),
         events,
         view: View::new(on_event),
         link: Link::Lost,
@@ -120,14 +116,12 @@ pub fn start_page(config: &PageConfig, #[wasm_bindgen(js_name = onEvent)] on_eve
         doubtful_since_ms: 0.0,
         timer: None,
         outgoing: Outgoing::default(),
-        worker: None,
-        worker_number: 0,
-        open: BTreeSet::new(),
+        workers,
         last_id: 0,
         sent_capabilities: false,
     };
     spawn_local(async move {
-        page.start_worker();
+        page.start_worker(Engine::Native);
         page.connect();
         while let Some(event) = inbox.next().await {
             page.handle(event);
@@ -143,12 +137,14 @@ impl Page {
             Event::Socket(_, SocketEvent::Text(text)) => self.host_says(text),
             Event::Socket(_, SocketEvent::Binary(bytes)) => {
                 self.heard();
-                self.to_worker(&Frame::Binary(bytes));
+                self.workers.pass_binary(bytes);
             }
             Event::Socket(_, SocketEvent::Closed(reason)) => self.lose(&reason),
-            Event::Worker(number, _) if number != self.worker_number => {}
-            Event::Worker(_, WorkerEvent::Frame(frame)) => self.worker_says(&frame),
-            Event::Worker(_, WorkerEvent::Failed(reason)) => self.worker_failed(&reason),
+            Event::Worker(number, event) => match (self.workers.engine_of(number), event) {
+                (Some(_), WorkerEvent::Frame(frame)) => self.worker_says(&frame),
+                (Some(engine), WorkerEvent::Failed(reason)) => self.worker_failed(engine, &reason),
+                (None, _) => {}
+            },
             Event::Beat => self.beat(),
             Event::Reconnect => self.connect(),
         }
@@ -207,7 +203,7 @@ impl Page {
         self.link = Link::Closed;
         self.socket = None;
         self.timer = None;
-        self.worker = None;
+        self.workers.end();
         self.view.connection(state, detail, hint);
     }
 
@@ -256,22 +252,23 @@ impl Page {
             HostMessage::Ping { payload } => self.send_now(&text_of(id, AgentMessage::Pong { payload })),
             HostMessage::Pong { .. } => {}
             HostMessage::Shutdown => self.close("closed", "the host ended it", ""),
-            HostMessage::Load { .. } | HostMessage::Run { .. } | HostMessage::Unload { .. } => self.request(id, text),
-            HostMessage::Cancel { .. } => self.to_worker(&Frame::Text(text)),
+            HostMessage::Load { .. } | HostMessage::Run { .. } | HostMessage::Unload { .. } => {
+                self.request(id, &body, text);
+            }
+            HostMessage::Cancel { request } => self.workers.pass_text(request, text),
         }
     }
 
     /// Passes a request on. After a resume the host sends again what may have been lost: an answered request is not
     /// done twice, and an open one is left to the Worker, which may lack some of its tensors.
-    fn request(&mut self, id: u64, text: String) {
+    fn request(&mut self, id: u64, body: &HostMessage, text: String) {
         if id > self.last_id {
             self.last_id = id;
-            self.open.insert(id);
             self.view.message("request", &text);
+            let engine = self.workers.assign(id, body);
+            self.start_worker(engine);
         }
-        if self.open.contains(&id) {
-            self.to_worker(&Frame::Text(text));
-        }
+        self.workers.pass_text(id, text);
     }
 
     fn welcomed(&mut self, resume_key: String, heartbeat_ms: f64) {
@@ -310,21 +307,12 @@ impl Page {
         }
     }
 
-    // The Worker.
+    // The Workers.
 
-    fn start_worker(&mut self) {
-        self.worker_number += 1;
-        let (events, number) = (self.events.clone(), self.worker_number);
-        let tell = move |event| post(&events, Event::Worker(number, event));
-        match Worker::start(&self.worker_url, &self.module, tell) {
-            Ok(worker) => self.worker = Some(worker),
-            Err(thrown) => self.view.worker(&format!("the Worker cannot start: {}", describe(&thrown))),
-        }
-    }
-
-    fn to_worker(&self, frame: &Frame) {
-        if let Some(worker) = &self.worker {
-            worker.send(frame);
+    /// Starts the Worker of an engine, unless it runs already. One that cannot be started answers nothing that is open.
+    fn start_worker(&mut self, engine: Engine) {
+        if let Err(thrown) = self.workers.start(engine) {
+            self.answer_for(engine, &format!("it cannot start: {}", describe(&thrown)));
         }
     }
 
@@ -337,6 +325,10 @@ impl Page {
             }
         };
         let Ok(Envelope::<AgentMessage> { id, body, .. }) = serde_json::from_str(text) else { return };
+        if Workers::is_own(id) {
+            // The page freed a model of the same name in another Worker: nobody waits for that.
+            return;
+        }
         self.view.message("message", text);
         match body {
             // A Worker that was started again tells once more what the host knows.
@@ -352,7 +344,7 @@ impl Page {
             AgentMessage::Progress { .. } => {}
             body => {
                 if ends_request(&body) {
-                    self.open.remove(&id);
+                    self.workers.close(id);
                 }
                 match id {
                     0 => self.send_once(frame),
@@ -362,23 +354,27 @@ impl Page {
         }
     }
 
-    /// Answers what the Worker leaves open, and starts another.
-    fn worker_failed(&mut self, reason: &str) {
+    /// Answers what a Worker leaves open. Ours is started again, that of transformers.js when it is asked for.
+    fn worker_failed(&mut self, engine: Engine, reason: &str) {
+        self.answer_for(engine, reason);
+        // A Worker that never said a word would fail the same way again, for ever.
+        if engine == Engine::Native && self.sent_capabilities {
+            self.start_worker(engine);
+        }
+    }
+
+    /// Answers what the Worker of an engine leaves open.
+    fn answer_for(&mut self, engine: Engine, reason: &str) {
         let message = format!("the page's Worker stopped: {reason}");
         let hint = "its models are lost: load them again; if it happens again, report it with this message";
         self.view.worker(&message);
         let problem = error(ErrorCode::Internal, message, hint);
-        let open = std::mem::take(&mut self.open);
+        let open = self.workers.lose(engine);
         if open.is_empty() {
             self.send_once(&text_of(0, AgentMessage::Error { error: problem.clone() }));
         }
         for id in open {
             self.send(id, &text_of(id, AgentMessage::Error { error: problem.clone() }));
-        }
-        self.worker = None;
-        // A Worker that never said a word would fail the same way again, for ever.
-        if self.sent_capabilities {
-            self.start_worker();
         }
     }
 }

@@ -13,6 +13,8 @@ export interface PageConfig {
   token: string;
   /** Address of the Worker's script. */
   workerUrl: string;
+  /** The same for transformers.js: the policy of that response lets the Worker make functions from text. */
+  transformersJsWorkerUrl: string;
   /** This package's compiled module, which the Worker instantiates again. */
   module: WebAssembly.Module;
 }
@@ -40,6 +42,9 @@ extern "C" {
 
     #[wasm_bindgen(method, getter, js_name = workerUrl)]
     pub(super) fn worker_url(this: &PageConfig) -> String;
+
+    #[wasm_bindgen(method, getter, js_name = transformersJsWorkerUrl)]
+    pub(super) fn transformers_js_worker_url(this: &PageConfig) -> String;
 
     #[wasm_bindgen(method, getter)]
     pub(super) fn module(this: &PageConfig) -> WebAssembly::Module;

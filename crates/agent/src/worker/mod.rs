@@ -56,9 +56,10 @@ struct Session {
     gathering: BTreeMap<u64, Gathering>,
 }
 
-/// Starts the Worker's half of the agent; called once by the Worker's script.
+/// Starts the Worker's half of the agent; called once by the Worker's script. Where it `detects`, it first tells the host what
+/// the browser can do.
 #[wasm_bindgen(js_name = startWorker)]
-pub fn start_worker() {
+pub fn start_worker(detects: bool) {
     panic::install(outbox::report_panic);
     let (sender, receiver) = mpsc::unbounded();
     let inbox = sender.clone();
@@ -69,7 +70,12 @@ pub fn start_worker() {
         };
         post(&inbox, event);
     });
-    spawn_local(Session::new(sender).run(receiver));
+    let mut session = Session::new(sender);
+    if detects {
+        // Requests carry ids from 1 up: 0 is the page's own.
+        session.submit(0, Job::Detect, Stop::new(None));
+    }
+    spawn_local(session.run(receiver));
 }
 
 /// The loop outlives everyone who has something for it.
@@ -84,8 +90,6 @@ impl Session {
     }
 
     async fn run(mut self, mut inbox: UnboundedReceiver<Event>) {
-        // Requests carry ids from 1 up: 0 is the page's own.
-        self.submit(0, Job::Detect, Stop::new(None));
         while let Some(event) = inbox.next().await {
             match event {
                 Event::Text(text) => self.text(&text),

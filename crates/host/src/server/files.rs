@@ -27,11 +27,12 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// Scripts that the page may run.
 pub(super) const PAGE_SCRIPTS: &str = "'self' 'wasm-unsafe-eval'";
 
-/// Scripts that the Worker may run: onnxruntime's WebNN makes functions from text. The Worker has no document.
+/// Scripts that the Worker of transformers.js may run: onnxruntime makes functions from text. A Worker has no document.
 pub(super) const WORKER_SCRIPTS: &str = "'self' 'wasm-unsafe-eval' 'unsafe-eval'";
 
-/// The Worker's script: a Worker's policy is that of its own response.
-const WORKER: &str = "/worker.js";
+/// The Worker's script, and what the page asks for it with where transformers.js is to run in it: a Worker's policy is that
+/// of its own response.
+const WORKER: (&str, &str) = ("/worker.js", "engine=transformers-js");
 
 /// What the page may do: run its own scripts and WebAssembly, and talk to this server under any of its names.
 pub(super) fn content_security_policy(hosts: &[String], scripts: &str) -> String {
@@ -47,7 +48,8 @@ pub(super) fn content_security_policy(hosts: &[String], scripts: &str) -> String
 
 /// Headers of every response. Isolation gives the page shared memory and exact timers.
 pub(super) async fn add_headers(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let is_worker = request.uri().path() == WORKER;
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let is_laxer = path == WORKER.0 && query.split('&').any(|parameter| parameter == WORKER.1);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
@@ -55,7 +57,7 @@ pub(super) async fn add_headers(State(shared): State<Arc<Shared>>, request: Requ
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    let policy = if is_worker { &shared.worker_policy } else { &shared.content_security_policy };
+    let policy = if is_laxer { &shared.worker_policy } else { &shared.content_security_policy };
     let policy = HeaderValue::from_str(policy).expect("host names are plain text");
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     // Files change under the same name while developing, and packages have a cache of their own in the page.

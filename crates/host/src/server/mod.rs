@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     /// Name and port by which browsers on other machines reach this one.
     advertised: Option<String>,
     content_security_policy: String,
-    /// Of the Worker's script, which may run what is laxer.
+    /// Of the script of the Worker in which transformers.js runs, which needs a laxer one.
     worker_policy: String,
 }
 

@@ -56,6 +56,23 @@ async fn the_page_is_served_isolated_and_nothing_else_is() {
 }
 
 #[tokio::test]
+async fn functions_from_text_are_for_the_worker_of_transformers_js_alone() {
+    let server = fake_agent::server().await;
+    for (path, allowed) in [
+        ("/worker.js?variant=relaxed&engine=transformers-js", true),
+        ("/worker.js?variant=relaxed", false),
+        ("/worker.js", false),
+        ("/worker.js?variant=engine=transformers-js", false),
+        ("/?engine=transformers-js", false),
+        ("/page.js?engine=transformers-js", false),
+    ] {
+        let (head, _) = get(&server, path, "").await;
+        assert_eq!(head.contains("'unsafe-eval'"), allowed, "{path}: {head}");
+        assert!(head.contains("script-src 'self' 'wasm-unsafe-eval'"), "{path}: {head}");
+    }
+}
+
+#[tokio::test]
 async fn packages_come_whole_and_by_range() {
     let server = fake_agent::server().await;
     let content: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
