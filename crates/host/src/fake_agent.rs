@@ -96,7 +96,7 @@ impl FakeAgent {
     /// Says hello and returns the answer.
     pub(crate) async fn hello(&mut self, token: &str, resume_key: Option<&str>) -> HostMessage {
         let (token, resume_key) = (token.to_owned(), resume_key.map(str::to_owned));
-        self.tell(1, AgentMessage::Hello { token, resume_key, agent_version: "fake".into() }).await;
+        self.tell(1, AgentMessage::Hello { token, resume_key, agent_version: env!("CARGO_PKG_VERSION").into() }).await;
         self.hear().await.body
     }
 

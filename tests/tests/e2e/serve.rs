@@ -51,7 +51,8 @@ impl Served {
 }
 
 fn hello(socket: &mut WebSocket<TcpStream>, token: &str) -> HostMessage {
-    let hello = AgentMessage::Hello { token: token.into(), resume_key: None, agent_version: "test".into() };
+    let hello =
+        AgentMessage::Hello { token: token.into(), resume_key: None, agent_version: env!("CARGO_PKG_VERSION").into() };
     socket.send(Message::Text(Envelope::new(1, hello).to_text().unwrap().into())).unwrap();
     match socket.read().unwrap() {
         Message::Text(text) => Envelope::<HostMessage>::from_text(&text).unwrap().body,

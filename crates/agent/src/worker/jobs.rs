@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use webnibble_common::options::Engine;
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{AgentMessage, ErrorCode, LoadOptions, RemoteError, RunOptions};
+use webnibble_common::wire::{AgentMessage, ErrorCode, LoadOptions, RemoteError, RunOptions, take_times};
 
 use super::outbox;
 use crate::backend::Devices;
@@ -107,11 +107,13 @@ impl Workshop {
     ) -> Result<Answer, RemoteError> {
         let progress = progress_of(id, stop);
         let Some(loaded) = self.models.get_mut(model) else { return Err(self.unknown_model(model)) };
-        let Ran { outputs, report } = match loaded {
+        let Ran { outputs: mut tensors, mut report } = match loaded {
             Loaded::Native(model) => model.run(input, options, stop, progress).await?,
             Loaded::TransformersJs(model) => model.run(input, options, stop, progress).await?,
         };
-        Ok(Answer { tensors: outputs, message: AgentMessage::Ran { report: Box::new(report) } })
+        let (times, measured) = take_times(&mut report);
+        tensors.extend(times.iter().map(|info| info.name.clone()).zip(measured));
+        Ok(Answer { tensors, message: AgentMessage::Ran { report: Box::new(report), times } })
     }
 
     fn unknown_model(&self, model: &str) -> RemoteError {

@@ -206,7 +206,7 @@ fn ran() {
         wasm_heap_bytes: 65536,
     };
     check(
-        AgentMessage::Ran { report: Box::new(report) },
+        AgentMessage::Ran { report: Box::new(report), times: vec![] },
         json!({"v": 1, "id": 7, "type": "ran", "report": {
             "implementation_type": "REAL_WASM", "outputs": [{"name": "embedding", "dtype": "f32", "shape": [1, 384]}],
             "token_counts": [9], "truncated": false, "prepare_ms": 1.0, "first_ms": 2.0,

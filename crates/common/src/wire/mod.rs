@@ -14,6 +14,9 @@ use crate::tensor::DType;
 use crate::warmup::Warmup;
 
 pub mod frame;
+mod times;
+
+pub use times::{MOST_TIMES_IN_TEXT, put_times, take_times};
 
 /// Version of the protocol; both sides must have the same.
 pub const VERSION: u32 = 1;
@@ -169,6 +172,9 @@ pub enum AgentMessage {
     Ran {
         /// Timings and output shapes.
         report: Box<RunReport>,
+        /// Times of many runs, whose bytes went behind those of the outputs.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        times: Vec<TensorInfo>,
     },
     /// Answers `unload`.
     Done,
@@ -228,13 +234,17 @@ impl RemoteError {
 
     fn version(found: u32) -> Self {
         let message = format!("expected protocol version {VERSION}, found {found}");
-        Self::new(
-            ErrorCode::Version,
-            message,
-            "build host and page from one revision (`make wasm`) and reload the page",
-        )
+        Self::new(ErrorCode::Version, message, OTHER_BUILD)
+    }
+
+    /// The page is of another version than the host.
+    pub fn agent_version(expected: &str, found: &str) -> Self {
+        let message = format!("expected the page of version {expected}, as the host is, found version {found} in pkg/");
+        Self::new(ErrorCode::Version, message, OTHER_BUILD)
     }
 }
+
+const OTHER_BUILD: &str = "build host and page from one revision (`make wasm`) and reload the page";
 
 /// Kinds of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

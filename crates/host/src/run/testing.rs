@@ -73,7 +73,7 @@ fn script(faults: Vec<Fault>, loads: Loads) -> impl FnMut(&HostMessage) -> Agent
                 AgentMessage::Error { error: RemoteError::new(*code, format!("{code:?}"), "hint") }
             }
             (None, Step::Load) => AgentMessage::Loaded { report: Box::new(load_report(options)) },
-            (None, Step::Run) => AgentMessage::Ran { report: Box::new(run_report(kind_of(options))) },
+            (None, Step::Run) => AgentMessage::Ran { report: Box::new(run_report(kind_of(options))), times: vec![] },
         }
     }
 }

@@ -77,6 +77,18 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Tells the session that a page with its token waits at the door, and why it is not let in. There will be no other page:
+    /// the token stands in the address of this one.
+    pub(super) fn turn_away(&self, token: &str, error: &RemoteError) {
+        let door = self.doors.iter().find(|door| door.token.as_deref() == Some(token));
+        if let Some(door) = door {
+            // The session may be over already.
+            let _ = door.events.send(Event::TurnedAway { error: error.clone() });
+        }
+    }
+}
+
 fn refusal(resuming: bool) -> RemoteError {
     let message = match resuming {
         true => "expected the resume key of an open session, found another or an ended one",

@@ -18,6 +18,9 @@ use super::registry::Admission;
 use super::{Shared, lock};
 use crate::session::Event;
 
+/// Version of the agent that this host was built with: all of the repository has one.
+const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// How long a page may take for its `hello` after it opened the socket.
 const HELLO_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -32,8 +35,6 @@ pub(crate) struct Connection {
     pub(crate) hello_id: u64,
     /// Whether the page was here before.
     pub(crate) resumed: bool,
-    /// Version of the agent.
-    pub(crate) agent_version: String,
     outbound: UnboundedSender<Message>,
 }
 
@@ -64,7 +65,7 @@ pub(super) async fn upgrade(
 
 /// Serves one socket from its `hello` to its end.
 async fn serve(mut socket: WebSocket, shared: Arc<Shared>) {
-    let (hello_id, agent_version, admission) = match admit(&mut socket, &shared).await {
+    let (hello_id, admission) = match admit(&mut socket, &shared).await {
         Ok(admitted) => admitted,
         Err((id, error)) => return refuse(socket, id, error).await,
     };
@@ -72,7 +73,7 @@ async fn serve(mut socket: WebSocket, shared: Arc<Shared>) {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let (outbound, messages) = unbounded_channel();
     let Admission { events, resume_key, resumed } = admission;
-    let connection = Connection { number, resume_key, hello_id, resumed, agent_version, outbound };
+    let connection = Connection { number, resume_key, hello_id, resumed, outbound };
     if events.send(Event::Connected(connection)).is_err() {
         let error = RemoteError::new(ErrorCode::Unauthorized, "the session has ended", "open the URL of a new session");
         return refuse(socket, hello_id, error).await;
@@ -86,7 +87,7 @@ async fn serve(mut socket: WebSocket, shared: Arc<Shared>) {
 }
 
 /// Waits for `hello` and checks what it shows. Errors come with the id that they answer.
-async fn admit(socket: &mut WebSocket, shared: &Shared) -> Result<(u64, String, Admission), (u64, RemoteError)> {
+async fn admit(socket: &mut WebSocket, shared: &Shared) -> Result<(u64, Admission), (u64, RemoteError)> {
     let expected = |found: &str| RemoteError::new(ErrorCode::Protocol, format!("expected `hello`, found {found}"), "");
     let text = match tokio::time::timeout(HELLO_DEADLINE, socket.recv()).await {
         Ok(Some(Ok(Message::Text(text)))) => text,
@@ -95,12 +96,24 @@ async fn admit(socket: &mut WebSocket, shared: &Shared) -> Result<(u64, String, 
         Ok(None) => return Err((0, expected("the end of the socket"))),
         Err(_) => return Err((0, expected(&format!("nothing for {} s", HELLO_DEADLINE.as_secs())))),
     };
-    let envelope = Envelope::<AgentMessage>::from_text(&text).map_err(|error| (0, error))?;
-    let AgentMessage::Hello { token, resume_key, agent_version } = envelope.body else {
-        return Err((envelope.id, expected("another message")));
+    let Envelope { id, body, .. } = match Envelope::<AgentMessage>::from_text(&text) {
+        Ok(envelope) => envelope,
+        Err(error) => {
+            let hello: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            lock(&shared.registry).turn_away(hello["token"].as_str().unwrap_or_default(), &error);
+            return Err((0, error));
+        }
     };
+    let AgentMessage::Hello { token, resume_key, agent_version } = body else {
+        return Err((id, expected("another message")));
+    };
+    if agent_version != AGENT_VERSION {
+        let error = RemoteError::agent_version(AGENT_VERSION, &agent_version);
+        lock(&shared.registry).turn_away(&token, &error);
+        return Err((id, error));
+    }
     let admitted = lock(&shared.registry).admit(&token, resume_key.as_deref());
-    admitted.map(|admission| (envelope.id, agent_version, admission)).map_err(|error| (envelope.id, error))
+    admitted.map(|admission| (id, admission)).map_err(|error| (id, error))
 }
 
 /// Says why, and closes.

@@ -230,6 +230,24 @@ async fn another_version_is_told_so() {
     assert!(error.hint.contains("make wasm"), "{}", error.hint);
 }
 
+/// The session of a page that cannot be talked to ends at once, and says why.
+#[tokio::test]
+async fn a_session_whose_page_is_of_another_build_ends_with_what_to_do() {
+    for (v, agent_version) in [(1, "0.0.1"), (99, env!("CARGO_PKG_VERSION"))] {
+        let server = fake_agent::server().await;
+        let session = Session::open(&server, SessionConfig::default());
+        let hello = serde_json::json!({"v": v, "id": 4, "type": "hello", "token": session.token(),
+            "agent_version": agent_version});
+        let mut agent = FakeAgent::dial(&server, None).await.unwrap();
+        agent.send(Message::Text(hello.to_string().into())).await;
+        let HostMessage::Refused { error } = agent.hear().await.body else { panic!("expected a refusal") };
+        assert_eq!(error.code, ErrorCode::Version);
+        assert!(error.hint.contains("make wasm"), "{}", error.hint);
+        let ended = tokio::time::timeout(PATIENCE, session.ended()).await.expect("nobody else will come");
+        assert_eq!(ended, error);
+    }
+}
+
 #[tokio::test]
 async fn a_socket_that_does_not_begin_with_hello_is_closed() {
     let server = fake_agent::server().await;

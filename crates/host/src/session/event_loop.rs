@@ -8,7 +8,9 @@ use axum::extract::ws::Message;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{oneshot, watch};
 use webnibble_common::wire::frame::{self, FrameAssembler, FrameKind};
-use webnibble_common::wire::{AgentMessage, Envelope, ErrorCode, HostMessage, RemoteError, RunReport};
+use webnibble_common::wire::{
+    AgentMessage, Envelope, ErrorCode, HostMessage, RemoteError, RunReport, TensorInfo, put_times,
+};
 
 use super::{Answer, Event, Progress, Request, SessionConfig, State, ended};
 use crate::server::Connection;
@@ -96,6 +98,7 @@ impl Loop {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Connected(connection) => self.connect(connection),
+            Event::TurnedAway { error } => self.end(&error),
             Event::Text { connection, text } if self.is_current(connection) => self.hear_text(&text),
             Event::Binary { connection, bytes } if self.is_current(connection) => self.hear_binary(&bytes),
             Event::Closed { connection, reason } if self.is_current(connection) => self.lose(reason),
@@ -116,8 +119,8 @@ impl Loop {
     }
 
     fn connect(&mut self, connection: Connection) {
-        let (number, resumed, version) = (connection.number, connection.resumed, &connection.agent_version);
-        tracing::debug!("socket {number}: agent {version} {}", if resumed { "is back" } else { "is here" });
+        let (number, resumed) = (connection.number, connection.resumed);
+        tracing::debug!("socket {number}: the agent {}", if resumed { "is back" } else { "is here" });
         let (resume_key, hello_id) = (connection.resume_key.clone(), connection.hello_id);
         let heartbeat_ms = self.config.heartbeat.as_millis() as u64;
         let lost_with_socket = self.last_heard;
@@ -175,7 +178,7 @@ impl Loop {
                 }
             }
             AgentMessage::Loaded { report } => self.answer(id, |_| Ok(Answer::Loaded(report))),
-            AgentMessage::Ran { report } => self.answer(id, |frames| ran(report, frames)),
+            AgentMessage::Ran { report, times } => self.answer(id, |frames| ran(report, &times, frames)),
             AgentMessage::Done => self.answer(id, |_| Ok(Answer::Done)),
             AgentMessage::Pong { .. } => self.answer(id, |_| Ok(Answer::Pong)),
             AgentMessage::Error { error } if id == 0 => self.page_failed(&error),
@@ -324,10 +327,12 @@ impl Loop {
     }
 }
 
-/// The answer to `run`: the report and the tensors that went before it.
-fn ran(report: Box<RunReport>, frames: FrameAssembler) -> Result<Answer, RemoteError> {
-    let tensors = frames.finish(&report.outputs);
-    let tensors = tensors.map_err(|error| RemoteError::new(ErrorCode::Protocol, error.to_string(), ""))?;
+/// The answer to `run`: the report and the tensors that went before it, outputs first.
+fn ran(mut report: Box<RunReport>, times: &[TensorInfo], frames: FrameAssembler) -> Result<Answer, RemoteError> {
+    let tensors = frames.finish(&[&report.outputs[..], times].concat());
+    let mut tensors = tensors.map_err(|error| RemoteError::new(ErrorCode::Protocol, error.to_string(), ""))?;
+    let measured = tensors.split_off(report.outputs.len());
+    put_times(&mut report, times, &measured)?;
     let names = report.outputs.iter().map(|info| info.name.clone());
     let outputs = names.zip(tensors).collect();
     Ok(Answer::Ran(report, outputs))

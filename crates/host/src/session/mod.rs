@@ -61,6 +61,8 @@ impl Default for SessionConfig {
 pub(crate) enum Event {
     /// A page showed a valid token or key.
     Connected(Connection),
+    /// A page showed a valid token, but cannot be talked to.
+    TurnedAway { error: RemoteError },
     /// A text frame.
     Text { connection: u64, text: String },
     /// A binary frame.

@@ -7,7 +7,7 @@ use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::DType;
 use webnibble_common::warmup::Warmup;
 use webnibble_common::wire::frame::{self, Frame, FrameKind};
-use webnibble_common::wire::{AgentMessage, Envelope};
+use webnibble_common::wire::{AgentMessage, Envelope, take_times};
 
 use super::*;
 use crate::fake_agent::{self, FakeAgent, PATIENCE};
@@ -68,6 +68,10 @@ fn run_report(shapes: &[&[usize]]) -> Box<RunReport> {
     })
 }
 
+fn ran(report: Box<RunReport>) -> AgentMessage {
+    AgentMessage::Ran { report, times: vec![] }
+}
+
 fn run(session: &Session) -> Pending<RunOutcome> {
     let input = RunInput::Text { texts: vec!["a".into()], truncate: false };
     session.run("m", input, RunOptions::default(), PATIENCE)
@@ -104,8 +108,8 @@ async fn outputs_come_with_their_answer_and_answers_in_any_order() {
     agent.send(output(second_id, 0, &[3.0])).await;
     agent.send(output(first_id, 0, &[1.0])).await;
     agent.send(output(first_id, 0, &[2.0])).await;
-    agent.tell(second_id, AgentMessage::Ran { report: run_report(&[&[1]]) }).await;
-    agent.tell(first_id, AgentMessage::Ran { report: run_report(&[&[1, 2]]) }).await;
+    agent.tell(second_id, ran(run_report(&[&[1]]))).await;
+    agent.tell(first_id, ran(run_report(&[&[1, 2]]))).await;
     let (_, outputs) = first.wait().await.unwrap();
     assert_eq!(outputs, [("out".to_owned(), Tensor::f32([1, 2], vec![1.0, 2.0]).unwrap())]);
     assert_eq!(second.wait().await.unwrap().1[0].1, Tensor::f32([1], vec![3.0]).unwrap());
@@ -167,15 +171,46 @@ async fn outputs_that_do_not_fit_their_report_are_an_error() {
     let pending = run(&session);
     let id = agent.hear().await.id;
     agent.send(output(id, 0, &[1.0, 2.0])).await;
-    agent.tell(id, AgentMessage::Ran { report: run_report(&[&[3]]) }).await;
+    agent.tell(id, ran(run_report(&[&[3]]))).await;
     let error = pending.wait().await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Protocol);
     assert!(error.message.contains("holds 3 elements, found 2"), "{error}");
     // The session goes on.
     let pending = run(&session);
     let id = agent.hear().await.id;
-    agent.tell(id, AgentMessage::Ran { report: run_report(&[]) }).await;
+    agent.tell(id, ran(run_report(&[]))).await;
     assert!(pending.wait().await.is_ok());
+}
+
+#[tokio::test]
+async fn times_of_many_runs_come_whole() {
+    // In text they would have more bytes than a text frame may.
+    const RUNS: usize = 400_000;
+    let (_server, session, mut agent) = pair(SessionConfig { heartbeat: PATIENCE, ..quick() }).await;
+    let pending = run(&session);
+    let id = agent.hear().await.id;
+    let run_ms: Vec<f64> = (0..RUNS).map(|index| f64::from(index as f32 / 1024.0)).collect();
+    let mut report = run_report(&[&[1]]);
+    (report.run_ms, report.gpu_ms) = (run_ms.clone(), Some(run_ms.clone()));
+    let (times, tensors) = take_times(&mut report);
+    agent.send(output(id, 0, &[7.0])).await;
+    for (part, tensor) in (1..).zip(&tensors) {
+        for bytes in frame::split(FrameKind::Output, id, part, &tensor.to_le_bytes()) {
+            agent.send(Message::Binary(bytes.into())).await;
+        }
+    }
+    agent.tell(id, AgentMessage::Ran { report, times }).await;
+    let (report, outputs) = pending.wait().await.unwrap();
+    assert!(report.run_ms == run_ms && report.gpu_ms == Some(run_ms), "{} times", report.run_ms.len());
+    assert_eq!(outputs, [("out".to_owned(), Tensor::f32([1], vec![7.0]).unwrap())]);
+    // Lists that a report does not have.
+    let pending = run(&session);
+    let id = agent.hear().await.id;
+    let times = vec![TensorInfo { name: "cpu_ms".into(), dtype: DType::F32, shape: vec![1] }];
+    agent.send(output(id, 0, &[7.0])).await;
+    agent.tell(id, AgentMessage::Ran { report: run_report(&[]), times }).await;
+    let error = pending.wait().await.unwrap_err();
+    assert!(error.code == ErrorCode::Protocol && error.message.contains("`cpu_ms`"), "{error}");
 }
 
 #[tokio::test]
@@ -226,9 +261,9 @@ async fn a_page_that_comes_back_finds_its_requests() {
     let second_id = next_run(&mut agent).await;
     // And the page begins its outputs anew.
     agent.send(output(id, 0, &[2.0])).await;
-    agent.tell(id, AgentMessage::Ran { report: run_report(&[&[1]]) }).await;
-    agent.tell(id, AgentMessage::Ran { report: run_report(&[&[1]]) }).await;
-    agent.tell(second_id, AgentMessage::Ran { report: run_report(&[]) }).await;
+    agent.tell(id, ran(run_report(&[&[1]]))).await;
+    agent.tell(id, ran(run_report(&[&[1]]))).await;
+    agent.tell(second_id, ran(run_report(&[]))).await;
     assert_eq!(before.wait().await.unwrap().1[0].1.as_f32().unwrap(), [2.0]);
     assert!(meanwhile.wait().await.is_ok());
 }
