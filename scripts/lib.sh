@@ -13,6 +13,15 @@ case ":$PATH:" in
 *) export PATH="$PATH:$CARGO_BIN" ;;
 esac
 
+# Drivers, browsers and test servers are on this machine: no proxy stands between.
+case ",${NO_PROXY:-},${no_proxy:-}," in
+*,\*,*) ;;
+*)
+    NO_PROXY="${NO_PROXY:+$NO_PROXY,}${no_proxy:+$no_proxy,}localhost,127.0.0.1,::1,[::1]"
+    export NO_PROXY no_proxy="$NO_PROXY"
+    ;;
+esac
+
 say() { printf '%s\n' "$*"; }
 die() {
     printf 'error: %s\n' "$*" >&2

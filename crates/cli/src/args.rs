@@ -1,10 +1,10 @@
 //! What can be typed.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use webnibble_common::options::{BrowserKind, Engine, Options, Platform, Settings};
+use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, Options, Platform, Settings};
 use webnibble_common::quant::Bits;
 use webnibble_host::bench::Preset;
 use webnibble_host::loader::DEFAULT_MODEL;
@@ -60,6 +60,26 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Show a sentence-embedding model at 16, 8, 4 and 2 bits
     Demo(DemoArgs),
+}
+
+impl Command {
+    /// How a browser is started; `None` for a command that starts none.
+    pub(crate) fn launch(&self) -> Option<LaunchOptions> {
+        match self {
+            Self::Doctor(args) => Some(args.launch.options()),
+            Self::Verify(args) => Some(args.launch.options()),
+            Self::Run(args) => Some(args.execution.options().launch),
+            Self::Eval(args) => Some(args.launch.options()),
+            Self::Bench(args) => Some(args.launch.options()),
+            Self::Demo(args) => Some(args.launch.options()),
+            Self::Drivers(_)
+            | Self::Quantize(_)
+            | Self::Report(_)
+            | Self::Export(_)
+            | Self::Inspect(_)
+            | Self::Serve(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -413,10 +433,19 @@ fn platforms(text: &str) -> Result<Platforms, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Address to listen on; port 0 takes a free port
-    #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_ADDRESS)]
+    /// Address to listen on: 127.0.0.1:8000, localhost:0; port 0 takes a free port
+    #[arg(long, value_name = "HOST:PORT", default_value_t = DEFAULT_ADDRESS, value_parser = address)]
     pub(crate) addr: SocketAddr,
     /// Host name by which browsers on other machines reach this one
     #[arg(long, value_name = "HOST")]
     pub(crate) advertise: Option<String>,
+}
+
+/// An address with its port. Of a name that has several, the one that programs are used to: version 4 where there is one.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected =
+        |found: String| format!("expected HOST:PORT, as 127.0.0.1:8000 or localhost:0, found `{text}`: {found}");
+    let found: Vec<_> = text.to_socket_addrs().map_err(|error| expected(error.to_string()))?.collect();
+    let best = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
+    best.copied().ok_or_else(|| expected("the name has no address".into()))
 }

@@ -8,14 +8,17 @@ mod commands;
 mod print;
 mod progress;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
+use webnibble_host::browser::check_named;
 
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
+    spare_this_machine();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
@@ -43,6 +46,23 @@ fn main() -> ExitCode {
     code
 }
 
+/// Has the environment say that this machine is reached without a proxy. What the host asks itself knows that; but the hub's
+/// client and the programs that install drivers take their proxy from the environment, and an address may be on loopback.
+#[expect(unsafe_code, reason = "there is no other way to change the environment of libraries")]
+fn spare_this_machine() {
+    let told = ["NO_PROXY", "no_proxy"].map(|name| std::env::var(name).unwrap_or_default());
+    let told = told.iter().map(|list| list.trim()).filter(|list| !list.is_empty());
+    // Some programs know `*` only where it stands alone.
+    if told.clone().any(|list| list == "*") {
+        return;
+    }
+    let spared = told.chain(["localhost", "127.0.0.1", "::1", "[::1]"]).collect::<Vec<_>>().join(",");
+    for name in ["NO_PROXY", "no_proxy"] {
+        // SAFETY: no other thread was started yet that could read the environment meanwhile.
+        unsafe { std::env::set_var(name, &spared) };
+    }
+}
+
 /// Says what is wrong with what was typed, or prints the help that was asked for.
 fn refused(error: &clap::Error) -> ExitCode {
     // Until it is parsed, nobody knows whether it is an option or an option's value: then there is a document too many.
@@ -60,6 +80,12 @@ fn refused(error: &clap::Error) -> ExitCode {
 
 async fn run(cli: Cli) -> ExitCode {
     let (json, verbose) = (cli.json, cli.verbose);
+    // Before a model is fetched: what was typed and is not there.
+    if let Some(launch) = cli.command.launch()
+        && let Err(error) = check_named(&launch).await
+    {
+        return commands::failed(&error, json);
+    }
     match cli.command {
         Command::Doctor(args) => commands::doctor::run(args, json, verbose).await,
         Command::Drivers(args) => commands::drivers::run(args, json, verbose).await,
@@ -87,9 +113,15 @@ fn start_logging(verbose: bool) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(has_colours())
         .with_target(verbose)
         .without_time()
         .init();
+}
+
+/// Whether who reads the log sees colours: on a terminal, unless `NO_COLOR` says that nobody wants them.
+fn has_colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Waits for a signal that ends the program; its name and number.

@@ -174,10 +174,9 @@ pub(crate) fn with_webnn_browser(missing: Missing, advice: &str) -> String {
         return advice.to_owned();
     }
     match webnn_browser() {
-        Some(path) => format!(
-            "{advice}; one that has it is here: --browser chrome --browser-binary {} --driver chromedriver",
-            path.display()
-        ),
+        Some(path) => {
+            format!("{advice}; one that has it is here: --browser chrome --browser-binary {}", path.display())
+        }
         None if can_be_fetched() => format!("{advice}; `{WEBNN_SCRIPT}` fetches a Chromium that has it"),
         None => advice.to_owned(),
     }

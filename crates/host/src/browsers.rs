@@ -35,10 +35,8 @@ pub fn browsers_here(launch: &LaunchOptions) -> Vec<LaunchOptions> {
     let mut browsers: Vec<_> = possible().map(of).collect();
     // A WebDriver server elsewhere has none of the files here.
     if let (Some(binary), None) = (webnn_browser(), &launch.webdriver) {
-        // It is older than the drivers that systems have; whoever names one may drive it.
-        let driver = launch.driver.clone().or_else(|| Some("chromedriver".into()));
         let binary = Some(binary.display().to_string());
-        browsers.insert(1, LaunchOptions { browser_binary: binary, driver, ..of(BrowserKind::Chrome) });
+        browsers.insert(1, LaunchOptions { browser_binary: binary, ..of(BrowserKind::Chrome) });
     }
     browsers
 }

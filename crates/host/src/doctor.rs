@@ -9,7 +9,7 @@ use webnibble_common::options::{BrowserKind, GpuProfile, LaunchOptions};
 use webnibble_common::result::{ErrorInfo, Times};
 
 use crate::advice::{self, Missing};
-use crate::browser::{self, default_gpu_profile};
+use crate::browser::{self, PassedOver, default_gpu_profile};
 use crate::browsers::name_of;
 use crate::error::HostError;
 use crate::host::Host;
@@ -35,6 +35,8 @@ pub struct Examination {
     pub driver: Option<String>,
     /// The driver's version.
     pub driver_version: Option<String>,
+    /// Browsers and drivers that come before these, and are not taken.
+    pub passed_over: Vec<PassedOver>,
     /// What made it look for its GPU.
     pub gpu: GpuProfile,
     /// From starting the driver to the page's report.
@@ -60,6 +62,7 @@ pub async fn examine(launch: &LaunchOptions, verbose: bool) -> Examination {
         version: None,
         driver: None,
         driver_version: None,
+        passed_over: Vec::new(),
         gpu,
         start_ms: None,
         ping_ms: None,
@@ -83,6 +86,7 @@ async fn fill(examination: &mut Examination, launch: &LaunchOptions, verbose: bo
         examination.version = Some(found.binary.version).filter(|version| !version.is_empty());
         examination.driver = Some(found.driver.path.display().to_string());
         examination.driver_version = Some(found.driver.version).filter(|version| !version.is_empty());
+        examination.passed_over = found.passed_over;
     }
     let host = Host::builder().launch(launch.clone()).verbose(verbose).start().await?;
     let mut round_trips_ms = Vec::with_capacity(PINGS);

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use webnibble_common::profiles::OptionsError;
 use webnibble_common::result::ErrorInfo;
-use webnibble_common::wire::RemoteError;
+use webnibble_common::wire::{ErrorCode, RemoteError};
 
+use crate::browser::LONGEST_FOLDER;
 use crate::eval::DataError;
 use crate::loader::LoadError;
 use crate::onnx::OnnxError;
@@ -13,6 +14,7 @@ use crate::quantizer::QuantizeError;
 use crate::reference::ReferenceError;
 
 mod hints;
+pub(crate) mod limits;
 
 /// A failure of the host, or one that the page reported.
 #[derive(Debug, thiserror::Error)]
@@ -78,8 +80,42 @@ pub enum HostError {
         /// First version that will do.
         needed: u32,
     },
+    /// A program or address that the caller names is not there.
+    #[error("{option} {named}: {reason}")]
+    NotThere {
+        /// The option: `--driver`.
+        option: &'static str,
+        /// What was named.
+        named: String,
+        /// What was found in its place.
+        reason: String,
+    },
+    /// A browser's or a driver's program is there, but does not run.
+    #[error("{} does not run: {reason}{}", .program.display(), limited())]
+    DoesNotRun {
+        /// Its path.
+        program: PathBuf,
+        /// What was seen.
+        reason: String,
+        /// What installs one that does.
+        hint: String,
+    },
+    /// No place for the browser's files.
+    #[error("there is no place for the browser's files: {}", places(.tried))]
+    BrowserFolder {
+        /// Places that were tried, each with what is wrong with it.
+        tried: Vec<(PathBuf, String)>,
+    },
+    /// A window was asked for, and there is nothing to show it on.
+    #[error(
+        "{browser} was to have a window (--headed), and there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set"
+    )]
+    NoDisplay {
+        /// Which browser.
+        browser: String,
+    },
     /// The driver or the browser did not start.
-    #[error("{browser} did not start: {reason}")]
+    #[error("{browser} did not start: {reason}{}", limited())]
     BrowserStart {
         /// Which browser.
         browser: String,
@@ -115,7 +151,7 @@ pub enum HostError {
         hint: String,
     },
     /// The page did not connect in time.
-    #[error("the page did not {what} within {} s{}", .waited_ms / 1000, tail(.console))]
+    #[error("the page did not {what} within {} s{}{}", .waited_ms / 1000, limited(), tail(.console))]
     PageSilent {
         /// What it should have done.
         what: &'static str,
@@ -125,7 +161,7 @@ pub enum HostError {
         console: Vec<String>,
     },
     /// The page or its backend failed.
-    #[error("{error}{}", tail(.console))]
+    #[error("{error}{}{}", if is_end(.error) { limited() } else { String::new() }, tail(.console))]
     Remote {
         /// What the page said, or what the session saw.
         error: RemoteError,
@@ -216,7 +252,10 @@ impl HostError {
             Self::DriverNotFound { .. } => "driver_not_found".into(),
             Self::VersionMismatch { .. } => "version_mismatch".into(),
             Self::BrowserTooOld { .. } => "browser_too_old".into(),
-            Self::BrowserStart { .. } => "browser_start".into(),
+            Self::NotThere { .. } => "not_there".into(),
+            Self::BrowserFolder { .. } => "browser_folder".into(),
+            Self::NoDisplay { .. } => "no_display".into(),
+            Self::DoesNotRun { .. } | Self::BrowserStart { .. } => "browser_start".into(),
             Self::WebDriverUnreachable { .. } => "webdriver_unreachable".into(),
             Self::NoFreeSlot { .. } => "no_free_slot".into(),
             Self::NoSession { .. } => "no_session".into(),
@@ -239,6 +278,22 @@ impl HostError {
 
     /// What to do about it; empty where nothing can be said.
     pub fn hint(&self) -> String {
+        let may_be_limited = match self {
+            Self::DoesNotRun { .. } | Self::BrowserStart { .. } | Self::PageSilent { .. } => true,
+            Self::Remote { error, .. } => is_end(error),
+            _ => false,
+        };
+        if let Some(hint) = limits::hint().filter(|_| may_be_limited) {
+            return hint.into();
+        }
+        let file = match self {
+            Self::Load(error) => error.file(),
+            Self::Quantize(error) => error.file(),
+            _ => None,
+        };
+        if let Some(hint) = file.and_then(hints::elsewhere) {
+            return hint;
+        }
         match self {
             Self::Assets { .. } => {
                 "run `make wasm`, or set WEBNIBBLE_ASSETS to the folder that holds www/ and pkg/".into()
@@ -247,6 +302,17 @@ impl HostError {
             Self::BrowserNotFound { hint, .. } | Self::DriverNotFound { hint, .. } => hint.clone(),
             Self::VersionMismatch { hint, .. } => format!("{hint} to try it all the same"),
             Self::BrowserTooOld { .. } => "install a newer browser, or name one with --browser-binary".into(),
+            Self::NotThere { option, .. } => hints::not_there(option).into(),
+            Self::DoesNotRun { hint, .. } => hint.clone(),
+            Self::BrowserFolder { .. } => {
+                format!(
+                    "set TMPDIR to a folder of at most {LONGEST_FOLDER} bytes that this user may write, and that has space"
+                )
+            }
+            Self::NoDisplay { .. } => {
+                "leave --headed out, or give it a display: `xvfb-run -a webnibble …` (Debian: `apt-get install xvfb`)"
+                    .into()
+            }
             Self::BrowserStart { log, .. } if log.is_empty() => "run again with --verbose to see its output".into(),
             Self::BrowserStart { log, .. } => format!("last lines of its output:\n  {}", log.join("\n  ")),
             Self::WebDriverUnreachable { .. } => {
@@ -279,13 +345,18 @@ impl HostError {
 
     /// Whether what was typed is wrong, whatever is done.
     pub fn is_usage(&self) -> bool {
-        ["bad_options", "package_fixed"].contains(&self.code().as_str())
+        is_usage(&self.code())
     }
 
     /// The failure as it stands in a record.
     pub fn info(&self) -> ErrorInfo {
         ErrorInfo { code: self.code(), message: self.to_string(), hint: self.hint() }
     }
+}
+
+/// Whether a failure's code is of what was typed: options that contradict themselves, and paths and addresses of nothing.
+pub fn is_usage(code: &str) -> bool {
+    ["bad_options", "package_fixed", "not_there", "webdriver_unreachable"].contains(&code)
 }
 
 impl From<RemoteError> for HostError {
@@ -316,6 +387,20 @@ fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
+fn places(tried: &[(PathBuf, String)]) -> String {
+    tried.iter().map(|(place, reason)| format!("{}: {reason}", place.display())).collect::<Vec<_>>().join("; ")
+}
+
+/// The limits of this process, as the end of a message about what they may have ended.
+fn limited() -> String {
+    limits::told().map(|told| format!("; {told}")).unwrap_or_default()
+}
+
+/// Whether a page ended without a word of its own.
+fn is_end(error: &RemoteError) -> bool {
+    error.code == ErrorCode::Disconnected
+}
+
 fn tail(lines: &[String]) -> String {
     match lines {
         [] => String::new(),
@@ -326,7 +411,6 @@ fn tail(lines: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use webnibble_common::wire::ErrorCode;
 
     #[test]
     fn errors_say_what_was_found_and_what_to_do() {

@@ -76,7 +76,7 @@ pub enum HistoryError {
         source: rusqlite::Error,
     },
     /// The folder of the file cannot be made.
-    #[error("results in {}: {source}", .path.display())]
+    #[error("results in {}: {source} (WEBNIBBLE_HISTORY names another file for them)", .path.display())]
     Folder {
         /// The file.
         path: PathBuf,

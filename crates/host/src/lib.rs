@@ -27,6 +27,7 @@ pub mod machine;
 pub mod onnx;
 pub mod pool;
 pub mod prepare;
+mod proxy;
 pub mod quantizer;
 pub mod reference;
 pub mod report;

@@ -72,7 +72,9 @@ fn webgpu_without_an_adapter_is_simulated_in_the_page_or_exits_3() {
 fn without_a_browser_the_host_simulates() {
     let sandbox = Sandbox::default();
     let (input, expected) = golden_input(&sandbox);
-    let options = ["--bits", "32", "--runs", "2", "--browser-binary", "/no/such/browser"];
+    // Safari is nowhere but on macOS.
+    let options =
+        ["--bits", "32", "--runs", "2", "--browser", if cfg!(target_os = "macos") { "webkit" } else { "safari" }];
     let record = run_golden(&sandbox, &input, &[&["--platform", "webgpu"][..], &options].concat());
     assert_simulated(&record, ImplementationType::SimulatedWebgpu, "host", &expected);
     assert_eq!(record.fallbacks[0].code, "browser_not_found");

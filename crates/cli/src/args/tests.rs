@@ -60,3 +60,17 @@ fn eval_takes_how_a_page_computes_where_one_does() {
     assert!(eval("--portable-kernels").lacks_platform() && !eval("--scheme asymmetric").lacks_platform());
     assert!(parse("eval --data d --threads 2").is_err());
 }
+
+#[test]
+fn serve_takes_a_name_with_its_port() {
+    let address = |text: &str| match parse(&format!("serve --addr {text}")) {
+        Ok(Command::Serve(args)) => Ok(args.addr),
+        other => Err(format!("{other:?}")),
+    };
+    for text in ["localhost:0", "127.0.0.1:0", "[::1]:8000"] {
+        assert!(address(text).unwrap().ip().is_loopback(), "{text}");
+    }
+    for text in ["localhost", "8000", "no.such.name.invalid:0"] {
+        assert!(address(text).unwrap_err().contains("localhost:0"), "{text}");
+    }
+}

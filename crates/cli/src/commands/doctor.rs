@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use webnibble_common::capabilities::{Capabilities, WebNn};
+use webnibble_host::browser::PassedOver;
 use webnibble_host::browsers::{browsers_for, name_of, webnn_browser_missing};
 use webnibble_host::doctor::{Examination, examine};
 
@@ -45,6 +46,9 @@ fn print_matrix(examinations: &[Examination]) {
     print::line(print::table(&HEADER, &rows));
     for examination in examinations {
         let say = |text: &str| print::line(format!("{}: {text}", examination.name));
+        for PassedOver { path, reason } in &examination.passed_over {
+            say(&format!("not taken: {}: {reason}", path.display()));
+        }
         match &examination.error {
             Some(error) => say(&format!("{}\n  {}", error.message, error.hint)),
             None => examination.advice.iter().for_each(|advice| say(advice)),
@@ -86,6 +90,9 @@ fn print_examination(examination: &Examination) {
     print::line(&examination.name);
     row("binary", format!("{} {}", or_dash(&examination.binary), or_dash(&examination.version)));
     row("driver", format!("{} {}", or_dash(&examination.driver), or_dash(&examination.driver_version)));
+    for PassedOver { path, reason } in &examination.passed_over {
+        row("not taken", format!("{}: {reason}", path.display()));
+    }
     row("gpu profile", examination.gpu.to_string());
     if let Some(start_ms) = examination.start_ms {
         row("ready after", format!("{start_ms:.0} ms"));

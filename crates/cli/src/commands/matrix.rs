@@ -8,6 +8,7 @@ use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, RunRecord};
 use webnibble_host::bench::{BenchRequest, Precision, Size, USUAL_BITS, bench};
 use webnibble_host::browsers::{browsers_for, webnn_browser_missing};
+use webnibble_host::error::is_usage;
 use webnibble_host::history::{History, HistoryError};
 use webnibble_host::loader::DEFAULT_MODEL;
 use webnibble_host::report::markdown;
@@ -41,7 +42,7 @@ pub(crate) async fn run(args: &BenchArgs, json: bool, verbose: bool) -> ExitCode
         print::line(markdown(&title, &records));
     }
     tell_of_webnn(args, &request, &records);
-    let all_bad = records.iter().all(|record| record.error.as_ref().is_some_and(|error| error.code == "bad_options"));
+    let all_bad = records.iter().all(|record| record.error.as_ref().is_some_and(|error| is_usage(&error.code)));
     match keep(args, store, &title, &records) {
         // Nothing that ran is nothing that was measured.
         Ok(()) if records.iter().any(|record| record.error.is_none()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use webnibble_common::result::{ErrorInfo, Output, RunRecord, Status, Times};
 use webnibble_common::tensor::{DType, Tensor};
 use webnibble_common::wire::RunInput;
+use webnibble_host::error::is_usage;
 use webnibble_host::run::{Input, RunProgress, RunProgressSink, RunRequest, run as run_model};
 
 use super::{UNAVAILABLE, USAGE, wrong_arguments};
@@ -71,7 +72,7 @@ fn exit_code(record: &RunRecord, no_fallback: bool) -> ExitCode {
         {
             ExitCode::from(UNAVAILABLE)
         }
-        (Some(error), _) if error.code == "bad_options" || error.code == "package_fixed" => ExitCode::from(USAGE),
+        (Some(error), _) if is_usage(&error.code) => ExitCode::from(USAGE),
         (None, Status::Ok) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }

@@ -8,7 +8,7 @@ use webnibble_common::options::GpuProfile;
 
 use super::BrowserConfig;
 use super::driver::TEMPORARY;
-use super::find::{Found, Programs};
+use super::find::{Fit, Found, Programs};
 use super::gpu;
 use super::vendor::{Ask, Headless, Port, Vendor};
 
@@ -80,7 +80,7 @@ pub(super) const EDGE: Vendor = Vendor {
 
 fn driver_args(config: &BrowserConfig, found: &Found) -> Vec<&'static str> {
     let logs = config.verbose.then_some("--enable-chrome-logs");
-    logs.into_iter().chain(found.mismatched.then_some("--disable-build-check")).collect()
+    logs.into_iter().chain((found.fit != Fit::Fits).then_some("--disable-build-check")).collect()
 }
 
 fn chrome_capabilities(ask: &Ask<'_>) -> Value {
@@ -191,7 +191,12 @@ fn arguments(ask: &Ask<'_>) -> Vec<String> {
         args.push("--no-sandbox".into());
     }
     args.extend(ask.folder.map(|folder| format!("--user-data-dir={}", folder.join("profile").display())));
-    args.extend(ask.trusted_origin.map(|origin| format!("--unsafely-treat-insecure-origin-as-secure={origin}")));
+    match ask.trusted_origin {
+        Some(origin) => args.push(format!("--unsafely-treat-insecure-origin-as-secure={origin}")),
+        // The page comes from this machine, whatever proxy the system has.
+        None if !more.iter().any(|arg| arg.starts_with("--proxy-")) => args.push("--no-proxy-server".into()),
+        None => {}
+    }
     let mut features: Vec<&str> = FEATURES.iter().chain(row.features).copied().collect();
     for arg in &more {
         match arg.strip_prefix("--enable-features=") {
@@ -208,7 +213,7 @@ fn environment(config: &BrowserConfig, folder: &Path) -> Vec<(&'static str, OsSt
     // Crash reports go away with the folder, and their handler can be told from other browsers'.
     let mut variables = vec![("BREAKPAD_DUMP_LOCATION", folder.join("crashes").into_os_string())];
     if cfg!(target_os = "linux") {
-        // A browser that is killed leaves its temporary files. Elsewhere its socket's path would become too long.
+        // A browser that is killed leaves its temporary files. Elsewhere it takes the system's folder, as far as we know.
         variables.push(("TMPDIR", folder.join(TEMPORARY).into_os_string()));
     }
     if row_of(config.gpu).nvidia_driver {
@@ -244,8 +249,13 @@ mod tests {
     #[test]
     fn the_software_profile_asks_for_swiftshader() {
         let args = of(GpuProfile::Software, &[]);
-        for arg in ["--use-webgpu-adapter=swiftshader", "--headless=new", "--no-sandbox", "--user-data-dir=/p/profile"]
-        {
+        for arg in [
+            "--use-webgpu-adapter=swiftshader",
+            "--headless=new",
+            "--no-sandbox",
+            "--user-data-dir=/p/profile",
+            "--no-proxy-server",
+        ] {
             assert!(args.iter().any(|one| one == arg), "no {arg} in {args:?}");
         }
         assert!(!args.iter().any(|arg| arg.contains("vulkan")));
@@ -303,7 +313,8 @@ mod tests {
         assert!(options["binary"].is_null());
         let args: Vec<_> = options["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
         assert!(args.contains(&"--unsafely-treat-insecure-origin-as-secure=http://host.example:8000"), "{args:?}");
-        assert!(!args.iter().any(|arg| arg.starts_with("--user-data-dir") || *arg == "--no-sandbox"), "{args:?}");
+        let of_this_machine = ["--user-data-dir", "--no-sandbox", "--no-proxy-server"];
+        assert!(!args.iter().any(|arg| of_this_machine.iter().any(|own| arg.starts_with(own))), "{args:?}");
     }
 
     #[test]

@@ -13,9 +13,10 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use super::process;
 use super::vendor::Port;
+use super::{folder, process};
 use crate::error::HostError;
+use crate::proxy;
 
 /// How long a driver may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -102,15 +103,22 @@ impl Driver {
         environment: impl FnOnce(&Path) -> Vec<(&'static str, OsString)>,
     ) -> Result<Self, HostError> {
         let DriverStart { program, args, .. } = start;
-        let cannot = || HostError::io("cannot make a folder for the browser's files");
-        let folder = tempfile::Builder::new().prefix("webnibble-browser-").tempdir().map_err(cannot())?;
-        std::fs::create_dir(folder.path().join(TEMPORARY)).map_err(cannot())?;
+        let folder = folder::make()?;
+        tracing::debug!("the browser's files go into {}", folder.path().display());
         let given = match start.port {
             Port::Told => None,
             Port::Given => Some(free_port().map_err(HostError::io("cannot find a free port"))?),
         };
         let mut command = command(program, folder.path(), start.display);
         command.arg(format!("--port={}", given.unwrap_or(0))).args(args).envs(environment(folder.path()));
+        // What driver and browser have to do with each other, and with us, is on this machine.
+        for name in proxy::VARIABLES {
+            command.env_remove(name);
+        }
+        if !can_write_home() {
+            // Firefox waits for ever for a home that it cannot write.
+            command.env("HOME", folder.path());
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let failed = |reason: String, log: &Log| HostError::BrowserStart {
             browser: program.display().to_string(),
@@ -181,6 +189,14 @@ impl Drop for Driver {
         // Takes the exit status, so that no zombie stays while this process lives.
         let _ = self.child.try_wait();
     }
+}
+
+/// Whether this user may write the home that the environment names, where there is one.
+fn can_write_home() -> bool {
+    #[cfg(unix)]
+    return std::env::home_dir().is_some_and(|home| rustix::fs::access(home, rustix::fs::Access::WRITE_OK).is_ok());
+    #[cfg(not(unix))]
+    return true;
 }
 
 /// A port that was free a moment ago: for drivers that do not tell which one they took.

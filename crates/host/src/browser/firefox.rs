@@ -100,6 +100,9 @@ fn capabilities(ask: &Ask<'_>) -> Value {
     if let Some(origin) = ask.trusted_origin {
         let host = origin.trim_start_matches("http://").split(':').next().unwrap_or_default();
         preferences.insert("dom.securecontext.allowlist".into(), json!(host));
+    } else {
+        // The page comes from this machine, whatever proxy the system has: 0 is none.
+        preferences.insert("network.proxy.type".into(), json!(0));
     }
     let mut asked = json!({ "args": args, "prefs": preferences });
     if let Some(binary) = ask.binary {
@@ -122,8 +125,10 @@ mod tests {
         for name in ["dom.webgpu.enabled", "dom.webgpu.workers.enabled", "gfx.webgpu.ignore-blocklist"] {
             assert_eq!(options["prefs"][name], true, "{name}");
         }
+        assert_eq!(options["prefs"]["network.proxy.type"], 0);
         let trusting = Ask { trusted_origin: Some("http://host.example:8000"), ..ask };
         let options = &capabilities(&trusting)["moz:firefoxOptions"];
         assert_eq!(options["prefs"]["dom.securecontext.allowlist"], "host.example");
+        assert!(options["prefs"]["network.proxy.type"].is_null(), "what leads to another machine is its own affair");
     }
 }

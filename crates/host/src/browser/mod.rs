@@ -7,22 +7,26 @@ use std::time::Duration;
 
 use serde_json::Value;
 use thirtyfour::WebDriver;
+use thirtyfour::error::{WebDriverError, WebDriverErrorInner};
 use webnibble_common::options::{BrowserKind, GpuProfile, LaunchOptions};
 
-use crate::error::HostError;
+use crate::error::{HostError, limits};
+use crate::proxy;
 
 mod chromium;
 mod driver;
 mod find;
 mod firefox;
+mod folder;
 mod gpu;
 mod process;
 mod remote;
 mod vendor;
 mod webkit;
 
-pub use find::{Found, Program};
+pub use find::{Fit, Found, PassedOver, Program};
 pub(crate) use find::{drivers_dir, on_path as find_program};
+pub(crate) use folder::LONGEST as LONGEST_FOLDER;
 pub use gpu::default_gpu_profile;
 pub use process::Memory;
 pub(crate) use remote::{Slots, settled};
@@ -110,6 +114,18 @@ pub(crate) async fn find_browser(kind: BrowserKind, launch: &LaunchOptions) -> O
     find::find_browser(vendor(kind), launch).await
 }
 
+/// Sees whether what the caller named is there: the browser's file, its driver's, or the WebDriver server. That takes
+/// little time, and is to be known before a model is fetched.
+///
+/// # Errors
+/// [`HostError::NotThere`] with the option and what was named, [`HostError::WebDriverUnreachable`] when no server answers.
+pub async fn check_named(launch: &LaunchOptions) -> Result<(), HostError> {
+    let Some(url) = &launch.webdriver else { return find::check_named(launch) };
+    // Paths are those of the server's machine.
+    remote::check_url(url)?;
+    remote::slots(url, "").await.map(drop)
+}
+
 /// The slots of the grid that this browser is asked of, and its name there; `None` where there is no grid, or where it does
 /// not tell.
 ///
@@ -160,11 +176,18 @@ impl Browser {
     async fn start_here(config: &BrowserConfig) -> Result<Self, HostError> {
         let found = find(config.kind, &config.launch).await?;
         tracing::debug!("{} {}, driver {}", found.binary.path.display(), found.binary.version, found.driver.version);
-        if found.mismatched {
+        for PassedOver { path, reason } in &found.passed_over {
+            tracing::debug!("not taken: {}: {reason}", path.display());
+        }
+        if found.fit == Fit::Untried {
             let (binary, driver) = (&found.binary.version, &found.driver.version);
             tracing::warn!("the driver is version {driver}, the browser {binary}: trying all the same");
         }
+        if let Some(told) = limits::told() {
+            tracing::warn!("{told}: browsers may need more");
+        }
         let vendor = vendor(config.kind);
+        check_display(vendor, config.headless, has_display())?;
         let start = DriverStart {
             program: &found.driver.path,
             port: vendor.port,
@@ -184,11 +207,7 @@ impl Browser {
             as_root: process::is_root(),
             trusted_origin: None,
         });
-        let failed = |reason: String| HostError::BrowserStart {
-            browser: found.binary.path.display().to_string(),
-            reason,
-            log: driver.log().lines(),
-        };
+        let failed = |reason: String| not_started(&found.binary, config.headless, &driver, reason);
         let webdriver = open_session(&driver.url(), asked, START_LIMIT).await.map_err(failed)?;
         let process = vendor
             .process_id
@@ -201,7 +220,7 @@ impl Browser {
     }
 
     async fn start_remote(config: &BrowserConfig, url: &str, origin: &str) -> Result<Self, HostError> {
-        let on_loopback = is_loopback(origin);
+        let on_loopback = proxy::is_loopback(origin);
         let asked = (vendor(config.kind).capabilities)(&Ask {
             config,
             binary: config.launch.browser_binary.as_deref().map(std::path::Path::new),
@@ -215,6 +234,7 @@ impl Browser {
             reason,
             log: Vec::new(),
         };
+        remote::slots(url, "").await?;
         let webdriver = remote::connect(url, asked).await.map_err(failed)?;
         // What displays the other machine has is its own affair.
         let headless = is_headless(vendor(config.kind), config.headless, false);
@@ -240,7 +260,7 @@ impl Browser {
         };
         match tokio::time::timeout(COMMAND_LIMIT, self.webdriver().goto(url)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failed(error.to_string())),
+            Ok(Err(error)) => Err(failed(said(&error))),
             Err(_) => Err(failed(format!("no answer from the driver within {} s", COMMAND_LIMIT.as_secs()))),
         }
     }
@@ -333,19 +353,63 @@ async fn open_session(url: &str, capabilities: Value, limit: Duration) -> Result
     let Value::Object(capabilities) = capabilities else {
         unreachable!("every browser's capabilities are written as an object");
     };
-    let builder = WebDriver::builder(url, thirtyfour::Capabilities::from(capabilities));
     // Our own limit comes first: its words say more than those of an HTTP client.
-    match tokio::time::timeout(limit, builder.request_timeout(limit * 2).connect()).await {
+    let mut client = reqwest::Client::builder().timeout(limit * 2);
+    if proxy::is_loopback(url) {
+        client = client.no_proxy();
+    }
+    let client = client.build().map_err(|error| format!("no HTTP client: {error}"))?;
+    let builder = WebDriver::builder(url, thirtyfour::Capabilities::from(capabilities)).client(client);
+    match tokio::time::timeout(limit, builder.connect()).await {
         Ok(Ok(webdriver)) => Ok(webdriver),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(said(&error)),
         Err(_) => Err(format!("no answer from the driver within {} s", limit.as_secs())),
     }
 }
 
-/// Whether an origin is one of this machine, which browsers take for secure.
-fn is_loopback(origin: &str) -> bool {
-    let host = origin.trim_start_matches("http://");
-    ["127.0.0.1:", "localhost:", "[::1]:"].iter().any(|loopback| host.starts_with(loopback))
+/// What a driver said, on one line: without what its client puts around that, and without its own stack.
+fn said(error: &WebDriverError) -> String {
+    use WebDriverErrorInner::{
+        InvalidArgument, InvalidSessionId, NoSuchWindow, NotInSpec, SessionNotCreated, UnknownCommand, UnknownError,
+        UnsupportedOperation, WebDriverTimeout,
+    };
+    let (InvalidArgument(info)
+    | InvalidSessionId(info)
+    | NoSuchWindow(info)
+    | NotInSpec(info)
+    | SessionNotCreated(info)
+    | UnknownCommand(info)
+    | UnknownError(info)
+    | UnsupportedOperation(info)
+    | WebDriverTimeout(info)) = error.as_inner()
+    else {
+        return error.to_string();
+    };
+    let lines = info.value.message.lines().map(str::trim);
+    let said =
+        lines.filter(|line| !line.is_empty() && !line.starts_with("(Session info:")).collect::<Vec<_>>().join("; ");
+    match said.is_empty() {
+        false => said,
+        true => info.value.error.clone().unwrap_or_else(|| "it gives no reason".into()),
+    }
+}
+
+/// Why a browser did not start: what its driver said, or what is known to keep browsers from starting.
+fn not_started(binary: &Program, headless: bool, driver: &Driver, reason: String) -> HostError {
+    if let Err(reason) = folder::has_space(driver.folder()) {
+        let place = driver.folder().parent().unwrap_or(driver.folder());
+        return HostError::BrowserFolder { tried: vec![(place.to_owned(), reason)] };
+    }
+    let display = ["WAYLAND_DISPLAY", "DISPLAY"].iter().find_map(|name| Some((name, display(name)?)));
+    let reason = match display {
+        Some((name, value)) if !headless => {
+            format!(
+                "{reason}; its window was to be on {name}={value}: see that this user may use that, or leave --headed out"
+            )
+        }
+        _ => reason,
+    };
+    HostError::BrowserStart { browser: binary.path.display().to_string(), reason, log: driver.log().lines() }
 }
 
 /// Adds what the console got since the last call to `log`; nothing where the browser does not answer.
@@ -359,7 +423,21 @@ async fn read_console(webdriver: &WebDriver, log: &Log) {
 
 /// Whether somebody may look at windows of this process's user.
 fn has_display() -> bool {
-    ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some())
+    ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| display(name).is_some())
+}
+
+/// The display that a variable names.
+fn display(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether a window that is asked for can be shown; only where windows are those of X11 or Wayland is it known beforehand.
+fn check_display(vendor: &Vendor, headless: bool, has_display: bool) -> Result<(), HostError> {
+    let by_variables = cfg!(all(unix, not(target_os = "macos")));
+    if by_variables && vendor.headless == Headless::Mode && !headless && !has_display {
+        return Err(HostError::NoDisplay { browser: vendor.name.into() });
+    }
+    Ok(())
 }
 
 /// Whether a browser that has windows whatever it is told is given a display of its own: where nobody is to see them, and
@@ -420,6 +498,30 @@ mod tests {
         assert_eq!(started(BrowserKind::Webkit, true, false), (true, true));
         assert_eq!(started(BrowserKind::Webkit, false, false), (true, true));
         assert_eq!(started(BrowserKind::Webkit, false, true), (false, false));
+    }
+
+    #[test]
+    fn what_a_driver_says_is_one_line_without_its_stack() {
+        let answer = r##"{"value": {"error": "session not created", "message": "session not created: Chrome exited\n  (Session info: chrome=1)\nSee the log.", "stacktrace": "#0 0x5584\n#1 0x5585"}}"##;
+        let told = said(&WebDriverError::parse(500, answer.into()));
+        assert_eq!(told, "session not created: Chrome exited; See the log.");
+        let silent = r#"{"value": {"error": "unknown error", "message": "", "stacktrace": "at x"}}"#;
+        assert_eq!(said(&WebDriverError::parse(500, silent.into())), "unknown error");
+        assert!(said(&WebDriverError::parse(502, "<html>".into())).contains("502"));
+    }
+
+    #[cfg(all(unix, not(target_os = "macos")))]
+    #[test]
+    fn a_window_without_a_display_is_an_error_that_says_what_helps() {
+        for kind in [BrowserKind::Chrome, BrowserKind::Edge, BrowserKind::Firefox] {
+            let error = check_display(vendor(kind), false, false).unwrap_err();
+            assert_eq!(error.code(), "no_display");
+            assert!(error.hint().contains("xvfb-run") && error.hint().contains("--headed"), "{}", error.hint());
+            check_display(vendor(kind), false, true).unwrap();
+            check_display(vendor(kind), true, false).unwrap();
+        }
+        // It gets a display of its own.
+        check_display(vendor(BrowserKind::Webkit), false, false).unwrap();
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{COMMAND_LIMIT, START_LIMIT};
 use crate::error::HostError;
+use crate::proxy;
 use crate::run::blocking;
 
 /// How long a server may take to say how it is.
@@ -48,6 +49,19 @@ pub(crate) async fn settled(limit: Duration) {
     if tokio::time::timeout(limit, asked.wait_for(|count| *count == 0)).await.is_err() {
         tracing::warn!("a WebDriver server still owes a session; it will end it when it loses patience");
     }
+}
+
+/// Whether the address of a server is one.
+///
+/// # Errors
+/// [`HostError::NotThere`] with what it should be.
+pub(super) fn check_url(url: &str) -> Result<(), HostError> {
+    let parsed = url.parse::<axum::http::Uri>().ok();
+    if parsed.is_some_and(|url| url.scheme_str() == Some("http") && url.host().is_some_and(|host| !host.is_empty())) {
+        return Ok(());
+    }
+    let reason = "expected an address as http://127.0.0.1:4444".to_owned();
+    Err(HostError::NotThere { option: "--webdriver", named: url.to_owned(), reason })
 }
 
 /// Opens a session. One that comes too late, because the server is busy or the caller is gone, is deleted.
@@ -93,7 +107,7 @@ pub(super) async fn keep_alive(webdriver: WebDriver, gone: impl FnOnce(String) +
         tokio::time::sleep(KEEP_ALIVE).await;
         match tokio::time::timeout(COMMAND_LIMIT, webdriver.window()).await {
             Ok(Err(error)) if matches!(*error, InvalidSessionId(_) | NoSuchWindow(_)) => {
-                return gone(format!("the WebDriver server no longer has the session: {error}"));
+                return gone(format!("the WebDriver server no longer has the session: {}", super::said(&error)));
             }
             // The page's own socket is the better witness.
             Ok(Err(error)) => tracing::debug!("the WebDriver server: {error}"),
@@ -119,8 +133,7 @@ pub(crate) struct Slots {
 pub(super) async fn slots(url: &str, browser: &str) -> Result<Option<Slots>, HostError> {
     let (address, url) = (format!("{}/status", url.trim_end_matches('/')), url.to_owned());
     let status = blocking(move || {
-        let request = ureq::get(&address).config().timeout_global(Some(STATUS_LIMIT)).build();
-        let reached = match request.call() {
+        let reached = match proxy::agent(&address, STATUS_LIMIT).get(&address).call() {
             Ok(mut answer) => answer.body_mut().read_to_string(),
             Err(error) => Err(error),
         };
@@ -180,6 +193,17 @@ mod tests {
     fn a_driver_that_is_no_grid_tells_of_no_slots() {
         assert_eq!(slots_in(&json!({ "value": { "ready": true } }), "chrome"), None);
         assert_eq!(slots_in(&Value::Null, "chrome"), None);
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_server_is_told() {
+        for url in ["http://127.0.0.1:4444", "http://grid:4444/wd/hub", "http://[::1]:4444"] {
+            check_url(url).unwrap();
+        }
+        for url in ["", "grid:4444", "localhost", "/usr/bin/chromedriver", "ftp://grid", "http://"] {
+            let error = check_url(url).unwrap_err();
+            assert!(error.is_usage() && error.to_string().contains("http://127.0.0.1:4444"), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -77,7 +77,14 @@ pub async fn install(kind: BrowserKind, dry_run: bool, notify: &mut (dyn FnMut(&
     let binary = find_browser(kind, &launch).await;
     let mut report = without(kind, binary.as_ref(), &missing);
     let Some(binary) = binary else { return report };
-    if !matches!(missing, HostError::DriverNotFound { .. } | HostError::VersionMismatch { .. }) {
+    // The browser runs, so it is its driver that does not.
+    let of_driver = |error: &HostError| {
+        matches!(
+            error,
+            HostError::DriverNotFound { .. } | HostError::DoesNotRun { .. } | HostError::VersionMismatch { .. }
+        )
+    };
+    if !of_driver(&missing) {
         return report;
     }
     for route in routes(kind).iter().filter(|route| suits(route, &binary)) {

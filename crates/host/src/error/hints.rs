@@ -1,12 +1,13 @@
 //! What to do about failures of files, models, options and data.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use webnibble_common::profiles::OptionsError;
 
 use crate::calibrate::DataError as CalibrationError;
 use crate::eval::DataError;
-use crate::loader::LoadError;
+use crate::loader::{LoadError, cache_dir, hub_dir};
 use crate::onnx::OnnxError;
 use crate::quantizer::QuantizeError;
 use crate::reference::ReferenceError;
@@ -19,6 +20,34 @@ pub(super) fn io(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space there, or choose another folder",
         io::ErrorKind::IsADirectory => "give a file, not a folder",
         _ => "see that the disk has space and that this user may read and write there",
+    }
+}
+
+/// The variable that names another place for what webnibble keeps by itself, where a file that cannot be read or written is of
+/// one of these places: a home may be read-only.
+pub(super) fn elsewhere(file: &Path) -> Option<String> {
+    moved_by(file, &[(cache_dir(), "XDG_CACHE_HOME"), (hub_dir(), "HF_HOME")])
+}
+
+fn moved_by(file: &Path, places: &[(PathBuf, &str)]) -> Option<String> {
+    let (place, variable) = places.iter().find(|(place, _)| file.starts_with(place))?;
+    Some(format!("set {variable} to a folder that this user may write: without it {} is taken", place.display()))
+}
+
+/// What to do about what the caller named, and is not there.
+pub(super) fn not_there(option: &str) -> &'static str {
+    match option {
+        "--webdriver" => {
+            "give the address of a WebDriver server or Selenium Grid that runs; without it one is started here"
+        }
+        "--driver" => {
+            "give the path of the driver, or its name on PATH; without it webnibble looks for one, and `webnibble drivers \
+             install` installs what is missing (Debian: `apt-get install chromium-driver`)"
+        }
+        _ => {
+            "give the path of the browser, or its name on PATH; without it webnibble looks for one, and `webnibble doctor` lists \
+             what it finds (Debian: `apt-get install chromium`)"
+        }
     }
 }
 
@@ -102,5 +131,21 @@ pub(super) fn data(error: &DataError) -> &'static str {
             "rows are separated by tabs: score, sentence, sentence; or as the STS benchmark has them, with the score in \
              column 5 and the sentences in 6 and 7"
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_named_with_what_moves_it() {
+        let places =
+            [("/h/.cache/webnibble".into(), "XDG_CACHE_HOME"), ("/h/.cache/huggingface/hub".into(), "HF_HOME")];
+        let told = |file: &str| moved_by(Path::new(file), &places);
+        assert!(told("/h/.cache/webnibble/packages/a.safetensors").unwrap().contains("set XDG_CACHE_HOME"));
+        assert!(told("/h/.cache/huggingface/hub").unwrap().contains("set HF_HOME"));
+        assert_eq!(told("/h/mine.safetensors"), None);
+        assert!(elsewhere(&cache_dir().join("packages")).is_some() && elsewhere(&hub_dir()).is_some());
     }
 }

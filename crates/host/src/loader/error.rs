@@ -182,6 +182,14 @@ impl LoadError {
         }
     }
 
+    /// The file that the system keeps back, where that is what failed.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            LoadError::Io { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     pub(crate) fn not_a_model(path: &Path, message: impl Into<String>) -> Self {
         LoadError::NotAModel { path: path.to_owned(), message: message.into() }
     }

@@ -3,6 +3,7 @@
 //! Only the files that a model needs are fetched, small ones first: a family that nobody knows, or weights in a form that
 //! is not read, are found out before the gigabytes come.
 
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use hf_hub::api::RepoInfo;
@@ -15,7 +16,7 @@ use webnibble_models::sentence::Modules;
 use super::checkpoint::{INDEX, SINGLE, shard_names};
 use super::folder::{MODULES, is_needed};
 use super::onnx_model::onnx_files;
-use super::{LoadError, OnHub, OnnxModel, Progress, names, read_file};
+use super::{LoadError, OnHub, OnnxModel, Progress, hub_dir, names, read_file};
 
 /// Further tries at a file whose connection broke.
 const RETRIES: usize = 2;
@@ -244,10 +245,20 @@ impl hf_hub::api::Progress for Report<'_> {
     fn finish(&mut self) {}
 }
 
+/// Whether it is a disk that fails so, and no connection.
+fn is_of_disk(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(kind, PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+}
+
 /// Tells a model that is not there from a hub that is not there.
 fn hub_error(id: &str, error: &ApiError) -> LoadError {
     match error {
         ApiError::TooManyRetries(last) => hub_error(id, last),
+        // Of this machine, not of the network; its message does not say where.
+        ApiError::IoError(error) if is_of_disk(error.kind()) => {
+            LoadError::Io { path: hub_dir(), error: io::Error::new(error.kind(), error.to_string()) }
+        }
         ApiError::RequestError(request) => match **request {
             ureq::Error::StatusCode(status @ (401 | 403 | 404)) => LoadError::UnknownName {
                 name: id.to_owned(),

@@ -104,3 +104,8 @@ pub(crate) fn cache_dir() -> PathBuf {
     let base = xdg.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
     base.unwrap_or_else(std::env::temp_dir).join("webnibble")
 }
+
+/// Where the hub's ordinary client keeps models.
+pub(crate) fn hub_dir() -> PathBuf {
+    hf_hub::Cache::from_env().path().clone()
+}

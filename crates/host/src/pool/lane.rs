@@ -204,6 +204,10 @@ fn is_hopeless(error: &HostError) -> bool {
             | HostError::DriverNotFound { .. }
             | HostError::VersionMismatch { .. }
             | HostError::BrowserTooOld { .. }
+            | HostError::NotThere { .. }
+            | HostError::DoesNotRun { .. }
+            | HostError::BrowserFolder { .. }
+            | HostError::NoDisplay { .. }
             | HostError::Options(_)
     )
 }

@@ -179,6 +179,17 @@ pub enum QuantizeError {
     Source(String),
 }
 
+impl QuantizeError {
+    /// The file that the system keeps back, where that is what failed.
+    pub(crate) fn file(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Write { path, .. } => Some(path),
+            Self::Load(error) => error.file(),
+            _ => None,
+        }
+    }
+}
+
 /// Quantizes a model; what is calibrated is calibrated on the built-in sample. `progress` counts weights, then texts.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use webnibble_common::options::{Engine, Platform};
+use webnibble_common::options::{Engine, LaunchOptions, Platform};
 use webnibble_common::profiles::Source;
 use webnibble_common::result::{ErrorInfo, Fallback, RunRecord, StartToFirstResult};
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RunOptions, RunReport};
@@ -45,17 +45,21 @@ pub(super) fn routes(platform: Platform, engine: Engine, fallback: bool) -> Vec<
     routes
 }
 
-/// Whether a browser that cannot be started leaves a route open.
-pub(super) fn needs_no_browser(error: &HostError, routes: &[Route]) -> bool {
+/// Whether a browser that cannot be started leaves a route open. Not one that the caller named, nor a window that was asked
+/// for: then that is what is wrong.
+pub(super) fn needs_no_browser(error: &HostError, launch: &LaunchOptions, routes: &[Route]) -> bool {
+    let named = launch.browser_binary.is_some() || launch.driver.is_some() || launch.webdriver.is_some();
     let no_browser = matches!(
         error,
         HostError::BrowserNotFound { .. }
             | HostError::DriverNotFound { .. }
             | HostError::VersionMismatch { .. }
             | HostError::BrowserTooOld { .. }
+            | HostError::DoesNotRun { .. }
             | HostError::BrowserStart { .. }
     );
-    no_browser && routes.len() > 1 && routes.last() == Some(&Route::Simulation)
+    let no_window = launch.headless == Some(false) && matches!(error, HostError::BrowserStart { .. });
+    no_browser && !named && !no_window && routes.len() > 1 && routes.last() == Some(&Route::Simulation)
 }
 
 impl Route {

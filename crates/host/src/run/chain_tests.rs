@@ -51,10 +51,40 @@ fn of_ours_only_failures_of_the_platform_go_on_and_of_transformers_js_nearly_all
 
 #[test]
 fn without_a_browser_only_simulation_is_left() {
+    let left = |error: &HostError, platform, fallback| {
+        needs_no_browser(error, &LaunchOptions::default(), &routes(platform, Engine::Native, fallback))
+    };
     let not_found = HostError::BrowserNotFound { browser: "b".into(), looked: vec![], hint: String::new() };
-    assert!(needs_no_browser(&not_found, &routes(Platform::Webgpu, Engine::Native, true)));
-    assert!(!needs_no_browser(&not_found, &routes(Platform::Webgpu, Engine::Native, false)));
-    assert!(!needs_no_browser(&not_found, &routes(Platform::Wasm, Engine::Native, true)));
+    assert!(left(&not_found, Platform::Webgpu, true));
+    assert!(!left(&not_found, Platform::Webgpu, false));
+    assert!(!left(&not_found, Platform::Wasm, true));
     let input = HostError::from(RemoteError::new(ErrorCode::BadInput, "m", ""));
-    assert!(!needs_no_browser(&input, &routes(Platform::Webgpu, Engine::Native, true)));
+    assert!(!left(&input, Platform::Webgpu, true));
+}
+
+#[test]
+fn nothing_stands_in_for_a_browser_that_was_named() {
+    let named = |change: fn(&mut LaunchOptions)| {
+        let mut launch = LaunchOptions::default();
+        change(&mut launch);
+        launch
+    };
+    let routes = routes(Platform::Webgpu, Engine::Native, true);
+    let start = HostError::BrowserStart { browser: "b".into(), reason: "r".into(), log: vec![] };
+    let hint = String::new;
+    let run = HostError::DoesNotRun { program: "b".into(), reason: "r".into(), hint: hint() };
+    let driver = HostError::DriverNotFound { browser: "b".into(), looked: vec![], hint: hint() };
+    for error in [&start, &run, &driver] {
+        for launch in [
+            named(|launch| launch.browser_binary = Some("/b".into())),
+            named(|launch| launch.driver = Some("/d".into())),
+            named(|launch| launch.webdriver = Some("http://grid:4444".into())),
+        ] {
+            assert!(!needs_no_browser(error, &launch, &routes), "{error}: {launch:?}");
+        }
+        let kind = named(|launch| launch.browser = Some(webnibble_common::options::BrowserKind::Firefox));
+        assert!(needs_no_browser(error, &kind, &routes), "{error}");
+    }
+    let window = named(|launch| launch.headless = Some(false));
+    assert!(!needs_no_browser(&start, &window, &routes) && needs_no_browser(&driver, &window, &routes));
 }

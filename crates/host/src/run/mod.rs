@@ -219,7 +219,7 @@ async fn answer(record: &mut RunRecord, request: &RunRequest, began: Instant) ->
         }
         (Err(error), Some(prepared)) => {
             let routes = chain::routes(prepared.platform, record.engine, prepared.resolved.fallback.value);
-            if !chain::needs_no_browser(&error, &routes) || matches!(*model, Model::Onnx(_)) {
+            if !chain::needs_no_browser(&error, &request.options.launch, &routes) || matches!(*model, Model::Onnx(_)) {
                 return Err(error);
             }
             let steps = routes.windows(2).map(|pair| chain::step(prepared.platform, pair[0], pair[1], &error.info()));
