@@ -9,6 +9,12 @@ use std::io::{Cursor, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use md5::{Digest as _, Md5};
+
+use crate::proxy;
+
 /// How long one download may take.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
@@ -56,9 +62,10 @@ impl Sources {
     }
 
     fn chrome_version(&self, browser_version: &str) -> Result<String, String> {
-        let build: Vec<_> = browser_version.split('.').take(3).collect();
-        let mut last = format!("the browser's version is not known: found `{browser_version}`");
-        for known in [build.join("."), build[0].to_owned()].iter().filter(|known| !known.is_empty()) {
+        let version = version_in(browser_version)?;
+        let build: Vec<_> = version.split('.').take(3).collect();
+        let mut last = String::new();
+        for known in [build.join("."), build[0].to_owned()] {
             match get(&format!("{}/LATEST_RELEASE_{known}", self.chrome_versions)) {
                 Ok(bytes) => return version_in(&String::from_utf8_lossy(&bytes)),
                 Err(error) => last = error,
@@ -73,12 +80,13 @@ impl Sources {
     /// Says what was asked for, and what was answered.
     pub(super) fn edgedriver(&self, browser_version: &str, folder: &Path) -> Result<PathBuf, String> {
         let platform = edge_platform().ok_or_else(no_build)?;
-        let url = format!("{}/{browser_version}/edgedriver_{platform}.zip", self.edge_files);
-        unpack(&get(&url)?, "msedgedriver", browser_version, folder)
+        let version = version_in(browser_version)?;
+        let url = format!("{}/{version}/edgedriver_{platform}.zip", self.edge_files);
+        unpack(&get(&url)?, "msedgedriver", &version, folder)
     }
 }
 
-/// A version goes into paths: it is nothing but numbers and dots.
+/// A version goes into paths and addresses: it is nothing but numbers and dots.
 fn version_in(text: &str) -> Result<String, String> {
     let version = text.trim();
     let numbers = version.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
@@ -114,16 +122,37 @@ fn edge_platform() -> Option<&'static str> {
 
 fn get(url: &str) -> Result<Vec<u8>, String> {
     tracing::info!("fetching {url}");
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).build().into();
-    let mut answer = agent.get(url).call().map_err(|error| format!("{url}: {error}"))?;
-    answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec().map_err(|error| format!("{url}: {error}"))
+    let mut answer = proxy::agent(url, LIMIT).get(url).call().map_err(|error| format!("{url}: {error}"))?;
+    let bytes = answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec();
+    let bytes = bytes.map_err(|error| format!("{url}: {error}"))?;
+    check_sum(answer.headers(), &bytes).map_err(|error| format!("{url}: {error}"))?;
+    Ok(bytes)
+}
+
+/// Compares a file with the checksum that came with it. Neither vendor publishes one in a place of its own
+/// (<https://github.com/GoogleChromeLabs/chrome-for-testing/issues/70>), but the stores from which both serve their files keep
+/// the MD5 of what was put there, and send it: Google's as `x-goog-hash`, Microsoft's as `Content-MD5`. It finds damage and
+/// mirrors that mix up files, and no more; against forgers there is TLS.
+fn check_sum(headers: &HeaderMap, bytes: &[u8]) -> Result<(), String> {
+    let google = headers.get_all("x-goog-hash").iter().filter_map(|value| value.to_str().ok());
+    let google = google.flat_map(|value| value.split(',')).filter_map(|sum| sum.trim().strip_prefix("md5="));
+    let microsoft = headers.get_all("content-md5").iter().filter_map(|value| value.to_str().ok());
+    let found = BASE64_STANDARD.encode(Md5::digest(bytes));
+    let mut told = google.chain(microsoft).map(str::trim).peekable();
+    if told.peek().is_none() {
+        tracing::info!("it comes without a checksum");
+    }
+    match told.find(|expected| *expected != found) {
+        Some(expected) => Err(format!("it should have the MD5 {expected} (base64), found {found}: fetch it again")),
+        None => Ok(()),
+    }
 }
 
 /// Takes `program` out of an archive. The driver's folder appears at once or not at all.
 fn unpack(archive: &[u8], program: &str, version: &str, folder: &Path) -> Result<PathBuf, String> {
     let told = |what: &str| {
-        let what = what.to_owned();
-        move |error: std::io::Error| format!("{what}: {error}")
+        let what = format!("{what} in {}", folder.display());
+        move |error: std::io::Error| format!("{what}: {error} (XDG_CACHE_HOME names another place)")
     };
     let file_name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
     let bytes = file_of(archive, &file_name)?;

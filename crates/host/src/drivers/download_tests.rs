@@ -16,6 +16,11 @@ fn archive(program: &str, contents: &[u8]) -> Vec<u8> {
 
 /// A server that has these files and no others; its address.
 fn server(files: Vec<(String, Vec<u8>)>) -> String {
+    server_with(files, "")
+}
+
+/// The same, which sends more headers.
+fn server_with(files: Vec<(String, Vec<u8>)>, more: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -30,7 +35,8 @@ fn server(files: Vec<(String, Vec<u8>)>) -> String {
             let path = request.split(' ').nth(1).unwrap_or_default();
             let found = files.iter().find(|(name, _)| name == path);
             let (status, body) = found.map_or(("404 Not Found", &[][..]), |(_, bytes)| ("200 OK", bytes));
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{more}\r\n", body.len());
             let mut stream = reader.into_inner();
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
         }
@@ -89,6 +95,53 @@ fn what_is_no_driver_is_said() {
     let error = unpack(&archive("other", b"x"), "chromedriver", "1.2", folder.path()).unwrap_err();
     assert!(error.contains("expected chromedriver"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    assert!(version_in("../../etc").is_err() && version_in("").is_err());
+    assert!(version_in("../../etc").is_err() && version_in("").is_err() && version_in("1/../2").is_err());
     assert_eq!(version_in(" 156.0.1.2\n").unwrap(), "156.0.1.2");
+}
+
+#[test]
+fn a_version_that_is_none_goes_into_no_address() {
+    // Nobody listens there, and nobody is asked.
+    let (sources, folder) = (Sources::of(Some("http://127.0.0.1:1")), tempfile::tempdir().unwrap());
+    for version in ["", "150/../evil", "150.0?x=1", "150.0.1.2@host", "one.two"] {
+        for error in [sources.edgedriver(version, folder.path()), sources.chromedriver(version, folder.path())] {
+            assert!(error.unwrap_err().contains("expected a version"), "{version}");
+        }
+    }
+}
+
+#[test]
+fn a_checksum_that_comes_with_a_file_is_compared() {
+    let told = |name: &'static str, value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.append(name, value.parse().unwrap());
+        headers
+    };
+    // From `printf hello | openssl md5 -binary | base64`.
+    let (hello, sum) = (&b"hello"[..], "XUFAKrxLKna5cZ2REBfFkg==");
+    for headers in [
+        HeaderMap::new(),
+        told("content-md5", sum),
+        told("x-goog-hash", &format!("crc32c=mnG7TA==,md5={sum}")),
+        told("x-goog-hash", "crc32c=mnG7TA=="),
+    ] {
+        check_sum(&headers, hello).unwrap();
+    }
+    let mut two = told("x-goog-hash", "crc32c=mnG7TA==");
+    two.append("x-goog-hash", "md5=AAAAKrxLKna5cZ2REBfFkg==".parse().unwrap());
+    for headers in [two, told("content-md5", "AAAAKrxLKna5cZ2REBfFkg=="), told("content-md5", "nonsense")] {
+        let error = check_sum(&headers, hello).unwrap_err();
+        assert!(error.contains(sum), "{error}");
+    }
+}
+
+#[test]
+fn an_archive_with_another_checksum_is_not_unpacked() {
+    let Some(platform) = edge_platform() else { return };
+    let file_name = format!("msedgedriver{}", std::env::consts::EXE_SUFFIX);
+    let path = format!("/msedgedriver/150.0.1.2/edgedriver_{platform}.zip");
+    let mirror = server_with(vec![(path, archive(&file_name, b"edge"))], "Content-MD5: AAAAKrxLKna5cZ2REBfFkg==\r\n");
+    let (sources, folder) = (Sources::of(Some(&mirror)), tempfile::tempdir().unwrap());
+    assert!(sources.edgedriver("150.0.1.2", folder.path()).unwrap_err().contains("MD5"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
