@@ -13,6 +13,7 @@ mod fallback;
 mod faults;
 mod fidelity;
 mod golden;
+mod machine;
 mod opened;
 mod pool;
 mod profiles;
