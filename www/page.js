@@ -1,6 +1,7 @@
 // Starts the agent and shows what it reports. All work, and the session with the host, is in the WebAssembly.
 import init, { startPage, variants } from "./pkg/webnibble_agent.js";
-import { show, fail } from "./view.js";
+import { fail } from "./elements.js";
+import { show } from "./view.js";
 
 /** The socket lies beside this page. */
 function socketUrl() {

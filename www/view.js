@@ -1,7 +1,8 @@
 // Shows the agent's events. Nothing is decided here.
+import { browser, device } from "./capabilities.js";
+import { facts, fail, figure, h, implementation, median, megabytes, milliseconds, progressBar, sentence } from "./elements.js";
 
 const MAX_OUTCOMES = 12;
-const MAX_NOTICES = 4;
 const MAX_TEXT = 160;
 
 /** Requests at work, by id: what was asked, and how far it is. */
@@ -15,7 +16,6 @@ const outcomes = [];
 /** Whether WebGPU runs on the CPU here. */
 let software = false;
 
-const STAGES = { fetch: "fetching weights", compile: "building pipelines", warmup: "warming up", run: "measuring" };
 const CONNECTIONS = {
   connecting: "connecting",
   open: "connected",
@@ -47,15 +47,6 @@ export function show(event) {
   return undefined;
 }
 
-/** Shows something that went wrong. */
-export function fail(title, message, hint) {
-  const notices = document.getElementById("notices");
-  const notice = h("div", { class: "notice" }, h("strong", {}, title), h("p", {}, message));
-  if (hint) notice.append(h("p", { class: "hint" }, sentence(hint)));
-  notices.prepend(notice);
-  while (notices.children.length > MAX_NOTICES) notices.lastChild.remove();
-}
-
 function showConnection({ state, detail, hint }) {
   const pill = document.getElementById("connection");
   pill.dataset.state = state;
@@ -76,9 +67,7 @@ function showMessage(message) {
   const request = requests.get(message.id);
   switch (message.type) {
     case "capabilities":
-      showDevice(message.capabilities);
-      showBrowser(message.capabilities);
-      return;
+      return showCapabilities(message.capabilities);
     case "progress":
       if (request) request.progress = message;
       return showActivity();
@@ -121,70 +110,14 @@ function showActivity(state = document.getElementById("connection").dataset.stat
 
 function showRequest({ asked, progress }) {
   const verb = { load: "Loading", run: "Running", unload: "Unloading" }[asked.type];
-  const bar = h("progress", { "aria-label": `${verb} ${asked.model}` });
-  let state = asked.type === "run" ? "preparing" : "starting";
-  if (progress) {
-    state = STAGES[progress.stage];
-    if (progress.total > 0) {
-      bar.max = progress.total;
-      bar.value = progress.done;
-      state += progress.stage === "fetch"
-        ? ` · ${megabytes(progress.done)} of ${megabytes(progress.total)}`
-        : ` · ${progress.done} of ${progress.total}`;
-    }
-  }
-  const head = h("p", {}, h("strong", {}, `${verb} ${asked.model}`), h("span", { class: "state" }, state));
-  return h("div", { class: "request" }, head, bar);
+  return progressBar(`${verb} ${asked.model}`, asked.type === "run" ? "preparing" : "starting", progress);
 }
 
-function showDevice({ webgpu }) {
-  const device = document.getElementById("device");
-  const adapter = webgpu.adapter;
+function showCapabilities(found) {
+  const { adapter } = found.webgpu;
   software = adapter !== null && !adapter.hardware;
-  if (!adapter) {
-    device.replaceChildren(
-      h("p", { class: "badge", "data-kind": "none" }, "no WebGPU"),
-      h("p", {}, webgpu.error ?? "The browser gave no adapter."),
-      h("p", { class: "fine" }, "Models can still run on the CPU (platform wasm)."),
-    );
-    return;
-  }
-  const name = adapter.description || adapter.device || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ");
-  const badge = adapter.hardware
-    ? h("p", { class: "badge", "data-kind": "hardware" }, "hardware GPU")
-    : h("p", { class: "badge", "data-kind": "software" }, "software adapter");
-  const rows = [
-    ["vendor", adapter.vendor],
-    ["architecture", adapter.architecture],
-    ["subgroups", adapter.subgroup_size ? range(adapter.subgroup_size) : null],
-    ["f16 in shaders", yesNo(adapter.features.includes("shader-f16"))],
-    ["timestamps", yesNo(adapter.features.includes("timestamp-query"))],
-    ["largest binding", megabytes(adapter.limits.maxStorageBufferBindingSize)],
-    ["workgroup", `${adapter.limits.maxComputeInvocationsPerWorkgroup} invocations`],
-  ];
-  device.replaceChildren(badge, h("p", { class: "name" }, name || "an adapter without a name"), table(rows));
-  if (!adapter.hardware) {
-    device.append(h("p", { class: "fine" }, "WebGPU runs on the CPU here: results are right, times are not those of a GPU."));
-  }
-}
-
-function showBrowser(found) {
-  const webnn = Object.entries(found.webnn.devices)
-    .map(([name, device]) => (device.created ? name : null))
-    .filter(Boolean);
-  const rows = [
-    ["CPU threads", found.hardware_concurrency],
-    ["WebNN", found.webnn.present ? (webnn.length ? webnn.join(", ") : "present, but no device answers") : "no"],
-    ["WebGL", found.webgl.version || "no"],
-    ["wasm SIMD", found.wasm.relaxed_simd ? "yes, relaxed too" : yesNo(found.wasm.simd)],
-    ["wasm threads", yesNo(found.wasm.threads)],
-    ["isolated", yesNo(found.cross_origin_isolated)],
-    ["private files", yesNo(found.opfs)],
-    ["memory", found.memory.device_gib ? `about ${found.memory.device_gib} GiB` : null],
-  ];
-  const browser = document.getElementById("browser");
-  browser.replaceChildren(table(rows), h("p", { class: "fine agent" }, found.user_agent));
-  if (found.webgl.renderer) browser.append(h("p", { class: "fine agent" }, found.webgl.renderer));
+  document.getElementById("device").replaceChildren(...device(found));
+  document.getElementById("browser").replaceChildren(...browser(found));
 }
 
 function showModels() {
@@ -193,8 +126,8 @@ function showModels() {
       "div",
       { class: "model" },
       h("p", { class: "name" }, name),
-      implementation(report),
-      table([
+      implementation(report.implementation_type, software),
+      facts([
         ["package", megabytes(report.package_bytes)],
         ["weights", megabytes(report.weights_bytes)],
         ["loaded in", `${milliseconds(report.total_ms)} (fetch ${milliseconds(report.fetch_ms)})`],
@@ -206,12 +139,10 @@ function showModels() {
 }
 
 function addResult(asked, { id, report, times = [] }) {
-  const sorted = [...report.run_ms].sort((a, b) => a - b);
   const outputs = report.outputs.map((info, part) => ({ info, head: heads.get(`${id}/${part}`) ?? [] }));
   heads.clear();
   // Times of very many runs go past this page as tensors.
-  const runs = times[0]?.shape[0] ?? sorted.length;
-  addOutcome({ asked, report, outputs, runs, p50: median(sorted), min: sorted[0] });
+  addOutcome({ asked, report, outputs, runs: times[0]?.shape[0] ?? report.run_ms.length });
 }
 
 /** Adds a result or a failure to the list. */
@@ -223,7 +154,7 @@ function addOutcome(outcome) {
 
 function showOutcome(outcome, index) {
   const { asked, error, report, at } = outcome;
-  const kind = error ? h("span", { class: "type", "data-kind": "error" }, error.code.replaceAll("_", " ")) : implementation(report);
+  const kind = error ? h("span", { class: "type", "data-kind": "error" }, error.code.replaceAll("_", " ")) : implementation(report.implementation_type, software);
   const time = h("time", { datetime: at.toISOString() }, at.toLocaleTimeString());
   const heading = h("header", {}, h("h3", {}, asked?.model ?? "?"), kind, time);
   const card = h("article", { class: index === 0 ? "result latest" : "result" }, heading);
@@ -240,11 +171,12 @@ function showFailure(asked, { message, hint }) {
   return lines;
 }
 
-function showResult({ report, outputs, runs, p50, min }) {
+function showResult({ report, outputs, runs }) {
   const figures = [["first", milliseconds(report.first_ms)]];
+  const { run_ms } = report;
   if (runs) figures.unshift(["runs", runs]);
-  if (report.run_ms.length) figures.unshift(["p50", milliseconds(p50)], ["fastest", milliseconds(min)]);
-  if (report.gpu_ms) figures.push(["GPU p50", milliseconds(median([...report.gpu_ms].sort((a, b) => a - b)))]);
+  if (run_ms.length) figures.unshift(["p50", milliseconds(median(run_ms))], ["fastest", milliseconds(run_ms.reduce((a, b) => Math.min(a, b)))]);
+  if (report.gpu_ms) figures.push(["GPU p50", milliseconds(median(report.gpu_ms))]);
   if (report.dispatches) figures.push(["dispatches", report.dispatches]);
   if (report.token_counts.length) figures.push(["tokens", report.token_counts.reduce((a, b) => a + b, 0)]);
   const list = h("dl", { class: "figures" }, ...figures.map(([name, value]) => figure(name, value)));
@@ -262,14 +194,6 @@ function showOutput({ info, head }) {
   );
 }
 
-/** What really ran, as the backend says. */
-function implementation(report) {
-  const kind = report.implementation_type;
-  const types = [h("span", { class: "type", "data-kind": kind.startsWith("REAL") ? "real" : "simulated" }, kind)];
-  if (kind === "REAL_WEBGPU" && software) types.push(h("span", { class: "type", "data-kind": "software" }, "software adapter"));
-  return h("span", { class: "types" }, ...types);
-}
-
 function inputText(input) {
   if (!input) return "";
   if (input.kind === "text") {
@@ -280,47 +204,4 @@ function inputText(input) {
   }
   if (input.kind === "ids") return `${input.ids.length} row${input.ids.length === 1 ? "" : "s"} of token ids`;
   return `tensors ${input.tensors.map((info) => `${info.name} [${info.shape.join(" × ")}]`).join(", ")}`;
-}
-
-/** An element with attributes and children; text is never taken for markup. */
-function h(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-function table(rows) {
-  const known = rows.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return h("dl", { class: "facts" }, ...known.map(([name, value]) => figure(name, value)));
-}
-
-function figure(name, value) {
-  return h("div", {}, h("dt", {}, name), h("dd", {}, `${value}`));
-}
-
-/** Hints come as clauses. */
-function sentence(clause) {
-  return `${clause[0].toUpperCase()}${clause.slice(1)}${clause.endsWith(".") ? "" : "."}`;
-}
-
-function median(sorted) {
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-function milliseconds(ms) {
-  return ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(ms < 10 ? 2 : ms < 100 ? 1 : 0)} ms`;
-}
-
-function megabytes(bytes) {
-  return bytes === undefined ? null : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 2 : bytes < 1e9 ? 1 : 0)} MB`;
-}
-
-function range([least, most]) {
-  return least === most ? `${least}` : `${least} to ${most}`;
-}
-
-function yesNo(value) {
-  return value ? "yes" : "no";
 }

@@ -56,8 +56,8 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// List what is in a model file
     Inspect(InspectArgs),
-    /// Serve the page and wait for browsers
-    Serve(ServeArgs),
+    /// Serve a page on which a person runs models in a browser of their own
+    Serve(Box<ServeArgs>),
     /// Show a sentence-embedding model at 16, 8, 4 and 2 bits
     Demo(DemoArgs),
 }
@@ -433,6 +433,15 @@ fn platforms(text: &str) -> Result<Platforms, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
+    /// A model to choose on the page: a folder in Hugging Face layout, a package, or a name; several give a choice. A package
+    /// can also be dropped on the page
+    #[arg(long, short, value_name = "MODEL", num_args = 1..)]
+    pub(crate) model: Vec<String>,
+    /// Bits of the weights, a choice of each (default: 4, or those of a package)
+    #[arg(long, value_name = "N,…", value_delimiter = ',', num_args = 1.., requires = "model")]
+    pub(crate) bits: Vec<Bits>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     /// Address to listen on: 127.0.0.1:8000, localhost:0; port 0 takes a free port
     #[arg(long, value_name = "HOST:PORT", default_value_t = DEFAULT_ADDRESS, value_parser = address)]
     pub(crate) addr: SocketAddr,

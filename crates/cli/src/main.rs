@@ -97,7 +97,7 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Bench(args) => commands::bench::run(*args, json, verbose).await,
         Command::Export(args) => commands::export::run(args, json).await,
         Command::Inspect(args) => commands::inspect::run(args, json).await,
-        Command::Serve(args) => commands::serve::run(args, json).await,
+        Command::Serve(args) => commands::serve::run(*args, json, verbose).await,
         Command::Demo(args) => commands::demo::run(args, json, verbose).await,
     }
 }

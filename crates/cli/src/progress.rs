@@ -14,6 +14,7 @@ pub(crate) struct Bar(Arc<Mutex<State>>);
 struct State {
     bar: ProgressBar,
     what: String,
+    template: &'static str,
 }
 
 impl Bar {
@@ -22,7 +23,7 @@ impl Bar {
         let shown = wanted && std::io::stderr().is_terminal();
         let bar = if shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self(Arc::new(Mutex::new(State { bar, what: String::new() })))
+        Self(Arc::new(Mutex::new(State { bar, what: String::new(), template: "" })))
     }
 
     /// Shows a step of unknown length.
@@ -35,14 +36,14 @@ impl Bar {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.bar.set_length(total);
         state.bar.set_position(done);
+        // How long a step is may be known only after it began.
+        let template = template(total, bytes);
+        if state.template != template {
+            state.template = template;
+            state.bar.set_style(ProgressStyle::with_template(template).expect("the templates are right"));
+        }
         if state.what != what {
             state.what = what.to_owned();
-            let template = match (total, bytes) {
-                (0, _) => "{spinner} {msg}",
-                (_, true) => "{spinner} {msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}",
-                (_, false) => "{spinner} {msg} [{bar:30}] {pos}/{len}",
-            };
-            state.bar.set_style(ProgressStyle::with_template(template).expect("the templates are right"));
             state.bar.set_message(what.to_owned());
         }
     }
@@ -61,5 +62,31 @@ impl Bar {
     /// Takes the bar away.
     pub(crate) fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).bar.finish_and_clear();
+    }
+}
+
+fn template(total: u64, bytes: bool) -> &'static str {
+    match (total, bytes) {
+        (0, _) => "{spinner} {msg}",
+        (_, true) => "{spinner} {msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}",
+        (_, false) => "{spinner} {msg} [{bar:30}] {pos}/{len}",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_that_becomes_known_is_shown() {
+        let bar = Bar::new(false);
+        let shown = |done, total| {
+            bar.stage(Stage::Run, done, total);
+            let state = bar.0.lock().unwrap();
+            (state.template.contains("{pos}/{len}"), state.bar.position(), state.bar.length())
+        };
+        assert_eq!(shown(0, 0), (false, 0, Some(0)));
+        assert_eq!(shown(3, 14), (true, 3, Some(14)));
+        assert_eq!(shown(0, 0), (false, 0, Some(0)));
     }
 }

@@ -18,7 +18,7 @@ use crate::server::{DEFAULT_ADDRESS, Server};
 /// Longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server with a page of two files.
+/// A server with the two pages, as short as they can be.
 pub(crate) async fn server() -> Server {
     Server::start(DEFAULT_ADDRESS, assets(), None).await.unwrap()
 }
@@ -34,7 +34,13 @@ pub(crate) fn assets() -> Assets {
 }
 
 fn page_files(root: &Path) {
-    for (path, content) in [("www/index.html", "<title>page</title>"), ("pkg/agent_bg.wasm", "\0asm")] {
+    let files = [
+        ("www/index.html", "<title>page</title>"),
+        ("www/playground/index.html", "<title>playground</title>"),
+        ("www/playground/worker.js", "// worker"),
+        ("pkg/agent_bg.wasm", "\0asm"),
+    ];
+    for (path, content) in files {
         let path = root.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();

@@ -24,6 +24,7 @@ pub mod history;
 mod host;
 pub mod loader;
 pub mod machine;
+pub mod offer;
 pub mod onnx;
 pub mod pool;
 pub mod prepare;

@@ -86,7 +86,7 @@ export interface RunOptions {
   signal?: AbortSignal;
 }
 
-/** How far a request is: bytes for `fetch`, runs for `warmup` and `run`. */
+/** How far a request is: bytes for `fetch`, runs for `warmup` and `run`; the first run is one of those of `run`. */
 export interface Progress {
   stage: "fetch" | "compile" | "warmup" | "run";
   done: number;

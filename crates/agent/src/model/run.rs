@@ -47,6 +47,7 @@ impl LoadedModel {
         }
         let began = sys::now_ms();
         let prepare_ms = self.backend.prepare(&input.bindings).await?;
+        progress.report(Stage::Run, 0, runs_in_all(options));
         let first = self.run_once(&input, options.profile && options.runs == 0, stop).await?;
         let first_ms = sys::now_ms() - began;
         let warmup = self.warm_up(&input, options, stop, &mut progress).await?;
@@ -103,11 +104,11 @@ impl LoadedModel {
         stop: &Stop,
         progress: &mut Progress<impl Fn(Stage, u64, u64)>,
     ) -> Result<Measured, RemoteError> {
-        let runs = u64::from(options.runs);
+        let in_all = runs_in_all(options);
         let mut measured = Measured::default();
         let mut pacer = Pacer::new();
-        for done in 0..runs {
-            progress.report(Stage::Run, done, runs);
+        for done in 1..in_all {
+            progress.report(Stage::Run, done, in_all);
             // Short runs on the CPU never wait for anything: without this no cancel would ever be heard.
             pacer.pause().await;
             let began = sys::now_ms();
@@ -116,9 +117,7 @@ impl LoadedModel {
             measured.gpu_ms.extend(outcome.gpu_ms);
             measured.last = Some(outcome);
         }
-        if runs > 0 {
-            progress.report(Stage::Run, runs, runs);
-        }
+        progress.report(Stage::Run, in_all, in_all);
         Ok(measured)
     }
 
@@ -130,6 +129,11 @@ impl LoadedModel {
         check_finite(&outcome.outputs)?;
         Ok(outcome)
     }
+}
+
+/// The first run and the measured ones, as progress counts them.
+pub(crate) fn runs_in_all(options: &RunOptions) -> u64 {
+    1 + u64::from(options.runs)
 }
 
 /// Warms up for measured runs, `hardware` on a GPU that is one. Where nothing is measured there is nothing to warm up for, unless somebody asks for it.

@@ -21,7 +21,7 @@ use webnibble_common::wire::{
 
 use crate::backend::{Devices, device_adjustment, webnn};
 use crate::error::{describe, error, internal};
-use crate::model::{Input, Progress, Ran, not_profiled, warming_up};
+use crate::model::{Input, Progress, Ran, not_profiled, runs_in_all, warming_up};
 use crate::stop::Stop;
 use crate::sys::{now_ms, wasm_heap_bytes};
 use crate::tasks::Pacer;
@@ -208,6 +208,8 @@ impl Model {
         self.js.prepare(batch.rows, batch.seq).await.map_err(|e| from_js(&e))?;
         self.check_devices()?;
         let prepare_ms = now_ms() - began;
+        let in_all = runs_in_all(options);
+        progress.report(Stage::Run, 0, in_all);
         let mut last = self.run_once(&batch, stop).await?;
         let first_ms = now_ms() - began;
         let mut pacer = Pacer::new();
@@ -220,13 +222,14 @@ impl Model {
             warming_up.add(now_ms() - began);
         }
         let mut run_ms = Vec::new();
-        for done in 0..options.runs {
-            progress.report(Stage::Run, done.into(), options.runs.into());
+        for done in 1..in_all {
+            progress.report(Stage::Run, done, in_all);
             pacer.pause().await;
             let began = now_ms();
             last = self.run_once(&batch, stop).await?;
             run_ms.push(now_ms() - began);
         }
+        progress.report(Stage::Run, in_all, in_all);
         let report = RunReport {
             implementation_type: self.implementation_type,
             outputs: last.iter().map(|(name, tensor)| info(name, tensor)).collect(),

@@ -129,7 +129,7 @@ fn calibration(report: &ActivationReport) -> String {
 }
 
 const HEADER: [&str; 10] =
-    ["weights of", "number", "format", "weights", "mean abs", "rmse", "max", "cosine", "MB", "% off f16"];
+    ["weights of", "number", "format", "weights", "mean abs", "rmse", "max", "cosine", "MB", "% of f16"];
 
 fn groups(report: &QuantizeReport) -> String {
     let name = |role| format!("{role:?}").to_lowercase();
@@ -153,6 +153,6 @@ fn row(name: &str, number: &str, format: &str, stats: &ErrorStats) -> Vec<String
         format!("{:.2e}", stats.max_abs),
         format!("{:.6}", stats.cosine),
         format!("{:.2}", stats.bytes as f64 / 1e6),
-        format!("{:.1}", stats.reduction_percent_f16()),
+        format!("{:.1}", 100.0 - stats.reduction_percent_f16()),
     ]
 }

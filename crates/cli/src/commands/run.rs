@@ -233,13 +233,22 @@ fn metric_rows(record: &RunRecord) -> Vec<(&'static str, String)> {
     }
     if let Some(bytes) = metrics.memory.weights_bytes {
         let reduction = metrics.memory_reduction_percent.and_then(|reduction| reduction.measured);
-        let reduction = reduction.map(|percent| format!(", {percent:.1} % less than f16")).unwrap_or_default();
+        let reduction = reduction.map(beside_f16).unwrap_or_default();
         rows.push(("weights", format!("{}{reduction}", print::megabytes(bytes))));
     }
     if let Some(error) = metrics.quantization_error {
         rows.push(("against f32", format!("cosine {:.5}, rmse {:.2e}", error.cosine, error.rmse)));
     }
     rows
+}
+
+/// A reduction against f16 in words: at 32 bits it is an increase.
+fn beside_f16(percent: f64) -> String {
+    match (percent.abs() < 0.05, percent > 0.0) {
+        (true, _) => ", as much as in f16".into(),
+        (_, true) => format!(", {percent:.1} % less than in f16"),
+        (_, false) => format!(", {:.1} % more than in f16", -percent),
+    }
 }
 
 fn print_output(output: &Output) {
@@ -256,5 +265,19 @@ fn print_output(output: &Output) {
             print::line(format!("{:<14} {:?} {}", "tensor", tensor.shape, shown(&tensor.data)));
         }
         other => print::json(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beside_f16;
+
+    #[test]
+    fn more_is_not_called_less() {
+        let told = [75.0, 0.02, -0.0, -100.0].map(beside_f16);
+        assert_eq!(
+            told,
+            [", 75.0 % less than in f16", ", as much as in f16", ", as much as in f16", ", 100.0 % more than in f16"]
+        );
     }
 }

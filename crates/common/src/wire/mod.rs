@@ -158,7 +158,8 @@ pub enum AgentMessage {
     Progress {
         /// What is being done.
         stage: Stage,
-        /// Done, in bytes for `fetch`, in pipelines for `compile`, in runs for `warmup` and `run`.
+        /// Done, in bytes for `fetch`, in pipelines for `compile`, in runs for `warmup` and `run`; the first run is one of
+        /// those of `run`.
         done: u64,
         /// Of how many; 0 where unknown.
         total: u64,

@@ -321,7 +321,8 @@ impl Browser {
         let _ = keep.leak();
     }
 
-    fn webdriver(&self) -> &WebDriver {
+    /// The session with its driver, to look at the page and to act on it as a person would.
+    pub fn webdriver(&self) -> &WebDriver {
         self.webdriver.as_ref().expect("taken only when the browser quits")
     }
 }

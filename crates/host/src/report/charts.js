@@ -189,11 +189,12 @@ function drawGrowth(id, groups, colours, title, unit) {
 function drawSizes(rows, colours) {
   const sized = rows.filter((row) => row.batch !== null && row.sequence_length !== null);
   const lengths = lines(sized, (row) => row.sequence_length, (row) => row.batch, (row) => row.p50_ms);
-  const bits = unique(lengths.map(({ width }) => width)).join("; ");
-  document.getElementById("lengths-about").textContent = `Median of an inference in ms by tokens, batch ${unique(lengths.map(({ held }) => held)).join(", ")}, ${bits}. Both axes are logarithmic.`;
+  const list = (groups, of) => unique(groups.map(of)).join(", ");
+  const bits = (groups) => unique(groups.map(({ width }) => width)).join("; ");
+  document.getElementById("lengths-about").textContent = `Median of an inference in ms by tokens, batch ${list(lengths, ({ held }) => held)}, ${bits(lengths)}. Both axes are logarithmic.`;
   drawGrowth("lengths", lengths, colours, "tokens", "ms");
   const batches = lines(sized, (row) => row.batch, (row) => row.sequence_length, (row) => row.p50_ms / row.batch);
-  document.getElementById("batches-about").textContent = `Time of one item in ms by items in the batch, ${unique(batches.map(({ held }) => held)).join(", ")} tokens each, ${bits}: level is no gain from batching. Both axes are logarithmic.`;
+  document.getElementById("batches-about").textContent = `Time of one item in ms by items in the batch, ${list(batches, ({ held }) => held)} tokens each, ${bits(batches)}: level is no gain from batching. Both axes are logarithmic.`;
   drawGrowth("batches", batches, colours, "items", "ms an item");
 }
 
@@ -203,6 +204,8 @@ function drawEngines(rows) {
   const sizes = unique(compared.map(sizeOf)).length > 1;
   const labels = compared.map((row) => `${row.series}, ${name(row)}${sizes ? `, ${sizeOf(row)}` : ""}`);
   const others = unique(compared.map((row) => row.ratio.to)).join(", ");
+  const turns = unique(compared.map((row) => (row.ratio.interleaved ? "turn by turn in one page" : "one after the other, where both do not fit")));
+  document.getElementById("engines-about").textContent = `Median time by that of the other engine, with the 95 % interval of a bootstrap over runs, measured ${turns.join(", or ")}; left of 1 is faster.`;
   document.getElementById("engines-canvas").style.height = `${Math.max(140, 90 + compared.length * 26)}px`;
   const one = { id: "one", beforeDatasetsDraw({ ctx, chartArea, scales }) {
     const x = scales.x.getPixelForValue(1);

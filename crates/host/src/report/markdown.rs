@@ -18,14 +18,26 @@ pub fn markdown(title: &str, records: &[RunRecord]) -> String {
         let _ = writeln!(text, "{}\n", about(run));
     }
     let notes = notes_of(&rows);
-    text += &all_rows(&rows, &notes);
+    let all = all_rows(&rows, &notes);
+    text += &all;
     for (index, note) in notes.iter().enumerate() {
         let _ = write!(text, "\n{}. {}", index + 1, note.replace('\n', " "));
     }
-    text.push_str("\n\nTimes of simulations are those of the CPU that stood in. A dash was not measured.\n");
+    text += &legend(&rows, &all);
     text += &growth(&rows);
     text += &engines(&rows);
     text
+}
+
+/// What must be known to read the table, and nothing of what is not in it.
+fn legend(rows: &[Row], table: &str) -> String {
+    let is_simulation = |row: &Row| row.implementation_type.as_ref().is_some_and(|kind| kind.starts_with("SIMULATED"));
+    let parts = [
+        (rows.iter().any(is_simulation), "Times of simulations are those of the CPU that stood in."),
+        (table.contains(" – "), "A dash was not measured."),
+    ];
+    let said: Vec<&str> = parts.iter().filter(|(is_there, _)| *is_there).map(|(_, words)| *words).collect();
+    if said.is_empty() { "\n".into() } else { format!("\n\n{}\n", said.join(" ")) }
 }
 
 fn all_rows(rows: &[Row], notes: &[&String]) -> String {
@@ -202,6 +214,22 @@ mod tests {
         assert!(text.contains("| 10.2 |") && text.contains("did not run [1]"), "{text}");
         assert_eq!(text.matches("it was not found").count(), 1, "{text}");
         assert!(!text.contains("Cost as") && !text.contains("Engines beside"), "{text}");
+    }
+
+    #[test]
+    fn the_legend_is_of_rows_that_are_there() {
+        let mut whole = ran("chrome", 4, 10.0);
+        // Nothing that is not measured.
+        let metrics = &mut whole.performance_metrics;
+        metrics.gpu_time_ms = metrics.inference_time_ms;
+        let text = |records: &[RunRecord]| markdown("Test", records);
+        let clean = text(std::slice::from_ref(&whole));
+        assert!(!clean.contains("simulations"), "{clean}");
+        assert_eq!(clean.contains("A dash"), clean.contains(" – "), "{clean}");
+        assert!(text(&[whole.clone(), failed("edge", 4)]).contains("A dash was not measured."));
+        let mut simulated = whole.clone();
+        simulated.implementation_type = Some(webnibble_common::result::ImplementationType::SimulatedWebgpu);
+        assert!(text(&[whole, simulated]).contains("Times of simulations"));
     }
 
     #[test]

@@ -120,10 +120,12 @@ function table() {
     }
     return line;
   }));
-  document.getElementById("notes").replaceChildren(...NOTES.map((note, ix) => {
+  const shown = new Set(shownRows().flatMap((row) => row.notes));
+  document.getElementById("notes").replaceChildren(...NOTES.flatMap((note, ix) => {
+    if (!shown.has(note)) return [];
     const item = element("li", note);
-    item.id = `note-${ix + 1}`;
-    return item;
+    [item.id, item.value] = [`note-${ix + 1}`, ix + 1];
+    return [item];
   }));
 }
 
@@ -175,7 +177,42 @@ function tiles() {
   }));
 }
 
+// What must be known to read what is shown, and nothing of what is not there.
+function captions() {
+  const shown = shownRows();
+  const say = (id, ...parts) => { document.getElementById(id).textContent = parts.filter(Boolean).join(" "); };
+  const simulated = shown.some((row) => kindOf(row) === "simulated");
+  const int8 = shown.some((row) => row.bits.includes("/"));
+  say("grid-about", `Bits of the weights by what came of them${int8 ? "; 8/8 has activations in int8 too" : ""}.`);
+  say("latency-left-out", simulated && " Simulations are left out.");
+  const dash = SHOWN.some(([, text]) => shown.some((row) => text(row) === "–"));
+  const has = (name) => SHOWN.some(([column]) => column === name);
+  say(
+    "rows-about",
+    "Every combination that was asked for, with what really ran; click a heading to sort.",
+    dash && "A dash was not measured.",
+    simulated && "Times of simulations are those of the CPU that stood in.",
+    has("wasm MB") && "Memory of wasm never shrinks, so it is that of the browser's session so far.",
+    has("RSS MB") && "Memory of a browser (RSS) is that of all its processes.",
+    has("PSS MB") && "PSS has shared pages divided among them.",
+  );
+}
+
+// A table that is cut says so, on the side where it is.
+function watchEdges(box) {
+  const tell = () => {
+    const { scrollLeft, scrollWidth, clientWidth } = box;
+    box.parentElement.toggleAttribute("data-left", scrollLeft > 1);
+    box.parentElement.toggleAttribute("data-right", scrollLeft + clientWidth < scrollWidth - 1);
+  };
+  box.addEventListener("scroll", tell);
+  const watch = new ResizeObserver(tell);
+  watch.observe(box);
+  watch.observe(box.firstElementChild);
+}
+
 function show() {
+  captions();
   tiles();
   grid();
   drawAll(shownRows());
@@ -193,4 +230,5 @@ if (models.length > 1) {
 choice.addEventListener("change", show);
 document.getElementById("phase-bits").addEventListener("change", () => drawAll(shownRows()));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(shownRows()));
+document.querySelectorAll(".scroll").forEach(watchEdges);
 show();

@@ -23,13 +23,14 @@ struct Simulated {
 
 /// Runs the package here; its times are the CPU's, and never the platform's.
 pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared: &Prepared) -> Result<(), HostError> {
-    tell(request, "running here, without a browser", 0, 0);
-    let (package, input) = (prepared.package.clone(), request.input.clone());
+    let (package, asked) = (prepared.package.clone(), request.clone());
     let (warmup, runs) = (prepared.resolved.warmup.value, prepared.resolved.runs.value);
     let activation_bits = prepared.resolved.settings.activation_bits.value;
     let simulated = blocking(move || {
         let model = package.read(|file| Ok(Reference::with_activation_bits(file, activation_bits)?))?;
-        Ok(simulate(&model, &input, warmup, runs)?)
+        let in_all = 1 + u64::from(runs);
+        let begin = |done| tell(&asked, "running here, without a browser", done, in_all);
+        Ok(simulate(&model, &asked.input, warmup, runs, begin)?)
     })
     .await?;
     let Simulated { token_counts, outputs, run_ms, weights_bytes } = simulated;
@@ -53,7 +54,14 @@ pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared:
     Ok(())
 }
 
-fn simulate(model: &Reference, input: &Input, warmup: Option<u32>, runs: u32) -> Result<Simulated, ReferenceError> {
+/// Runs as often as the page would. `begin` hears how many runs are done, before the first and before each measured one.
+fn simulate(
+    model: &Reference,
+    input: &Input,
+    warmup: Option<u32>,
+    runs: u32,
+    begin: impl Fn(u64),
+) -> Result<Simulated, ReferenceError> {
     // Tokenizing is outside the time, as it is in the page.
     let (inputs, token_counts) = match input {
         Input::Given(input) => {
@@ -66,13 +74,15 @@ fn simulate(model: &Reference, input: &Input, warmup: Option<u32>, runs: u32) ->
         let began = Instant::now();
         model.outputs_of(&inputs).map(|outputs| (outputs, began.elapsed().as_secs_f64() * 1e3))
     };
+    begin(0);
     let (mut outputs, _) = timed()?;
     let mut warming_up = WarmingUp::new(warmup, false);
     while warming_up.goes_on() {
         warming_up.add(timed()?.1);
     }
     let mut run_ms = Vec::new();
-    for _ in 0..runs {
+    for done in 0..runs {
+        begin(1 + u64::from(done));
         let (last, ms) = timed()?;
         outputs = last;
         run_ms.push(ms);

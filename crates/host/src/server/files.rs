@@ -59,7 +59,8 @@ pub(super) async fn add_headers(State(shared): State<Arc<Shared>>, request: Requ
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let policy = if is_laxer { &shared.worker_policy } else { &shared.content_security_policy };
     let policy = HeaderValue::from_str(policy).expect("host names are plain text");
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    // What has a policy of its own keeps it.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
     // Files change under the same name while developing, and packages have a cache of their own in the page.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -1,6 +1,7 @@
-//! The HTTP server: the page, the packages, and the socket to the page's agent.
+//! The HTTP server: the pages, the packages, and the socket to a page's agent.
 //!
-//! Bound to loopback unless told otherwise. A page gets in with a one-time token that stands in its URL
+//! Bound to loopback unless told otherwise. There are two pages: one that the host drives, and one for people, which has no
+//! session and needs none ([`Server::offer`]). The driven one gets in with a one-time token that stands in its URL
 //! ([`Session::page_url`](crate::session::Session::page_url)); after that it has a resume key. Nothing is served that was not listed: the page's files are read
 //! from a fixed list, packages from those that were published.
 
@@ -22,10 +23,12 @@ use crate::session::Event;
 
 mod connections;
 mod files;
+mod playground;
 mod registry;
 mod socket;
 
 use connections::Limits;
+pub use playground::Offered;
 pub(crate) use registry::Invitation;
 pub(crate) use socket::Connection;
 
@@ -47,6 +50,8 @@ pub(crate) struct Shared {
     packages: Mutex<BTreeMap<String, PathBuf>>,
     /// ONNX forms of models, by their digests.
     folders: Mutex<BTreeMap<String, Arc<OnnxFolder>>>,
+    /// What a person may choose on the page.
+    offered: Mutex<Vec<Offered>>,
     registry: Mutex<registry::Registry>,
     /// Origins of pages that may open a socket.
     origins: Vec<String>,
@@ -82,6 +87,7 @@ impl Server {
             assets,
             packages: Mutex::default(),
             folders: Mutex::default(),
+            offered: Mutex::default(),
             registry: Mutex::default(),
             advertised: advertise.map(|name| format!("{name}:{}", address.port())),
             origins: hosts.iter().map(|host| format!("http://{host}")).collect(),
@@ -153,6 +159,9 @@ fn host_names(address: SocketAddr, advertise: Option<&str>) -> Vec<String> {
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/agent", get(socket::upgrade))
+        .route("/", get(playground::front))
+        .route(playground::WORKER, get(playground::worker))
+        .route("/packages", get(playground::list))
         .route("/packages/{file}", get(files::package))
         .route("/onnx/{digest}/{*file}", get(files::onnx))
         .fallback(get(files::asset))

@@ -13,9 +13,14 @@ use crate::fake_agent::{self, FakeAgent, PATIENCE};
 use crate::session::{Session, SessionConfig};
 
 /// A plain HTTP exchange: the head, and the body's bytes.
-async fn get(server: &Server, path: &str, headers: &str) -> (String, Vec<u8>) {
+pub(super) async fn get(server: &Server, path: &str, headers: &str) -> (String, Vec<u8>) {
+    get_from(server, &server.address().to_string(), path, headers).await
+}
+
+/// The same under another name.
+pub(super) async fn get_from(server: &Server, host: &str, path: &str, headers: &str) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", server.address());
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut response = Vec::new();
     stream.read_to_end(&mut response).await.unwrap();
