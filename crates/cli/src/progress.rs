@@ -44,6 +44,8 @@ impl Bar {
         }
         if state.what != what {
             state.what = what.to_owned();
+            // How long a step takes tells that it goes on, where one of its parts is long.
+            state.bar.reset_elapsed();
             state.bar.set_message(what.to_owned());
         }
     }
@@ -67,9 +69,9 @@ impl Bar {
 
 fn template(total: u64, bytes: bool) -> &'static str {
     match (total, bytes) {
-        (0, _) => "{spinner} {msg}",
+        (0, _) => "{spinner} {msg} ({elapsed})",
         (_, true) => "{spinner} {msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}",
-        (_, false) => "{spinner} {msg} [{bar:30}] {pos}/{len}",
+        (_, false) => "{spinner} {msg} [{bar:30}] {pos}/{len} ({elapsed})",
     }
 }
 
