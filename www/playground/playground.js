@@ -4,9 +4,6 @@ import { fail } from "../elements.js";
 import { Runner } from "./runner.js";
 import { showAnswer, showCapabilities, showFailure, showProgress, showState } from "./view.js";
 
-/** Runs before the measured ones. */
-const WARMUP_RUNS = 2;
-
 /** WebNN takes no fewer bits without asking for it. */
 const WEBNN_LEAST_BITS = 8;
 
@@ -174,8 +171,7 @@ async function run() {
   try {
     const report = await load(one, asked.platform);
     showState("connecting", "running");
-    const argument = { texts: lines, options: { truncate: truncate.checked, warmup: WARMUP_RUNS, runs: Number(runs.value) } };
-    if (argument.options.runs === 0) argument.options.warmup = 0;
+    const argument = { texts: lines, options: { truncate: truncate.checked, runs: Number(runs.value) } };
     const result = await runner.call("run", argument, step(`Running ${one.name}`, "preparing"));
     showAnswer({ asked, loaded: report, ...result });
     showState("open", "ready");

@@ -65,6 +65,7 @@ function remarks({ loaded, report }, software) {
     remarks.push(`WebNN device ${webnn.requested}${devices}; lowering ${webnn.lowering}.`);
   }
   if (report.variants.threads) remarks.push(`On the CPU, ${report.variants.product ?? ""} with ${count(Number(report.variants.threads), "thread")}.`);
+  if (report.warmup.steady === false) remarks.push("Times were not steady yet when warming up ended: they say little.");
   if (report.truncated) remarks.push("Texts over the model's limit were cut.");
   return [...remarks, ...report.adjustments.map(({ option, value, reason }) => `Option ${option} was set to ${value}: ${reason}.`)];
 }

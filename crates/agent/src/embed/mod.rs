@@ -91,7 +91,7 @@ impl LoadOptions {
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 struct RunOptions {
     truncate: bool,
-    warmup: u32,
+    warmup: Option<u32>,
     runs: u32,
     profile: bool,
     deadline_ms: Option<u64>,
@@ -173,7 +173,7 @@ async fn run(
     let Some(model) = loaded.as_mut() else {
         return Err(error(ErrorCode::UnknownModel, "the model was disposed of", "load it again"));
     };
-    let options = wire::RunOptions { warmup: Some(warmup), runs, profile, deadline_ms };
+    let options = wire::RunOptions { warmup, runs, profile, deadline_ms };
     let ran = model.run(input, &options, &stop, progress_to(on_progress)).await?;
     let result = object(&[("outputs", outputs(&ran.outputs)?.into()), ("report", plain(&ran.report))])?;
     Ok(result.into())

@@ -76,7 +76,7 @@ export interface LoadOptions {
 export interface RunOptions {
   /** Cut texts over the model's limit instead of refusing them. */
   truncate?: boolean;
-  /** Runs before the measured ones. */
+  /** Runs before the measured ones; if not given, until times are steady. */
   warmup?: number;
   /** Measured runs after the first, whose time is `first_ms`; none if not given. */
   runs?: number;
