@@ -64,7 +64,12 @@ fn package(
     let chosen = Settings { bits: bits.or(settings.bits), ..settings.clone() };
     let settings = prepare::settings_for(model, &chosen, platform)?;
     let resolved = resolve(&Options { settings, ..Options::default() }, platform, family(model))?;
-    prepare::package(model, &resolved.settings, platform, progress)
+    let package = prepare::package(model, &resolved.settings, platform, progress)?;
+    // A page cannot have a damaged one made again, as a run can: it is seen to before.
+    package.read(|file| {
+        file.check()?;
+        Ok(file.clone())
+    })
 }
 
 fn tell(sink: Option<&RunProgressSink>, at: loader::Progress<'_>) {
