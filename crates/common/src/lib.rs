@@ -15,6 +15,7 @@ pub mod profiles;
 pub mod quant;
 pub mod result;
 pub mod safetensors;
+pub mod stand_in;
 pub mod tensor;
 pub mod warmup;
 pub mod weights;

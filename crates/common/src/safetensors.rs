@@ -9,6 +9,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 
+use crate::stand_in::StandIn;
+
 /// Largest header that is taken, in bytes. A model of a thousand tensors needs a tenth of a megabyte.
 pub const MAX_HEADER_BYTES: u64 = 64 << 20;
 
@@ -34,6 +36,17 @@ pub struct RawTensor {
     pub data_offsets: (u64, u64),
 }
 
+impl RawTensor {
+    /// Number of elements; `None` where nothing could hold as many.
+    pub fn elements(&self) -> Option<u64> {
+        // A dimension of 0 makes any other one possible, so what overflows first may still be nothing.
+        if self.shape.contains(&0) {
+            return Some(0);
+        }
+        self.shape.iter().try_fold(1, |all: u64, extent| all.checked_mul(*extent))
+    }
+}
+
 /// What the first bytes of a file gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RawParsed {
@@ -50,6 +63,9 @@ pub enum RawParsed {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
+    /// The bytes are those of something else that took the file's place.
+    #[error("{0}")]
+    StandIn(StandIn),
     /// The length before the header cannot be one.
     #[error("the header should have 2 to {limit} bytes, its length says {found}: this is not a safetensors file")]
     Length {
@@ -71,6 +87,9 @@ impl RawHeader {
     pub fn parse(prefix: &[u8]) -> Result<RawParsed, HeaderError> {
         let Some(length) = prefix.first_chunk::<8>() else { return Ok(RawParsed::NeedMore { bytes: 8 }) };
         let length = u64::from_le_bytes(*length);
+        if let Some(what) = StandIn::of(prefix) {
+            return Err(HeaderError::StandIn(what));
+        }
         if !(2..=MAX_HEADER_BYTES).contains(&length) {
             return Err(HeaderError::Length { limit: MAX_HEADER_BYTES, found: length });
         }
@@ -141,6 +160,25 @@ mod tests {
         assert_eq!(header.metadata["format"], "pt");
         let expected = RawTensor { dtype: "BF16".into(), shape: vec![2, 3], data_offsets: (0, 12) };
         assert_eq!((&header.tensors["w"], header.data_start), (&expected, file.len() as u64));
+    }
+
+    #[test]
+    fn shapes_whose_product_overflows_have_no_number_of_elements() {
+        let elements =
+            |shape: &[u64]| RawTensor { dtype: "F32".into(), shape: shape.to_vec(), data_offsets: (0, 0) }.elements();
+        assert_eq!(elements(&[]), Some(1));
+        assert_eq!(elements(&[2, 3]), Some(6));
+        assert_eq!(elements(&[u64::MAX, u64::MAX, 0]), Some(0));
+        assert_eq!(elements(&[1 << 32, 1 << 32]), None);
+    }
+
+    #[test]
+    fn what_took_the_files_place_is_named() {
+        for (bytes, expected) in
+            [(&b"version https://git-lfs"[..], StandIn::LfsPointer), (b"<!DOCTYPE html>", StandIn::HtmlPage)]
+        {
+            assert_eq!(RawHeader::parse(bytes), Err(HeaderError::StandIn(expected)));
+        }
     }
 
     #[test]

@@ -155,9 +155,9 @@ impl Tensor {
     }
 }
 
-/// Number of elements of a shape; 1 for a scalar.
+/// Number of elements of a shape; 1 for a scalar. A shape that nothing could hold has `usize::MAX`, which no data has.
 pub fn element_count(shape: &[usize]) -> usize {
-    shape.iter().product()
+    if shape.contains(&0) { 0 } else { shape.iter().fold(1, |all, extent| all.saturating_mul(*extent)) }
 }
 
 #[cfg(test)]
@@ -169,6 +169,10 @@ mod tests {
         let error = Tensor::f32([2, 3], vec![0.0; 5]).unwrap_err();
         assert_eq!(error.to_string(), "shape [2, 3] holds 6 elements, found 5");
         assert!(Tensor::from_le_bytes(DType::U32, [1], &[0; 5]).is_err());
+        // Where products wrap, this is a shape without elements.
+        let half = 1 << (usize::BITS / 2);
+        assert!(Tensor::from_le_bytes(DType::U32, [half, half], &[]).is_err());
+        assert!(Tensor::from_le_bytes(DType::U32, [half, half, 0], &[]).is_ok());
     }
 
     #[test]

@@ -7,10 +7,14 @@ use webnibble_common::graph::{Activation, Columns, Graph, Norm, Op, Role, ValueI
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::tensor::DType;
 
-use crate::config::{Fields, ModelError, wrong};
+use crate::config::{Fields, MOST, MOST_LAYERS, ModelError, wrong};
 
 /// What BERT checkpoints with a head put before the encoder's tensor names.
 pub(crate) const PREFIX: &str = "bert.";
+
+/// Architectures whose answer is the encoder's hidden states, or whose heads are for training alone.
+pub(crate) const HIDDEN_STATE_ARCHITECTURES: &[&str] =
+    &["BertModel", "BertForMaskedLM", "BertForPreTraining", "BertLMHeadModel"];
 
 /// Name of the output that holds the hidden states, f32 `[batch, seq, hidden]`.
 pub const LAST_HIDDEN_STATE: &str = "last_hidden_state";
@@ -62,14 +66,18 @@ impl BertConfig {
     pub(crate) fn from_fields(fields: Fields<'_>) -> Result<Self, ModelError> {
         let default = Self::default();
         let config = Self {
-            vocab_size: fields.count("vocab_size", 1, default.vocab_size)?,
-            hidden_size: fields.count("hidden_size", 1, default.hidden_size)?,
-            num_hidden_layers: fields.count("num_hidden_layers", 1, default.num_hidden_layers)?,
-            num_attention_heads: fields.count("num_attention_heads", 1, default.num_attention_heads)?,
-            intermediate_size: fields.count("intermediate_size", 1, default.intermediate_size)?,
+            vocab_size: fields.count("vocab_size", 1..=MOST, default.vocab_size)?,
+            hidden_size: fields.count("hidden_size", 1..=MOST, default.hidden_size)?,
+            num_hidden_layers: fields.count("num_hidden_layers", 1..=MOST_LAYERS, default.num_hidden_layers)?,
+            num_attention_heads: fields.count("num_attention_heads", 1..=MOST, default.num_attention_heads)?,
+            intermediate_size: fields.count("intermediate_size", 1..=MOST, default.intermediate_size)?,
             hidden_act: activation(fields.text("hidden_act", "gelu")?)?,
-            max_position_embeddings: fields.count("max_position_embeddings", 1, default.max_position_embeddings)?,
-            type_vocab_size: fields.count("type_vocab_size", 0, default.type_vocab_size)?,
+            max_position_embeddings: fields.count(
+                "max_position_embeddings",
+                1..=MOST,
+                default.max_position_embeddings,
+            )?,
+            type_vocab_size: fields.count("type_vocab_size", 0..=MOST, default.type_vocab_size)?,
             layer_norm_eps: fields.positive("layer_norm_eps", default.layer_norm_eps)?,
         };
         config.refuse_what_is_not_there(fields)?;
@@ -95,6 +103,39 @@ impl BertConfig {
             }
         }
         Ok(())
+    }
+
+    /// See [`ModelConfig::check_counts`](crate::ModelConfig::check_counts). Heads divide `hidden_size`, so they need no tensor.
+    pub(crate) fn check_counts(&self, shape_of: &dyn Fn(&str) -> Option<Vec<usize>>) -> Result<(), ModelError> {
+        let tables = [
+            ("embeddings.word_embeddings.weight", "vocab_size", self.vocab_size),
+            ("embeddings.position_embeddings.weight", "max_position_embeddings", self.max_position_embeddings),
+            ("embeddings.token_type_embeddings.weight", "type_vocab_size", self.type_vocab_size),
+            ("encoder.layer.0.intermediate.dense.weight", "intermediate_size", self.intermediate_size),
+        ];
+        for (tensor, field, rows) in tables.into_iter().filter(|(_, _, rows)| *rows > 0) {
+            let expected = [rows, self.hidden_size];
+            let shape = shape_of(tensor).ok_or(ModelError::MissingTensor { tensor: tensor.to_owned(), expected })?;
+            for (axis, (field, found)) in [(field, rows), ("hidden_size", self.hidden_size)].into_iter().enumerate() {
+                if shape.get(axis) != Some(&found) {
+                    let holds = format!("tensor `{tensor}` has shape {shape:?}");
+                    return Err(ModelError::Count { field, found, holds });
+                }
+            }
+        }
+        // A layer is there when some of it is: what is missing of it is named when its weights are looked for.
+        let parts = ["attention.output.dense", "intermediate.dense", "output.dense"];
+        let is_there = |layer: &usize| {
+            parts.iter().any(|part| shape_of(&format!("encoder.layer.{layer}.{part}.weight")).is_some())
+        };
+        match (0..self.num_hidden_layers).take_while(is_there).count() {
+            all if all == self.num_hidden_layers => Ok(()),
+            held => Err(ModelError::Count {
+                field: "num_hidden_layers",
+                found: self.num_hidden_layers,
+                holds: format!("there are tensors for {held}"),
+            }),
+        }
     }
 
     /// Width of one attention head.
@@ -337,6 +378,43 @@ mod tests {
             "config.json: `hidden_size` should be a multiple of `num_attention_heads` (7), found 768"
         );
         assert!(error("is_decoder", json!(true)).contains("is_decoder"));
+    }
+
+    #[test]
+    fn counts_are_those_of_the_checkpoint() {
+        let fields = json!({"model_type": "bert", "vocab_size": 70, "hidden_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "intermediate_size": 96, "max_position_embeddings": 16, "type_vocab_size": 2});
+        let graph = ModelConfig::from_json(&fields).unwrap().graph(None);
+        let shape_of = |name: &str| {
+            let weight = graph.weights.iter().find(|weight| weight.name == name);
+            weight.map(|weight| weight.shape.clone())
+        };
+        let check = |field: &str, value: u64| {
+            let mut fields = fields.clone();
+            fields[field] = json!(value);
+            let checked = ModelConfig::from_json(&fields).and_then(|config| config.check_counts(&shape_of));
+            checked.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(check("num_hidden_layers", 2), "");
+        // A shallower model takes the first layers, as elsewhere.
+        assert_eq!(check("num_hidden_layers", 1), "");
+        assert_eq!(check("num_hidden_layers", 3), "config.json: `num_hidden_layers` is 3, but there are tensors for 2");
+        for (field, value, tensor) in [
+            ("vocab_size", 2_000_000_000, "word_embeddings.weight` has shape [70, 64]"),
+            ("hidden_size", 2_000_000_000, "word_embeddings.weight` has shape [70, 64]"),
+            ("max_position_embeddings", 2_000_000_000, "position_embeddings.weight` has shape [16, 64]"),
+            ("type_vocab_size", 2_000_000_000, "token_type_embeddings.weight` has shape [2, 64]"),
+            ("intermediate_size", 2_000_000_000, "intermediate.dense.weight` has shape [96, 64]"),
+        ] {
+            let error = check(field, value);
+            assert!(error.starts_with(&format!("config.json: `{field}` is {value}, but ")), "{error}");
+            assert!(error.ends_with(tensor), "{error}");
+        }
+        for field in ["vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size"] {
+            assert!(check(field, 4_000_000_000).contains(&format!("`{field}` should be a whole number from 1 to ")));
+        }
+        let none = ModelConfig::from_json(&fields).unwrap().check_counts(&|_| None).unwrap_err();
+        assert!(none.to_string().starts_with("tensor `embeddings.word_embeddings.weight` is missing"), "{none}");
     }
 
     #[test]

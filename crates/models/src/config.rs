@@ -1,5 +1,7 @@
 //! Which family a `config.json` belongs to, and how its fields are read.
 
+use std::ops::RangeInclusive;
+
 use serde_json::Value;
 use webnibble_common::graph::Graph;
 use webnibble_common::package::SentenceConfig;
@@ -8,6 +10,12 @@ use crate::bert::BertConfig;
 
 /// Families that exist, by their `model_type`.
 pub const FAMILIES: &[&str] = &["bert"];
+
+/// Largest width or number of rows that is taken. The products of two are held in 64 bits, and no table has more rows.
+pub(crate) const MOST: usize = i32::MAX as usize;
+
+/// Most layers that are taken: a graph grows with them, and a model in ONNX form has no checkpoint that would bound them.
+pub(crate) const MOST_LAYERS: usize = 1024;
 
 /// A model's family and dimensions.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +38,35 @@ pub enum ModelError {
     /// Neither `model_type` nor `architectures` says what the model is.
     #[error("config.json has no `model_type` and no `architectures`; the families are: {}", FAMILIES.join(", "))]
     NoFamily,
+    /// The model's answer is made by a head that no graph here has.
+    #[error(
+        "config.json: {found}: this is {what}, which is not supported yet. Supported are BertModel and BertForMaskedLM, for \
+         their last hidden states, and sentence-transformers models of Transformer, Pooling and Normalize"
+    )]
+    Head {
+        /// What `architectures` says.
+        found: String,
+        /// What the model is.
+        what: String,
+    },
+    /// A count that the checkpoint does not bear out.
+    #[error("config.json: `{field}` is {found}, but {holds}")]
+    Count {
+        /// Name of the field.
+        field: &'static str,
+        /// What it is.
+        found: usize,
+        /// What the checkpoint holds.
+        holds: String,
+    },
+    /// The checkpoint lacks a tensor that every model of the family has.
+    #[error("tensor `{tensor}` is missing: expected {expected:?} by config.json")]
+    MissingTensor {
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        expected: [usize; 2],
+    },
     /// A field has a value of the wrong type, or one that makes no sense.
     #[error("config.json: `{field}` should be {expected}, found {found}")]
     Field {
@@ -56,6 +93,18 @@ impl ModelConfig {
         }
     }
 
+    /// Checks every count that a graph is made of against the checkpoint, or against a package's tensors: to be called before
+    /// [`ModelConfig::graph`], which takes as much memory as the counts ask for. `shape_of` gives the shape of the tensor that
+    /// is a source of the graph.
+    ///
+    /// # Errors
+    /// [`ModelError::Count`] names the field, [`ModelError::MissingTensor`] a tensor that should say how large one is.
+    pub fn check_counts(&self, shape_of: &dyn Fn(&str) -> Option<Vec<usize>>) -> Result<(), ModelError> {
+        match self {
+            ModelConfig::Bert(config) => config.check_counts(shape_of),
+        }
+    }
+
     /// The graph: token ids to the last hidden state or, with `sentence`, to one embedding a text.
     pub fn graph(&self, sentence: Option<&SentenceConfig>) -> Graph {
         match self {
@@ -77,10 +126,18 @@ impl ModelConfig {
         }
     }
 
+    /// Width of a hidden state, and of an embedding.
+    pub fn hidden_size(&self) -> usize {
+        match self {
+            ModelConfig::Bert(config) => config.hidden_size,
+        }
+    }
+
     /// Number of weights that the graph uses; heads that a checkpoint may have beside them are not counted.
     pub fn parameters(&self) -> u64 {
-        let count = |shape: &[usize]| shape.iter().map(|extent| *extent as u64).product::<u64>();
-        self.graph(None).weights.iter().map(|weight| count(&weight.shape)).sum()
+        // Without a checkpoint nobody has said that the counts are possible.
+        let count = |shape: &[usize]| shape.iter().fold(1, |all: u64, extent| all.saturating_mul(*extent as u64));
+        self.graph(None).weights.iter().fold(0, |all, weight| all.saturating_add(count(&weight.shape)))
     }
 }
 
@@ -103,14 +160,19 @@ impl<'a> Fields<'a> {
         self.0.get(field).filter(|value| !value.is_null())
     }
 
-    /// A count of at least `least`.
-    pub(crate) fn count(self, field: &'static str, least: usize, default: usize) -> Result<usize, ModelError> {
+    /// A count in a range.
+    pub(crate) fn count(
+        self,
+        field: &'static str,
+        range: RangeInclusive<usize>,
+        default: usize,
+    ) -> Result<usize, ModelError> {
         let Some(value) = self.get(field) else { return Ok(default) };
-        // Beyond 2^32 no table or layer can be held anyway, and products of two counts stay inside 64 bits.
-        let count = value.as_u64().and_then(|n| u32::try_from(n).ok()).map(|n| n as usize);
-        count
-            .filter(|n| *n >= least)
-            .ok_or_else(|| wrong(field, format!("a whole number of at least {least}"), value.to_string()))
+        let count = value.as_u64().and_then(|n| usize::try_from(n).ok());
+        count.filter(|n| range.contains(n)).ok_or_else(|| {
+            let expected = format!("a whole number from {} to {}", range.start(), range.end());
+            wrong(field, expected, value.to_string())
+        })
     }
 
     /// A positive, finite number.
@@ -170,12 +232,14 @@ mod tests {
         let error = |config| ModelConfig::from_json(&config).unwrap_err().to_string();
         assert_eq!(
             error(json!({"model_type": "bert", "hidden_size": "big"})),
-            r#"config.json: `hidden_size` should be a whole number of at least 1, found "big""#
+            r#"config.json: `hidden_size` should be a whole number from 1 to 2147483647, found "big""#
         );
         assert_eq!(
             error(json!({"model_type": "bert", "num_hidden_layers": 0})),
-            "config.json: `num_hidden_layers` should be a whole number of at least 1, found 0"
+            "config.json: `num_hidden_layers` should be a whole number from 1 to 1024, found 0"
         );
+        let huge = error(json!({"model_type": "bert", "num_hidden_layers": 4_000_000_000_u64}));
+        assert!(huge.ends_with("from 1 to 1024, found 4000000000"), "{huge}");
         assert_eq!(
             error(json!({"model_type": "bert", "layer_norm_eps": -1})),
             "config.json: `layer_norm_eps` should be a positive number, found -1"

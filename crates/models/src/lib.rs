@@ -11,7 +11,9 @@
 pub mod bert;
 pub mod checkpoint;
 mod config;
+mod head;
 pub mod sentence;
 pub mod text;
 
 pub use config::{FAMILIES, ModelConfig, ModelError};
+pub use head::refuse_heads;

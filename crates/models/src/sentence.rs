@@ -3,7 +3,7 @@
 //! `modules.json` lists the stages and the folder of each. The caller reads it first, then the files that
 //! [`Modules`] names.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use webnibble_common::graph::Pooling;
 use webnibble_common::package::SentenceConfig;
 
@@ -33,10 +33,21 @@ pub enum SentenceError {
         found: String,
     },
     /// A stage that is not implemented, or stages in another order.
-    #[error("modules.json: expected Transformer, Pooling and optionally Normalize, found {found}")]
+    #[error(
+        "modules.json: expected Transformer, Pooling and optionally Normalize, found {found}{}",
+        not_there(.unsupported)
+    )]
     Modules {
         /// The stages, in order.
         found: String,
+        /// Those that are not implemented.
+        unsupported: Vec<String>,
+    },
+    /// A path that leads out of the model's folder.
+    #[error("modules.json: expected the path of a folder in the model's own, found `{path}`")]
+    Path {
+        /// The path.
+        path: String,
     },
     /// A pooling mode that is not implemented, several at once, or none.
     #[error("pooling config.json: expected one of mean, cls or max, found {found}")]
@@ -59,7 +70,7 @@ impl Modules {
             let class = stage.get("type").and_then(Value::as_str);
             let class = class.ok_or_else(|| malformed(FILE, "modules with a `type`", stage))?;
             let path = stage.get("path").and_then(Value::as_str).unwrap_or_default();
-            kinds.push((class.rsplit('.').next().unwrap_or(class), path));
+            kinds.push((class.rsplit('.').next().unwrap_or(class), inside(path)?));
         }
         match kinds[..] {
             [("Transformer", transformer), ("Pooling", pooling)] => Ok(Self::new(transformer, pooling, false)),
@@ -68,7 +79,9 @@ impl Modules {
             }
             _ => {
                 let names: Vec<&str> = kinds.iter().map(|kind| kind.0).collect();
-                Err(SentenceError::Modules { found: if names.is_empty() { "none".into() } else { names.join(", ") } })
+                let found = if names.is_empty() { "none".into() } else { names.join(", ") };
+                let unsupported = names.iter().filter(|name| !STAGES.contains(name)).map(ToString::to_string).collect();
+                Err(SentenceError::Modules { found, unsupported })
             }
         }
     }
@@ -89,6 +102,64 @@ impl Modules {
             max_seq_length: sentence_bert_config.map(max_seq_length).transpose()?.flatten(),
         })
     }
+}
+
+/// The stages that are implemented.
+const STAGES: [&str; 3] = ["Transformer", "Pooling", "Normalize"];
+
+fn not_there(stages: &[String]) -> String {
+    match stages {
+        [] => String::new(),
+        stages => format!(
+            ": {} is not supported yet, and an embedding without it would be another model's",
+            stages.join(", ")
+        ),
+    }
+}
+
+/// A path of `modules.json` without what means nothing. It comes with the model, from anybody: it may not leave the folder.
+fn inside(path: &str) -> Result<&str, SentenceError> {
+    let path = path.strip_prefix("./").unwrap_or(path).trim_end_matches('/');
+    let is_folder = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', ':', '\0']);
+    if path.is_empty() || path == "." || path.split('/').all(is_folder) {
+        return Ok(if path == "." { "" } else { path });
+    }
+    Err(SentenceError::Path { path: path.to_owned() })
+}
+
+/// Names of what [`files`] gives.
+pub const FILES: [&str; 4] =
+    ["modules.json", "1_Pooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json"];
+
+/// The files that tell sentence-transformers of an embedding, by their paths in a model's folder: what [`Modules`] reads.
+/// `hidden_size` is the width of a token's state.
+pub fn files(sentence: &SentenceConfig, hidden_size: usize) -> [(&'static str, Value); 4] {
+    let module = |index: usize, path: &str, class: &str| {
+        let kind = format!("sentence_transformers.models.{class}");
+        json!({ "idx": index, "name": index.to_string(), "path": path, "type": kind })
+    };
+    let mut modules = vec![module(0, "", "Transformer"), module(1, "1_Pooling", "Pooling")];
+    if sentence.normalize {
+        modules.push(module(2, "2_Normalize", "Normalize"));
+    }
+    let pooling = json!({
+        "word_embedding_dimension": hidden_size,
+        "pooling_mode_cls_token": sentence.pooling == Pooling::Cls,
+        "pooling_mode_mean_tokens": sentence.pooling == Pooling::Mean,
+        "pooling_mode_max_tokens": sentence.pooling == Pooling::Max,
+        "pooling_mode_mean_sqrt_len_tokens": false,
+    });
+    let mut limits = json!({ "do_lower_case": false });
+    if let Some(length) = sentence.max_seq_length {
+        limits["max_seq_length"] = length.into();
+    }
+    let [list, how, longest, before] = FILES;
+    [(list, modules.into()), (how, pooling), (longest, limits), (before, prompts())]
+}
+
+/// What is put before texts: nothing, as long as a [`SentenceConfig`] has no prompts.
+fn prompts() -> Value {
+    json!({ "prompts": {}, "default_prompt_name": null })
 }
 
 /// Reads the pooling's `config.json`: a flag a mode, or in newer versions one `pooling_mode`.
@@ -190,11 +261,42 @@ mod tests {
         let dense = r#"[{"type": "m.Transformer"}, {"type": "m.Pooling"}, {"type": "m.Dense"}]"#;
         assert_eq!(
             Modules::from_json(dense).unwrap_err().to_string(),
-            "modules.json: expected Transformer, Pooling and optionally Normalize, found Transformer, Pooling, Dense"
+            "modules.json: expected Transformer, Pooling and optionally Normalize, found Transformer, Pooling, Dense: Dense is \
+             not supported yet, and an embedding without it would be another model's"
         );
         assert!(Modules::from_json("[]").unwrap_err().to_string().ends_with("found none"));
         assert!(Modules::from_json("{}").is_err());
         let modules = Modules::from_json(MODULES).unwrap();
         assert!(modules.sentence_config(MEAN, Some(r#"{"max_seq_length": 0}"#)).is_err());
+    }
+
+    #[test]
+    fn paths_stay_in_the_folder() {
+        let modules = |path: &str| {
+            let stages = json!([{"type": "m.Transformer", "path": path}, {"type": "m.Pooling", "path": "1_Pooling"}]);
+            Modules::from_json(&stages.to_string())
+        };
+        for (path, read) in [("", ""), (".", ""), ("0_Transformer/", "0_Transformer"), ("./a/b", "a/b")] {
+            assert_eq!(modules(path).unwrap().transformer, read);
+        }
+        for path in ["..", "../other", "a/../../b", "/etc", "a//b", r"..\other", "C:", "a/./b"] {
+            let error = modules(path).unwrap_err();
+            assert!(matches!(error, SentenceError::Path { .. }), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for (pooling, normalize, max_seq_length) in
+            [(Pooling::Mean, true, Some(256)), (Pooling::Cls, false, None), (Pooling::Max, true, None)]
+        {
+            let sentence = SentenceConfig { pooling, normalize, max_seq_length };
+            let files: std::collections::BTreeMap<_, _> = files(&sentence, 64).into_iter().collect();
+            let modules = Modules::from_json(&files["modules.json"].to_string()).unwrap();
+            assert_eq!(modules.pooling, "1_Pooling");
+            let limits = files["sentence_bert_config.json"].to_string();
+            let pooling = files["1_Pooling/config.json"].to_string();
+            assert_eq!(modules.sentence_config(&pooling, Some(&limits)).unwrap(), sentence);
+        }
     }
 }

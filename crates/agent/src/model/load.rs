@@ -6,8 +6,8 @@ use webnibble_common::graph::Graph;
 use webnibble_common::package::{Header, TOKENIZER};
 use webnibble_common::profiles::idle_options;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, Stage};
-use webnibble_models::ModelConfig;
 use webnibble_models::text::{Limits, TextTokenizer};
+use webnibble_models::{ModelConfig, refuse_heads};
 
 use super::{LoadedModel, vocab_size};
 use crate::backend::{self, Devices};
@@ -90,6 +90,10 @@ fn graph_of(header: &Header) -> Result<(Graph, usize), RemoteError> {
     let bad =
         |message: String| error(ErrorCode::BadPackage, message, "make the package again with `webnibble quantize`");
     let config = ModelConfig::from_json(&header.meta.config).map_err(|e| bad(e.to_string()))?;
+    if header.meta.sentence.is_none() {
+        refuse_heads(&header.meta.config, []).map_err(|e| bad(e.to_string()))?;
+    }
+    config.check_counts(&|name| Some(header.tensor(name)?.shape.clone())).map_err(|e| bad(e.to_string()))?;
     let graph = config.graph(header.meta.sentence.as_ref());
     graph.validate().map_err(|e| bad(e.to_string()))?;
     for weight in &graph.weights {

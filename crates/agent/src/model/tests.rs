@@ -177,9 +177,15 @@ async fn a_package_of_another_shape_is_refused() {
     let graph = ModelConfig::from_json(&one_layer()).unwrap().graph(None);
     let weights = random_weights(&graph, Bits::B8);
     for (field, value, expected) in [
-        ("vocab_size", 9.into(), "[9, 32], found [8, 32]"),
-        ("num_hidden_layers", 2.into(), "found none"),
+        ("vocab_size", 9.into(), "`vocab_size` is 9, but tensor `embeddings.word_embeddings.weight` has shape [8, 32]"),
+        ("num_hidden_layers", 2.into(), "`num_hidden_layers` is 2, but there are tensors for 1"),
+        // Counts that would fill the memory of the tab, or overflow in it.
+        ("num_hidden_layers", 4_000_000_000_u64.into(), "from 1 to 1024, found 4000000000"),
+        ("num_hidden_layers", 1000.into(), "`num_hidden_layers` is 1000, but there are tensors for 1"),
+        ("hidden_size", 2_000_000_000.into(), "`hidden_size` is 2000000000, but tensor"),
+        ("intermediate_size", 2_000_000_000.into(), "`intermediate_size` is 2000000000, but tensor"),
         ("model_type", "mamba".into(), "families are"),
+        ("architectures", serde_json::json!(["BertForSequenceClassification"]), "a classifier of texts"),
     ] {
         let mut config = one_layer();
         config[field] = value;
@@ -187,6 +193,17 @@ async fn a_package_of_another_shape_is_refused() {
         let error = load(&file, &options(Platform::Wasm)).await.err().unwrap();
         assert_eq!(error.code, ErrorCode::BadPackage, "{error:?}");
         assert!(error.message.contains(expected), "{}", error.message);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn what_took_the_place_of_a_package_is_named() {
+    for (content, what) in [
+        (&b"<!DOCTYPE html><title>Sign in</title>"[..], "this is an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 9\n", "this is a Git LFS pointer"),
+    ] {
+        let error = load(content, &options(Platform::Wasm)).await.err().unwrap();
+        assert!(error.message.contains(what), "{error:?}");
     }
 }
 

@@ -228,6 +228,8 @@ fn other_files_are_told_what_they_are() {
     assert_eq!(Header::parse(&plain), Err(PackageError::NotAPackage));
     assert!(matches!(Header::parse(b"GGUF\x03\0\0\0abcdefgh"), Ok(Parsed::NeedMore { .. }) | Err(_)));
     let error = Header::parse(b"<!doctype html><html>").unwrap_err();
+    assert_eq!(error.to_string(), "this is an HTML page, and not the file itself");
+    let error = Header::parse(b"not a header").unwrap_err();
     assert!(error.to_string().ends_with("this is not a safetensors file"), "{error}");
 }
 

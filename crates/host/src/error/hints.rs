@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use webnibble_common::profiles::OptionsError;
+use webnibble_models::ModelError;
+use webnibble_models::sentence::SentenceError;
 
 use crate::calibrate::DataError as CalibrationError;
 use crate::eval::DataError;
@@ -73,9 +75,22 @@ pub(super) fn load(error: &LoadError) -> &'static str {
         LoadError::NotAModel { .. } => {
             "give a folder with config.json, *.safetensors and tokenizer.json, or a package that `webnibble quantize` wrote"
         }
+        LoadError::Model { error: ModelError::Head { .. }, .. } => {
+            "take a model for sentence embeddings or masked words; docs/models.md says which families and heads there are"
+        }
+        LoadError::Model { error: ModelError::Count { .. } | ModelError::MissingTensor { .. }, .. } => {
+            "`webnibble inspect` lists the tensors that are there; config.json must be of the same model"
+        }
         LoadError::Model { .. } => "docs/models.md says which families there are, and what their config.json has",
-        LoadError::Sentence { .. } => {
+        LoadError::StandIn { what, .. } => what.hint(),
+        LoadError::Offline { .. } => {
+            "run once without it to fetch the model, or give a folder or package that is here by its path: ./model"
+        }
+        LoadError::Sentence { error: SentenceError::Malformed { .. } | SentenceError::Path { .. }, .. } => {
             "modules.json and what it names must be those of the model: fetch its folder again"
+        }
+        LoadError::Sentence { .. } => {
+            "docs/models.md says which modules and poolings there are; take a model that has only these"
         }
         LoadError::MissingTensor { .. } | LoadError::Shape { .. } | LoadError::DType { .. } => {
             "`webnibble inspect` lists the tensors that are there; config.json must be of the same model"

@@ -10,8 +10,10 @@ use half::{bf16, f16};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use webnibble_common::safetensors::{RawHeader, RawParsed, RawTensor};
+use webnibble_common::tensor::element_count;
 
-use super::{LoadError, names, read_optional};
+use super::text_file::read_text_if_there;
+use super::{LoadError, names};
 
 /// The file of a checkpoint that is not sharded.
 pub(super) const SINGLE: &str = "model.safetensors";
@@ -51,7 +53,7 @@ impl Checkpoint {
             return Checkpoint::open_file(&single);
         }
         let index = folder.join(INDEX);
-        let Some(text) = read_optional(&index)? else {
+        let Some(text) = read_text_if_there(&index)? else {
             let others = weight_files(folder);
             let found = if others.is_empty() { "no weights".to_owned() } else { others.join(", ") };
             let message = format!("expected {SINGLE} or {INDEX}, found {found}");
@@ -83,7 +85,7 @@ impl Checkpoint {
     /// The values of a tensor as f32.
     ///
     /// # Errors
-    /// [`LoadError::MissingTensor`], [`LoadError::DType`] for other types than F32, F16 and BF16, and failures to read.
+    /// [`LoadError::MissingTensor`], [`LoadError::DType`] for other types than F64, F32, F16 and BF16, and failures to read.
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, LoadError> {
         let tensor = self.tensors.get(name).ok_or_else(|| self.missing(name, "a tensor", &[name.to_owned()]))?;
         let read = || -> std::io::Result<Vec<u8>> {
@@ -149,6 +151,16 @@ impl CheckpointTensor {
     pub fn bytes(&self) -> u64 {
         self.end - self.begin
     }
+
+    /// Number of elements; the header was checked to have no shape of which nothing holds as many.
+    pub fn elements(&self) -> usize {
+        element_count(&self.shape)
+    }
+
+    /// Whether its type is one that weights have.
+    pub fn is_float(&self) -> bool {
+        converter(&self.dtype).is_some()
+    }
 }
 
 /// Shards of an index and the tensors that each should have.
@@ -186,7 +198,7 @@ fn read_header(file: &mut File, path: &Path, digest: &mut Sha256) -> Result<(Raw
     let length = metadata.len();
     let mut prefix = Vec::new();
     loop {
-        match RawHeader::parse(&prefix).map_err(|error| LoadError::Header { path: path.to_owned(), error })? {
+        match RawHeader::parse(&prefix).map_err(|error| LoadError::header(path, error))? {
             RawParsed::Header(header) => {
                 digest.update(&prefix);
                 digest.update(length.to_le_bytes());
@@ -231,7 +243,7 @@ fn check_ranges(path: &Path, header: &RawHeader, length: u64) -> Result<Vec<(Str
             CheckpointTensor {
                 file: path.to_owned(),
                 dtype: tensor.dtype.clone(),
-                // Inside the file, so inside the address space.
+                // Checked with the range.
                 shape: tensor.shape.iter().map(|extent| *extent as usize).collect(),
                 begin: header.data_start + begin,
                 end: header.data_start + end,
@@ -260,13 +272,16 @@ fn check_range(tensor: &RawTensor, expected: u64, data_bytes: u64) -> Result<(),
     if begin > expected {
         return Err(format!("it leaves a gap after the tensor before it, which ends at {expected}"));
     }
-    let count = tensor.shape.iter().try_fold(1u64, |count, extent| count.checked_mul(*extent));
-    let bytes = count.and_then(|count| count.checked_mul(dtype_bytes(&tensor.dtype)?));
-    match (dtype_bytes(&tensor.dtype), bytes) {
-        (Some(_), Some(bytes)) if bytes == end - begin => Ok(()),
-        // Types that nobody reads here: only their place counts.
-        (None, _) => Ok(()),
-        _ => Err(format!("{} {:?} has another length", tensor.dtype, tensor.shape)),
+    let Some(count) = tensor.elements().filter(|_| tensor.shape.iter().all(|extent| usize::try_from(*extent).is_ok()))
+    else {
+        return Err(format!("nothing holds as many elements as {:?} has", tensor.shape));
+    };
+    match dtype_bytes(&tensor.dtype) {
+        Some(bytes) if count.checked_mul(bytes) != Some(end - begin) => {
+            Err(format!("{} {:?} has another length", tensor.dtype, tensor.shape))
+        }
+        // Of types that nobody reads here only the place counts.
+        _ => Ok(()),
     }
 }
 
@@ -290,6 +305,7 @@ fn converter(dtype: &str) -> Option<Convert> {
         bytes.as_chunks::<N>().0.iter().map(|chunk| value(*chunk)).collect()
     }
     match dtype {
+        "F64" => Some(|bytes| each(bytes, |b| f64::from_le_bytes(b) as f32)),
         "F32" => Some(|bytes| each(bytes, f32::from_le_bytes)),
         "F16" => Some(|bytes| each(bytes, |b| f16::from_le_bytes(b).to_f32())),
         "BF16" => Some(|bytes| each(bytes, |b| bf16::from_le_bytes(b).to_f32())),
@@ -324,22 +340,25 @@ mod tests {
         let json = r#"{"a": {"dtype":"F32","shape":[2],"data_offsets":[0,8]},
             "b": {"dtype":"F16","shape":[2],"data_offsets":[8,12]},
             "c": {"dtype":"BF16","shape":[1,2],"data_offsets":[12,16]},
-            "d": {"dtype":"I64","shape":[1],"data_offsets":[16,24]}}"#;
+            "d": {"dtype":"I64","shape":[1],"data_offsets":[16,24]},
+            "f": {"dtype":"F64","shape":[2],"data_offsets":[24,40]}}"#;
         let mut data = Vec::new();
         [1.5f32, -0.1].iter().for_each(|v| data.extend(v.to_le_bytes()));
         [1.5f32, -0.1].iter().for_each(|v| data.extend(f16::from_f32(*v).to_le_bytes()));
         [1.5f32, -0.1].iter().for_each(|v| data.extend(bf16::from_f32(*v).to_le_bytes()));
         data.extend([0; 8]);
+        [1.5f64, -0.1].iter().for_each(|v| data.extend(v.to_le_bytes()));
         write(folder.path(), SINGLE, &with_header(json, &data));
         let checkpoint = Checkpoint::open_folder(folder.path()).unwrap();
         assert_eq!(checkpoint.read_f32("a").unwrap(), [1.5, -0.1]);
         assert_eq!(checkpoint.read_f32("b").unwrap(), [1.5, -0.099975586]);
         assert_eq!(checkpoint.read_f32("c").unwrap(), [1.5, -0.100_097_656]);
         assert_eq!(checkpoint.tensors["c"].shape, [1, 2]);
+        assert_eq!(checkpoint.read_f32("f").unwrap(), [1.5, -0.1]);
         let error = checkpoint.read_f32("d").unwrap_err().to_string();
-        assert!(error.ends_with("tensor `d` should be F32, F16 or BF16, found I64"), "{error}");
+        assert!(error.ends_with("tensor `d` should be F64, F32, F16 or BF16, found I64"), "{error}");
         let error = checkpoint.read_f32("e").unwrap_err().to_string();
-        assert!(error.contains("tensor `e` is missing") && error.contains("4 others, such as a, b, c"), "{error}");
+        assert!(error.contains("tensor `e` is missing") && error.contains("5 others, such as a, b, c"), "{error}");
     }
 
     #[test]
@@ -389,6 +408,14 @@ mod tests {
     }
 
     #[test]
+    fn what_took_the_files_place_is_named() {
+        let pointer = error(b"version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 90868376\n");
+        assert_eq!(pointer, "model.safetensors: this is a Git LFS pointer, and not the file itself");
+        let page = error(b"<!doctype html><title>Sign in</title>");
+        assert_eq!(page, "model.safetensors: this is an HTML page, and not the file itself");
+    }
+
+    #[test]
     fn ranges_that_cannot_be_are_named() {
         let two = |a: &str, b: &str, bytes: usize| {
             let entry = |offsets| format!(r#"{{"dtype":"F32","shape":[1],"data_offsets":{offsets}}}"#);
@@ -415,8 +442,14 @@ mod tests {
             format!("{tensor} `b`, bytes 4..12 of the data: F32 [1] has another length")
         );
         assert!(two("[0,4]", "[4,8]", 9).contains("the header's tensors end at byte"));
-        let huge = format!(r#"{{"a": {{"dtype":"F32","shape":[{0},{0}],"data_offsets":[0,4]}}}}"#, u64::MAX);
-        assert!(error(&with_header(&huge, &[0; 4])).ends_with("has another length"));
+        // Also of a type that nobody reads, whose length nobody knows.
+        for dtype in ["F32", "F4"] {
+            let huge = format!(r#"{{"a": {{"dtype":"{dtype}","shape":[{0},{0}],"data_offsets":[0,4]}}}}"#, u64::MAX);
+            let error = error(&with_header(&huge, &[0; 4]));
+            assert!(
+                error.ends_with("nothing holds as many elements as [18446744073709551615, 18446744073709551615] has")
+            );
+        }
     }
 
     #[test]

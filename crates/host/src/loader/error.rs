@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use webnibble_common::package::PackageError;
 use webnibble_common::safetensors::HeaderError;
+use webnibble_common::stand_in::StandIn;
 use webnibble_models::ModelError;
 use webnibble_models::sentence::SentenceError;
 
@@ -52,6 +53,32 @@ pub enum LoadError {
         /// The folder or file.
         path: PathBuf,
         /// What it lacks.
+        message: String,
+    },
+    /// Something else lies where a file should be.
+    #[error("{}: {what}", .path.display())]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: StandIn,
+    },
+    /// A model that is not in the hub's cache, where the hub may not be asked.
+    #[error("`{name}` is not in the hub's cache {}, and {variable} says not to ask the hub", .cache.display())]
+    Offline {
+        /// The model.
+        name: String,
+        /// The cache.
+        cache: PathBuf,
+        /// The variable that is set.
+        variable: &'static str,
+    },
+    /// A model's folder that lacks a file which another of its files calls for.
+    #[error("{}: {message}", .path.display())]
+    NotWhole {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing, and what calls for it.
         message: String,
     },
     /// A file that should be JSON.
@@ -163,7 +190,7 @@ pub enum LoadError {
         found: String,
     },
     /// A tensor has a type that weights do not have.
-    #[error("{}: tensor `{tensor}` should be F32, F16 or BF16, found {found}", .path.display())]
+    #[error("{}: tensor `{tensor}` should be F64, F32, F16 or BF16, found {found}", .path.display())]
     DType {
         /// The file.
         path: PathBuf,
@@ -188,6 +215,26 @@ impl LoadError {
             LoadError::Io { path, .. } => Some(path),
             _ => None,
         }
+    }
+
+    /// A header that cannot be read, or what lies in the place of its file.
+    pub(crate) fn header(path: &Path, error: HeaderError) -> Self {
+        match error {
+            HeaderError::StandIn(what) => LoadError::StandIn { path: path.to_owned(), what },
+            error => LoadError::Header { path: path.to_owned(), error },
+        }
+    }
+
+    /// The same of a package.
+    pub(crate) fn package(path: &Path, error: PackageError) -> Self {
+        match error {
+            PackageError::Header(HeaderError::StandIn(what)) => LoadError::StandIn { path: path.to_owned(), what },
+            error => LoadError::Package { path: path.to_owned(), error },
+        }
+    }
+
+    pub(crate) fn not_whole(path: &Path, message: String) -> Self {
+        LoadError::NotWhole { path: path.to_owned(), message }
     }
 
     pub(crate) fn not_a_model(path: &Path, message: impl Into<String>) -> Self {

@@ -59,17 +59,22 @@ fn find_in(
         return Err(LoadError::NotFound { path: name.into() });
     }
     let short = names::short_name(name);
+    // A folder here has no revision: who names one means the hub's.
     for folder in [Some(name), short].into_iter().flatten().map(|name| models.join(name)) {
         if folder.is_dir() {
             return Ok(Found::here(folder, short.unwrap_or(name)));
         }
     }
-    let fetched = hub().and_then(|hub| hub.fetch(names::hub_name(name), progress));
+    let fetched = hub().and_then(|hub| hub.fetch(&names::hub_name(name), progress));
     match fetched {
         Ok(Fetched { folder, on_hub }) => Ok(Found { on_hub, ..Found::here(folder, short.unwrap_or(name)) }),
         // A name that nobody could look up may as well be a wrong one: then its neighbours help more than the network's error.
         Err(LoadError::Hub { message, .. }) if short.is_none() && !names::nearest_models(name).is_empty() => {
             let reason = format!("it is not in {}, and the hub could not be asked: {message}", models.display());
+            Err(LoadError::UnknownName { name: name.to_owned(), reason, nearest: names::nearest_models(name) })
+        }
+        Err(offline @ LoadError::Offline { .. }) if short.is_none() && !names::nearest_models(name).is_empty() => {
+            let reason = format!("it is not in {}, and {offline}", models.display());
             Err(LoadError::UnknownName { name: name.to_owned(), reason, nearest: names::nearest_models(name) })
         }
         Err(LoadError::UnknownName { reason, .. }) => {
@@ -96,13 +101,14 @@ fn find_path(name: &str) -> Result<Option<Found>, LoadError> {
     Ok(None)
 }
 
-/// `model` or `organization/model`, of the letters that the hub allows.
+/// `model` or `organization/model`, of the letters that the hub allows, and `@` with a branch, tag or commit after it.
 fn is_model_name(name: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let mut parts = name.split('/');
-    let count = parts.clone().count();
-    (1..=2).contains(&count)
-        && parts.all(|part| !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed))
+    let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
+    let is_part = |part: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed)
+    };
+    id.split('/').count() <= 2 && id.split('/').all(is_part) && revision.split('/').all(is_part)
 }
 
 #[cfg(test)]
@@ -143,11 +149,40 @@ mod tests {
     #[test]
     fn what_can_only_be_a_path_is_not_asked_of_the_hub() {
         let folder = tempfile::tempdir().unwrap();
-        for name in
-            ["./absent", "/absent/model", "absent.gguf", "absent.safetensors", "~/m", "a/b/c", "a b", "", "../a"]
-        {
+        for name in [
+            "./absent",
+            "/absent/model",
+            "absent.gguf",
+            "absent.safetensors",
+            "~/m",
+            "a/b/c",
+            "a b",
+            "",
+            "../a",
+            "a@",
+            "@b",
+            "a/b@../c",
+            "a@b@c",
+            "a@b c",
+        ] {
             assert!(matches!(look(name, folder.path()), Err(LoadError::NotFound { .. })), "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_with_a_revision_is_asked_of_the_hub() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("all-MiniLM-L6-v2")).unwrap();
+        for name in ["all-MiniLM-L6-v2@main", "a/b@refs/pr/1", "a/b@v1.0"] {
+            assert!(
+                matches!(look(name, folder.path()), Err(LoadError::Hub { .. } | LoadError::UnknownName { .. })),
+                "{name}"
+            );
+        }
+        // A path that exists is one, whatever is in it.
+        let named = folder.path().join("my@model");
+        std::fs::create_dir(&named).unwrap();
+        assert_eq!(look(named.to_str().unwrap(), folder.path()).unwrap().path, named);
     }
 
     #[test]

@@ -6,11 +6,16 @@ use serde_json::Value;
 use sha2::Digest;
 use webnibble_common::graph::{Graph, Weight};
 use webnibble_common::package::{SentenceConfig, TOKENIZER};
+use webnibble_common::tensor::element_count;
 use webnibble_models::sentence::Modules;
-use webnibble_models::{ModelConfig, checkpoint};
+use webnibble_models::{ModelConfig, ModelError, checkpoint, refuse_heads};
 
 use super::checkpoint::{INDEX, SINGLE};
-use super::{Checkpoint, LoadError, read_file, read_optional};
+use super::text_file::{parse_json, read_text, read_text_if_there};
+use super::{Checkpoint, LoadError};
+
+/// The family and its dimensions.
+pub(super) const CONFIG: &str = "config.json";
 
 /// The stages of a sentence-transformers model.
 pub(super) const MODULES: &str = "modules.json";
@@ -24,6 +29,8 @@ pub struct ModelFolder {
     pub name: String,
     /// The folder.
     pub path: PathBuf,
+    /// The folder of config, weights and tokenizer: `path`, or what `modules.json` names in it (`0_Transformer`).
+    pub transformer: PathBuf,
     /// `config.json`.
     pub config_json: Value,
     /// The family and its dimensions.
@@ -39,14 +46,18 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
-    /// Opens a folder and checks that every weight of the graph is there, of the right shape and of a type that is read.
+    /// Opens a folder and checks that its counts are those of the checkpoint, and that every weight of the graph is there, of
+    /// the right shape and of a type that is read.
     pub fn open(path: &Path, name: &str) -> Result<ModelFolder, LoadError> {
-        let Described { config_json, config, sentence, tokenizer } = describe(path)?;
+        let Described { config_json, config, sentence, tokenizer, transformer } = describe(path)?;
+        let checkpoint = Checkpoint::open_folder(&transformer)?;
+        check_config(&config_json, &config, sentence.as_ref(), &checkpoint)?;
         let folder = ModelFolder {
             name: name.to_owned(),
             path: path.to_owned(),
             graph: config.graph(sentence.as_ref()),
-            checkpoint: Checkpoint::open_folder(path)?,
+            transformer,
+            checkpoint,
             config_json,
             config,
             sentence,
@@ -59,7 +70,7 @@ impl ModelFolder {
     /// The values of a weight of the graph, its sources stacked along the first dimension.
     pub fn read(&self, weight: &Weight) -> Result<Vec<f32>, LoadError> {
         let sources = self.sources(weight)?;
-        let mut values = Vec::with_capacity(weight.shape.iter().product());
+        let mut values = Vec::with_capacity(element_count(&weight.shape));
         for source in sources {
             values.append(&mut self.checkpoint.read_f32(&source)?);
         }
@@ -91,17 +102,17 @@ impl ModelFolder {
         for source in &weight.sources {
             let Some(name) = checkpoint::resolve(|name| tensors.contains_key(name), source) else {
                 let expected = format!("{:?}", source_shape(weight));
-                return Err(self.checkpoint.missing(source, &expected, &checkpoint::candidates(source)));
+                return Err(self.checkpoint.missing(source, &expected, &checkpoint::looked_for(source)));
             };
             let tensor = &tensors[&name];
-            let rest: usize = tensor.shape.iter().skip(1).product();
+            let rest = element_count(tensor.shape.get(1..).unwrap_or_default());
             if tensor.shape.is_empty() || rest != weight.shape.get(1).copied().unwrap_or(1) {
                 return Err(self.wrong_shape(&name, &source_shape(weight), &tensor.shape));
             }
-            if !matches!(tensor.dtype.as_str(), "F32" | "F16" | "BF16") {
+            if !tensor.is_float() {
                 return Err(LoadError::DType { path: tensor.file.clone(), tensor: name, found: tensor.dtype.clone() });
             }
-            rows += tensor.shape[0];
+            rows = tensor.shape[0].saturating_add(rows);
             names.push(name);
         }
         if rows != weight.shape[0] {
@@ -128,49 +139,102 @@ fn source_shape(weight: &Weight) -> Vec<usize> {
     shape
 }
 
+/// Refuses what the graph would compute wrongly, and what there is no memory for: before the graph is made.
+fn check_config(
+    config_json: &Value,
+    config: &ModelConfig,
+    sentence: Option<&SentenceConfig>,
+    checkpoint: &Checkpoint,
+) -> Result<(), LoadError> {
+    let wrong = |error| LoadError::Model { path: checkpoint.path.clone(), error };
+    if sentence.is_none() {
+        refuse_heads(config_json, checkpoint.tensors.keys().map(String::as_str)).map_err(wrong)?;
+    }
+    let shape_of = |source: &str| {
+        let name = checkpoint::resolve(|name| checkpoint.tensors.contains_key(name), source)?;
+        Some(checkpoint.tensors[&name].shape.clone())
+    };
+    config.check_counts(&shape_of).map_err(|error| match error {
+        ModelError::MissingTensor { tensor, expected } => {
+            checkpoint.missing(&tensor, &format!("{expected:?}"), &checkpoint::looked_for(&tensor))
+        }
+        error => wrong(error),
+    })
+}
+
 /// What the small files of a folder say.
 pub(super) struct Described {
     pub(super) config_json: Value,
     pub(super) config: ModelConfig,
     pub(super) sentence: Option<SentenceConfig>,
     pub(super) tokenizer: Option<Vec<u8>>,
+    /// The folder of config, weights and tokenizer.
+    pub(super) transformer: PathBuf,
 }
 
 /// Reads everything but the weights.
 pub(super) fn describe(path: &Path) -> Result<Described, LoadError> {
-    let config_path = path.join("config.json");
-    let text = read_optional(&config_path)?.ok_or_else(|| {
-        LoadError::not_a_model(path, "expected a folder in Hugging Face layout, found no config.json")
+    let modules = read_modules(path)?;
+    let transformer = transformer_in(path, modules.as_ref());
+    let config_path = transformer.join(CONFIG);
+    let text = read_text_if_there(&config_path)?.ok_or_else(|| {
+        LoadError::not_a_model(&transformer, "expected a folder in Hugging Face layout, found no config.json")
     })?;
-    let config_json: Value = serde_json::from_str(&text)
-        .map_err(|error| LoadError::Json { path: config_path, message: error.to_string() })?;
-    let config =
-        ModelConfig::from_json(&config_json).map_err(|error| LoadError::Model { path: path.to_owned(), error })?;
-    let sentence = read_sentence(path)?;
-    let tokenizer = read_optional(&path.join(TOKENIZER))?.map(String::into_bytes);
-    Ok(Described { config_json, config, sentence, tokenizer })
+    let config_json = parse_json(&config_path, &text)?;
+    let wrong = |error| LoadError::Model { path: path.to_owned(), error };
+    let config = ModelConfig::from_json(&config_json).map_err(wrong)?;
+    if modules.is_none() {
+        // Known before the weights are: from the hub they have still to come.
+        refuse_heads(&config_json, []).map_err(wrong)?;
+    }
+    let sentence = modules.map(|modules| read_sentence(path, &modules)).transpose()?;
+    let tokenizer = read_text_if_there(&transformer.join(TOKENIZER))?.map(String::into_bytes);
+    Ok(Described { config_json, config, sentence, tokenizer, transformer })
 }
 
-fn read_sentence(path: &Path) -> Result<Option<SentenceConfig>, LoadError> {
-    let Some(modules) = read_optional(&path.join(MODULES))? else { return Ok(None) };
-    let wrong = |error| LoadError::Sentence { path: path.to_owned(), error };
-    let modules = Modules::from_json(&modules).map_err(wrong)?;
-    let pooling_path = path.join(&modules.pooling).join("config.json");
-    let pooling = String::from_utf8(read_file(&pooling_path)?)
-        .map_err(|error| LoadError::Json { path: pooling_path, message: error.to_string() })?;
-    let limits = read_optional(&path.join(&modules.transformer).join(SENTENCE_BERT_CONFIG))?;
-    modules.sentence_config(&pooling, limits.as_deref()).map(Some).map_err(wrong)
+/// The folder of config, weights and tokenizer in a model's: the model's own, unless a readable `modules.json` names another.
+pub(super) fn weights_folder(path: &Path) -> PathBuf {
+    transformer_in(path, read_modules(path).ok().flatten().as_ref())
+}
+
+fn transformer_in(path: &Path, modules: Option<&Modules>) -> PathBuf {
+    match modules.map_or("", |modules| modules.transformer.as_str()) {
+        "" => path.to_owned(),
+        inner => path.join(inner),
+    }
+}
+
+fn read_modules(path: &Path) -> Result<Option<Modules>, LoadError> {
+    let Some(text) = read_text_if_there(&path.join(MODULES))? else { return Ok(None) };
+    Modules::from_json(&text).map(Some).map_err(|error| LoadError::Sentence { path: path.to_owned(), error })
+}
+
+fn read_sentence(path: &Path, modules: &Modules) -> Result<SentenceConfig, LoadError> {
+    let pooling_path = path.join(&modules.pooling).join(CONFIG);
+    let pooling = read_text(&pooling_path).map_err(|error| match error {
+        // sentence-transformers makes nothing of it either: how tokens are pooled is the model's to say.
+        LoadError::NotFound { .. } => {
+            let message = format!("{MODULES} names a Pooling in `{}`, whose config.json is not there", modules.pooling);
+            LoadError::not_whole(path, message)
+        }
+        error => error,
+    })?;
+    let limits = read_text_if_there(&transformer_in(path, Some(modules)).join(SENTENCE_BERT_CONFIG))?;
+    let sentence = modules.sentence_config(&pooling, limits.as_deref());
+    sentence.map_err(|error| LoadError::Sentence { path: path.to_owned(), error })
 }
 
 /// Whether a file of a model's repository is needed, by its path in it. `weights` are the shards, once the index is known.
 pub(super) fn is_needed(file: &str, modules: Option<&Modules>, shards: &[String]) -> bool {
-    let small = ["config.json", TOKENIZER, MODULES, SENTENCE_BERT_CONFIG, SINGLE, INDEX].contains(&file);
-    let of_modules = modules.is_some_and(|modules| {
-        let in_folder = |folder: &str, name: &str| match folder {
-            "" => file == name,
-            _ => file == format!("{folder}/{name}"),
-        };
-        in_folder(&modules.pooling, "config.json") || in_folder(&modules.transformer, SENTENCE_BERT_CONFIG)
+    let inner = modules.map_or("", |modules| modules.transformer.as_str());
+    let of_transformer = file.strip_prefix(&prefix_of(inner)).is_some_and(|name| {
+        [CONFIG, TOKENIZER, SENTENCE_BERT_CONFIG, SINGLE, INDEX].contains(&name) || shards.iter().any(|one| one == name)
     });
-    small || of_modules || shards.iter().any(|shard| shard == file)
+    let of_pooling = modules.is_some_and(|modules| file == format!("{}{CONFIG}", prefix_of(&modules.pooling)));
+    file == MODULES || of_transformer || of_pooling
+}
+
+/// What stands before the names of a folder's files in a repository's list.
+pub(super) fn prefix_of(folder: &str) -> String {
+    if folder.is_empty() { String::new() } else { format!("{folder}/") }
 }

@@ -9,14 +9,16 @@ use std::path::{Component, Path, PathBuf};
 use hf_hub::api::RepoInfo;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
-use serde_json::Value;
-use webnibble_models::ModelConfig;
+use webnibble_common::stand_in::StandIn;
 use webnibble_models::sentence::Modules;
+use webnibble_models::{ModelConfig, refuse_heads};
 
 use super::checkpoint::{INDEX, SINGLE, shard_names};
-use super::folder::{MODULES, is_needed};
+use super::folder::{CONFIG, MODULES, is_needed, prefix_of, weights_folder};
+use super::hub_env::HubEnv;
 use super::onnx_model::onnx_files;
-use super::{LoadError, OnHub, OnnxModel, Progress, hub_dir, names, read_file};
+use super::text_file::{parse_json, read_text, refuse_stand_in};
+use super::{LoadError, OnHub, OnnxModel, Progress, hub_dir, names};
 
 /// Further tries at a file whose connection broke.
 const RETRIES: usize = 2;
@@ -38,41 +40,49 @@ pub struct Fetched {
 pub struct Hub {
     api: Api,
     cache: Cache,
+    /// The variable that says not to ask.
+    offline: Option<&'static str>,
 }
 
 impl Hub {
-    /// The hub as the environment has it: `HF_ENDPOINT`, `HF_HOME` for the cache, and a token from `HF_TOKEN` or of the
-    /// hub's own login.
+    /// The hub as the environment has it: `HF_ENDPOINT`, `HF_HUB_CACHE` and `HF_HOME` for the cache, a token from `HF_TOKEN`
+    /// or of the hub's own login, and `HF_HUB_OFFLINE`.
     pub fn from_env() -> Result<Hub, LoadError> {
-        Hub::build(ApiBuilder::from_env(), Cache::from_env())
+        Hub::build(HubEnv::read())
     }
 
     /// The hub at an address, with a cache of its own.
     pub fn at(endpoint: &str, cache_dir: &Path) -> Result<Hub, LoadError> {
-        let cache = Cache::new(cache_dir.to_owned());
-        Hub::build(ApiBuilder::from_cache(cache.clone()).with_endpoint(endpoint.to_owned()), cache)
+        let (cache, endpoint) = (cache_dir.to_owned(), Some(endpoint.to_owned()));
+        Hub::build(HubEnv { cache, endpoint, offline: None, ..HubEnv::read() })
     }
 
-    fn build(builder: ApiBuilder, cache: Cache) -> Result<Hub, LoadError> {
-        let token = std::env::var("HF_TOKEN").ok().filter(|token| !token.is_empty()).or_else(|| cache.token());
-        let builder = builder.with_progress(false).with_retries(RETRIES).with_token(token);
-        let builder = builder.with_user_agent("webnibble", env!("CARGO_PKG_VERSION"));
+    fn build(env: HubEnv) -> Result<Hub, LoadError> {
+        let cache = Cache::new(env.cache);
+        let builder = ApiBuilder::from_cache(cache.clone()).with_progress(false).with_retries(RETRIES);
+        let builder = builder.with_token(env.token).with_user_agent("webnibble", env!("CARGO_PKG_VERSION"));
+        let builder = env.endpoint.into_iter().fold(builder, ApiBuilder::with_endpoint);
         let api = builder.build().map_err(|error| hub_error("hub", &error))?;
-        Ok(Hub { api, cache })
+        Ok(Hub { api, cache, offline: env.offline })
     }
 
-    /// Fetches what is not in the cache yet of a model; of one that has only an ONNX form, the small files.
-    /// When the hub cannot be reached, a model that is in the cache as a whole is taken as it is.
+    /// Fetches what is not in the cache yet of a model; of one that has only an ONNX form, the small files. A name may end
+    /// in `@` and a revision: a branch, a tag or a commit. When the hub cannot be reached, or is not to be asked, a model
+    /// that is in the cache as a whole is taken as it is.
     ///
     /// # Errors
-    /// [`LoadError::UnknownName`] when the hub has no such model, [`LoadError::Hub`] when it cannot be reached, and the
-    /// errors of its configuration.
-    pub fn fetch(&self, id: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Fetched, LoadError> {
-        match self.begin(id, progress) {
+    /// [`LoadError::UnknownName`] when the hub has no such model, [`LoadError::Hub`] when it cannot be reached,
+    /// [`LoadError::Offline`] when it is not to be asked, and the errors of the model's configuration.
+    pub fn fetch(&self, name: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Fetched, LoadError> {
+        let repo = repo_of(name);
+        let taken = |folder| Fetched { folder, on_hub: None };
+        match self.begin(name, progress) {
             Ok(fetch) => fetch.all(),
+            Err(not_asked @ LoadError::Offline { .. }) => self.cached(&repo).map(taken).ok_or(not_asked),
             Err(unreachable @ LoadError::Hub { .. }) => {
-                let cached = self.cached(&Repo::new(id.to_owned(), RepoType::Model));
-                cached.map(|folder| Fetched { folder, on_hub: None }).ok_or(unreachable)
+                let folder = self.cached(&repo).ok_or(unreachable)?;
+                tracing::warn!("the hub cannot be reached: taking the model as it is in {}", folder.display());
+                Ok(taken(folder))
             }
             Err(other) => Err(other),
         }
@@ -84,47 +94,87 @@ impl Hub {
     /// As [`Hub::fetch`].
     pub fn fetch_files(
         &self,
-        id: &str,
+        name: &str,
         files: &[&str],
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), LoadError> {
-        let mut fetch = self.begin(id, progress)?;
+        let mut fetch = self.begin(name, progress)?;
         files.iter().try_for_each(|file| fetch.file(file).map(drop))
     }
 
-    fn begin<'a>(&'a self, id: &'a str, progress: &'a mut dyn FnMut(Progress<'_>)) -> Result<Fetch<'a>, LoadError> {
-        let repo = Repo::new(id.to_owned(), RepoType::Model);
-        let info = self.api.repo(repo.clone()).info().map_err(|error| hub_error(id, &error))?;
-        Ok(Fetch { hub: self, id, repo, folder: self.snapshot(id, &info.sha), info, progress })
+    fn begin<'a>(&'a self, name: &'a str, progress: &'a mut dyn FnMut(Progress<'_>)) -> Result<Fetch<'a>, LoadError> {
+        self.refuse_offline(name)?;
+        let repo = repo_of(name);
+        let info = self.info(name, &repo)?;
+        let folder = self.cache.repo(repo.clone()).pointer_path(&info.sha);
+        Ok(Fetch { hub: self, name, repo, folder, info, progress })
     }
 
-    fn snapshot(&self, id: &str, commit: &str) -> PathBuf {
-        self.cache.model(id.to_owned()).pointer_path(commit)
+    fn refuse_offline(&self, name: &str) -> Result<(), LoadError> {
+        match self.offline {
+            Some(variable) => {
+                Err(LoadError::Offline { name: name.to_owned(), cache: self.cache.path().clone(), variable })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The commit and the files of a repository.
+    fn info(&self, name: &str, repo: &Repo) -> Result<RepoInfo, LoadError> {
+        let wrong = |message: String| LoadError::Hub { name: name.to_owned(), message };
+        let answer = self.api.repo(repo.clone()).info_request().call();
+        let mut answer = answer.map_err(|error| hub_error(name, &ApiError::RequestError(Box::new(error))))?;
+        let text = answer.body_mut().read_to_string().map_err(|error| wrong(error.to_string()))?;
+        let info: RepoInfo = serde_json::from_str(&text).map_err(|error| match StandIn::of(text.as_bytes()) {
+            Some(_) => {
+                wrong("its address answers with an HTML page, so it is not a hub's, or a proxy is before it".into())
+            }
+            None => wrong(format!("its address answers with something that is no list of files: {error}")),
+        })?;
+        // It becomes the name of a folder.
+        match is_commit(&info.sha) {
+            true => Ok(info),
+            false => Err(wrong(format!("its address answers with `{}`, which is no commit", info.sha))),
+        }
     }
 
     /// The cached folder of a model, where its weights are all there.
     fn cached(&self, repo: &Repo) -> Option<PathBuf> {
         let cached = self.cache.repo(repo.clone());
-        let folder = cached.get("config.json")?.parent()?.to_owned();
-        let whole = match cached.get(INDEX) {
-            Some(index) => {
-                let text = std::fs::read_to_string(index).ok()?;
-                shard_names(&text).ok()?.keys().all(|shard| folder.join(shard).exists())
-            }
-            None => folder.join(SINGLE).exists() || OnnxModel::is_in(&folder, None),
+        let folder = match is_commit(repo.revision()) {
+            true => cached.pointer_path(repo.revision()),
+            false => cached.pointer_path(std::fs::read_to_string(self.ref_path(repo)).ok()?.trim()),
         };
-        if !whole {
-            return None;
-        }
-        tracing::warn!("the hub cannot be reached: taking the model as it is in {}", folder.display());
-        Some(folder)
+        let weights = weights_folder(&folder);
+        let whole = match std::fs::read_to_string(weights.join(INDEX)) {
+            Ok(index) => shard_names(&index).ok()?.keys().all(|shard| weights.join(shard).exists()),
+            Err(_) => weights.join(SINGLE).exists() || OnnxModel::is_in(&folder, None),
+        };
+        (whole && weights.join(CONFIG).exists()).then_some(folder)
     }
+
+    /// Where the cache keeps the commit of a revision.
+    fn ref_path(&self, repo: &Repo) -> PathBuf {
+        self.cache.path().join(repo.folder_name()).join("refs").join(repo.revision())
+    }
+}
+
+/// The repository of a name, at its revision: `main` where it has none.
+fn repo_of(name: &str) -> Repo {
+    let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
+    Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned())
+}
+
+/// Whether a revision is a commit by its whole name.
+fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// One model being fetched.
 struct Fetch<'a> {
     hub: &'a Hub,
-    id: &'a str,
+    /// As it was asked for, with its revision.
+    name: &'a str,
     repo: Repo,
     /// Where the files of the commit lie in the cache.
     folder: PathBuf,
@@ -134,11 +184,11 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     fn all(mut self) -> Result<Fetched, LoadError> {
-        let config: Value = self.json("config.json")?;
-        ModelConfig::from_json(&config).map_err(|error| LoadError::Model { path: self.folder.clone(), error })?;
         let modules = self.modules()?;
-        let on_hub = self.onnx_alone();
-        let shards = if on_hub.is_some() { vec![TOKENIZER_CONFIG.to_owned()] } else { self.shards()? };
+        let inner = prefix_of(modules.as_ref().map_or("", |modules| modules.transformer.as_str()));
+        self.check_config(&format!("{inner}{CONFIG}"), modules.is_some())?;
+        let on_hub = self.onnx_alone(&inner);
+        let shards = if on_hub.is_some() { vec![TOKENIZER_CONFIG.to_owned()] } else { self.shards(&inner)? };
         let files = self.info.siblings.iter().map(|sibling| sibling.rfilename.clone());
         let mut needed: Vec<String> = files.filter(|file| is_needed(file, modules.as_ref(), &shards)).collect();
         needed.sort_by_key(|file| file.ends_with(".safetensors"));
@@ -148,13 +198,25 @@ impl Fetch<'_> {
         Ok(Fetched { folder: self.folder, on_hub })
     }
 
+    /// Finds out before the gigabytes come that a model is none that runs.
+    fn check_config(&mut self, file: &str, is_sentence_model: bool) -> Result<(), LoadError> {
+        let text = self.text(file)?;
+        let config = parse_json(&self.folder.join(file), &text)?;
+        let known = ModelConfig::from_json(&config).and_then(|_| match is_sentence_model {
+            true => Ok(()),
+            false => refuse_heads(&config, []),
+        });
+        known.map_err(|error| LoadError::Model { path: self.folder.clone(), error })
+    }
+
     /// The ONNX files of a repository that has no weights in another form that is read.
-    fn onnx_alone(&self) -> Option<OnHub> {
-        if self.has(SINGLE) || self.has(INDEX) || onnx_files(|name| self.has(name)).next().is_none() {
+    fn onnx_alone(&self, inner: &str) -> Option<OnHub> {
+        let weights = [SINGLE, INDEX].iter().any(|name| self.has(&format!("{inner}{name}")));
+        if weights || onnx_files(|name| self.has(name)).next().is_none() {
             return None;
         }
         let names = self.info.siblings.iter().map(|sibling| sibling.rfilename.clone());
-        Some(OnHub { id: self.id.to_owned(), files: names.filter(|name| name.contains(".onnx")).collect() })
+        Some(OnHub { id: self.name.to_owned(), files: names.filter(|name| name.contains(".onnx")).collect() })
     }
 
     fn has(&self, file: &str) -> bool {
@@ -169,37 +231,36 @@ impl Fetch<'_> {
         Modules::from_json(&text).map(Some).map_err(|error| LoadError::Sentence { path: self.folder.clone(), error })
     }
 
-    /// Names of the shards; none of a model in one file.
-    fn shards(&mut self) -> Result<Vec<String>, LoadError> {
-        if self.has(SINGLE) {
+    /// Names of the shards; none of a model in one file. `inner` stands before the names of the weights' files.
+    fn shards(&mut self, inner: &str) -> Result<Vec<String>, LoadError> {
+        if self.has(&format!("{inner}{SINGLE}")) {
             return Ok(Vec::new());
         }
-        if !self.has(INDEX) {
-            let message = format!("it has neither {SINGLE} nor {INDEX}, and no ONNX form for transformers.js");
+        let index = format!("{inner}{INDEX}");
+        if !self.has(&index) {
+            let message = format!("it has neither {inner}{SINGLE} nor {index}, and no ONNX form for transformers.js");
             return Err(self.error(message));
         }
-        let text = self.text(INDEX)?;
+        let text = self.text(&index)?;
         let shards =
-            shard_names(&text).map_err(|message| LoadError::Json { path: self.folder.join(INDEX), message })?;
+            shard_names(&text).map_err(|message| LoadError::Json { path: self.folder.join(&index), message })?;
         Ok(shards.into_keys().collect())
-    }
-
-    fn json(&mut self, file: &str) -> Result<Value, LoadError> {
-        let text = self.text(file)?;
-        serde_json::from_str(&text)
-            .map_err(|error| LoadError::Json { path: self.folder.join(file), message: error.to_string() })
     }
 
     fn text(&mut self, file: &str) -> Result<String, LoadError> {
         let path = self.file(file)?;
-        String::from_utf8(read_file(&path)?).map_err(|error| LoadError::Json { path, message: error.to_string() })
+        read_text(&path)
     }
 
     /// The path of a file in the cache, fetched if need be.
     fn file(&mut self, file: &str) -> Result<PathBuf, LoadError> {
         let expected = self.folder.join(file);
         if expected.exists() {
-            return Ok(expected);
+            match refuse_stand_in(&expected) {
+                // Kept by whoever asked before: it is asked for again.
+                Err(LoadError::StandIn { .. }) => discard(&expected)?,
+                checked => return checked.map(|()| expected),
+            }
         }
         if !self.has(file) {
             return Err(self.error(format!("the repository has no {file}")));
@@ -210,7 +271,8 @@ impl Fetch<'_> {
         }
         let report = Report { file, done: 0, total: 0, progress: self.progress };
         let api = self.hub.api.repo(self.repo.clone());
-        let found = api.download_with_progress(file, report).map_err(|error| hub_error(self.id, &error))?;
+        let found = api.download_with_progress(file, report).map_err(|error| hub_error(self.name, &error))?;
+        refuse_stand_in(&found).or_else(|error| discard(&found).and(Err(error)))?;
         if found != expected {
             let commit = &self.info.sha;
             return Err(self.error(format!("{file} is not of commit {commit}: the model changed just now, try again")));
@@ -219,7 +281,19 @@ impl Fetch<'_> {
     }
 
     fn error(&self, message: String) -> LoadError {
-        LoadError::Hub { name: self.id.to_owned(), message }
+        LoadError::Hub { name: self.name.to_owned(), message }
+    }
+}
+
+/// Takes a file out of the cache, with what it is a link to.
+fn discard(path: &Path) -> Result<(), LoadError> {
+    let wrong = |error| LoadError::io(path, error);
+    let blob = path.canonicalize().map_err(wrong)?;
+    std::fs::remove_file(path).map_err(wrong)?;
+    match std::fs::remove_file(&blob) {
+        // Without links the file itself lies in the cache, and is gone already.
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(wrong(error)),
+        _ => Ok(()),
     }
 }
 
@@ -267,6 +341,11 @@ fn hub_error(id: &str, error: &ApiError) -> LoadError {
             },
             _ => LoadError::Hub { name: id.to_owned(), message: request.to_string() },
         },
+        ApiError::MissingHeader(header) => {
+            let message =
+                format!("an answer has no header {header}, so its address is not a hub's, or a proxy is before it");
+            LoadError::Hub { name: id.to_owned(), message }
+        }
         _ => LoadError::Hub { name: id.to_owned(), message: error.to_string() },
     }
 }
@@ -278,6 +357,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::sync::{Arc, Mutex};
 
+    use serde_json::Value;
     use webnibble_common::options::{Platform, Settings};
     use webnibble_common::quant::Bits;
 
@@ -349,12 +429,13 @@ mod tests {
         log.lock().unwrap().push(path.clone());
         let id = repository.id;
         let file_of = |prefix: String| path.strip_prefix(&prefix).and_then(|name| repository.files.get_key_value(name));
-        if path == format!("/api/models/{id}/revision/main") {
+        let revision = if path.contains("v1.0") { "v1.0" } else { "main" };
+        if path == format!("/api/models/{id}/revision/{revision}") {
             let siblings: Vec<Value> =
                 repository.files.keys().map(|name| serde_json::json!({"rfilename": name})).collect();
             let body = serde_json::json!({"id": id, "sha": COMMIT, "siblings": siblings}).to_string();
             respond(&mut stream, "200 OK", "content-type: application/json\r\n", body.as_bytes());
-        } else if let Some((name, content)) = file_of(format!("/{id}/resolve/main/")) {
+        } else if let Some((name, content)) = file_of(format!("/{id}/resolve/{revision}/")) {
             let headers = format!("x-repo-commit: {COMMIT}\r\netag: \"etag-{}\"\r\n", name.replace('/', "-"));
             if name.ends_with(".safetensors") {
                 let headers = format!("{headers}location: {address}/cdn/{name}\r\n");
@@ -391,6 +472,10 @@ mod tests {
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
     }
 
+    fn env_of(hub: &FakeHub, cache: &Path) -> HubEnv {
+        HubEnv { cache: cache.to_owned(), endpoint: Some(hub.endpoint.clone()), token: None, offline: None }
+    }
+
     fn repository() -> BTreeMap<String, Vec<u8>> {
         let mut files = model_files(&tiny_model());
         for extra in ["README.md", "pytorch_model.bin", "onnx/model.onnx", "vocab.txt"] {
@@ -409,8 +494,8 @@ mod tests {
         };
         let folder = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut progress).unwrap().folder;
         let needed = [
-            "config.json",
             "modules.json",
+            "config.json",
             "1_Pooling/config.json",
             "sentence_bert_config.json",
             "tokenizer.json",
@@ -468,7 +553,108 @@ mod tests {
         let (hub, cache) = (FakeHub::start("org/tiny", files), tempfile::tempdir().unwrap());
         let error = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains("model family `gpt_neox` is not known; the families are: bert"), "{error}");
+        assert_eq!(hub.fetched(), ["modules.json", "config.json"]);
+    }
+
+    #[test]
+    fn a_head_is_found_out_before_the_weights_come() {
+        let mut files = repository();
+        files.remove("modules.json");
+        files.insert("config.json".into(), br#"{"architectures": ["BertForSequenceClassification"]}"#.to_vec());
+        let (hub, cache) = (FakeHub::start("org/tiny", files), tempfile::tempdir().unwrap());
+        let error = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("cross-encoder"), "{error}");
         assert_eq!(hub.fetched(), ["config.json"]);
+    }
+
+    #[test]
+    fn a_name_may_have_a_revision() {
+        let (hub, cache) = (FakeHub::start("org/tiny", repository()), tempfile::tempdir().unwrap());
+        let connected = Hub::at(&hub.endpoint, cache.path()).unwrap();
+        let folder = connected.fetch("org/tiny@v1.0", &mut |_| {}).unwrap().folder;
+        assert!(hub.requests.lock().unwrap().contains(&"/api/models/org/tiny/revision/v1.0".to_owned()));
+        assert_eq!(hub.fetched(), Vec::<String>::new(), "none of main");
+        assert!(ModelFolder::open(&folder, "tiny").is_ok());
+        // What main has is another matter.
+        let error = connected.fetch("org/tiny@absent", &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("it has no `org/tiny@absent`"), "{error}");
+        // A commit is found in the cache by its own name.
+        let away = Hub::build(HubEnv { offline: Some("HF_HUB_OFFLINE"), ..env_of(&hub, cache.path()) }).unwrap();
+        for revision in ["v1.0", COMMIT] {
+            assert_eq!(away.fetch(&format!("org/tiny@{revision}"), &mut |_| {}).unwrap().folder, folder);
+        }
+        assert!(away.fetch("org/tiny", &mut |_| {}).is_err(), "main was not fetched");
+    }
+
+    #[test]
+    fn a_hub_that_is_not_to_be_asked_is_not() {
+        let (hub, cache) = (FakeHub::start("org/tiny", repository()), tempfile::tempdir().unwrap());
+        let env = env_of(&hub, cache.path());
+        let offline = Hub::build(HubEnv { offline: Some("HF_HUB_OFFLINE"), ..env }).unwrap();
+        let error = offline.fetch("org/tiny", &mut |_| {}).unwrap_err().to_string();
+        assert!(
+            error.starts_with("`org/tiny` is not in the hub's cache ") && error.contains("HF_HUB_OFFLINE"),
+            "{error}"
+        );
+        assert!(hub.requests.lock().unwrap().is_empty());
+
+        let folder = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap().folder;
+        let before = hub.requests.lock().unwrap().len();
+        assert_eq!(offline.fetch("org/tiny", &mut |_| {}).unwrap().folder, folder);
+        let error = offline.fetch_files("org/tiny", &["onnx/model.onnx"], &mut |_| {}).unwrap_err();
+        assert!(matches!(error, LoadError::Offline { .. }), "{error}");
+        assert_eq!(hub.requests.lock().unwrap().len(), before);
+    }
+
+    #[test]
+    fn a_page_in_the_place_of_a_file_is_named_and_not_kept() {
+        let mut files = repository();
+        let page = b"<!DOCTYPE html><title>Sign in</title>".to_vec();
+        let weights = files.insert("model.safetensors".into(), page).unwrap();
+        let cache = tempfile::tempdir().unwrap();
+        let fetch = |files| {
+            let hub = FakeHub::start("org/tiny", files);
+            Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {})
+        };
+        let error = fetch(files.clone()).unwrap_err().to_string();
+        assert!(error.ends_with("model.safetensors: this is an HTML page, and not the file itself"), "{error}");
+        files.insert("model.safetensors".into(), weights);
+        let folder = fetch(files).unwrap().folder;
+        assert!(ModelFolder::open(&folder, "tiny").is_ok());
+    }
+
+    #[test]
+    fn an_address_that_is_no_hub_is_told_so() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = BufReader::new(stream.try_clone().unwrap()).read_line(&mut String::new());
+                respond(&mut stream, "200 OK", "content-type: text/html\r\n", b"<!DOCTYPE html><p>Welcome</p>");
+            }
+        });
+        let cache = tempfile::tempdir().unwrap();
+        let error = Hub::at(&endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("answers with an HTML page"), "{error}");
+    }
+
+    #[test]
+    fn the_transformer_may_lie_in_a_folder_of_its_own() {
+        let mut files = repository();
+        for file in ["config.json", "tokenizer.json", "sentence_bert_config.json", "model.safetensors"] {
+            let content = files.remove(file).unwrap();
+            files.insert(format!("0_Transformer/{file}"), content);
+        }
+        let modules =
+            String::from_utf8(files["modules.json"].clone()).unwrap().replacen("\"\"", "\"0_Transformer\"", 1);
+        files.insert("modules.json".into(), modules.into_bytes());
+        files.insert("config.json".into(), br#"{"__version__": "0.3.8"}"#.to_vec());
+        let (hub, cache) = (FakeHub::start("org/tiny", files), tempfile::tempdir().unwrap());
+        let folder = Hub::at(&hub.endpoint, cache.path()).unwrap().fetch("org/tiny", &mut |_| {}).unwrap().folder;
+        let model = ModelFolder::open(&folder, "tiny").unwrap();
+        assert_eq!(model.transformer, folder.join("0_Transformer"));
+        assert_eq!(model.sentence.unwrap().max_seq_length, Some(12));
+        assert!(model.tokenizer.is_some());
     }
 
     /// A repository as those are that were made for transformers.js.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use webnibble_common::graph::Role;
 use webnibble_common::package::{Activations, PackageError, Part, Plane, QuantizationMeta, SentenceConfig, TOKENIZER};
 
+use super::folder::weights_folder;
 use super::{Checkpoint, LoadError, ModelFolder, PackageFile};
 
 /// What is in a model file or folder.
@@ -106,7 +107,7 @@ fn inspect_folder(path: &Path, name: &str) -> Result<Inspection, LoadError> {
         Err(error) => error,
     };
     // The tensors may be worth a look even so; when they cannot be read either, the first problem is the one to tell.
-    let Ok(checkpoint) = Checkpoint::open_folder(path) else { return Err(problem) };
+    let Ok(checkpoint) = Checkpoint::open_folder(&weights_folder(path)) else { return Err(problem) };
     let problem = Some(problem.to_string());
     Ok(Inspection { problem, ..of_checkpoint(&checkpoint, ModelKind::Folder, name) })
 }
@@ -144,7 +145,10 @@ fn of_checkpoint(checkpoint: &Checkpoint, kind: ModelKind, name: &str) -> Inspec
         name: name.to_owned(),
         family: None,
         problem: None,
-        parameters: tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>() as u64).sum(),
+        parameters: checkpoint
+            .tensors
+            .values()
+            .fold(0, |all: u64, tensor| all.saturating_add(tensor.elements() as u64)),
         sentence: None,
         quantization: None,
         activations: None,

@@ -12,6 +12,7 @@ mod error;
 mod find;
 mod folder;
 pub mod hub;
+mod hub_env;
 mod inspect;
 mod names;
 mod onnx_model;
@@ -20,6 +21,7 @@ mod package_file;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod text_file;
 
 pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use error::LoadError;
@@ -30,6 +32,7 @@ pub use names::{DEFAULT_MODEL, SHORT_NAMES, nearest};
 pub use onnx_model::{OnHub, OnnxFile, OnnxModel};
 pub(crate) use onnx_model::{SUBFOLDER, onnx_names};
 pub use package_file::PackageFile;
+pub(crate) use text_file::refuse_stand_in;
 
 /// A model that is ready to be quantized or served.
 #[derive(Debug)]
@@ -89,15 +92,6 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
     std::fs::read(path).map_err(|error| LoadError::io(path, error))
 }
 
-/// A text file that need not be there.
-fn read_optional(path: &Path) -> Result<Option<String>, LoadError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(LoadError::io(path, error)),
-    }
-}
-
 /// Where webnibble keeps what it fetched and made: `$XDG_CACHE_HOME/webnibble`, else `~/.cache/webnibble`.
 pub(crate) fn cache_dir() -> PathBuf {
     let xdg = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -107,5 +101,5 @@ pub(crate) fn cache_dir() -> PathBuf {
 
 /// Where the hub's ordinary client keeps models.
 pub(crate) fn hub_dir() -> PathBuf {
-    hf_hub::Cache::from_env().path().clone()
+    hub_env::HubEnv::read().cache
 }

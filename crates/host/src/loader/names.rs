@@ -21,9 +21,11 @@ pub const SHORT_NAMES: &[(&str, &str)] = &[
     ("t5-small", "google-t5/t5-small"),
 ];
 
-/// The hub's name for a short one; any other name is its own.
-pub(super) fn hub_name(name: &str) -> &str {
-    SHORT_NAMES.iter().find(|(short, _)| short.eq_ignore_ascii_case(name)).map_or(name, |(_, hub)| hub)
+/// The hub's name for a short one; any other name is its own. A revision after `@` stays.
+pub(super) fn hub_name(name: &str) -> String {
+    let (id, revision) = name.find('@').map_or((name, ""), |at| name.split_at(at));
+    let hub = SHORT_NAMES.iter().find(|(short, _)| short.eq_ignore_ascii_case(id)).map_or(id, |(_, hub)| hub);
+    format!("{hub}{revision}")
 }
 
 /// The short name of a model, where it has one.
@@ -36,6 +38,7 @@ pub(super) fn short_name(name: &str) -> Option<&'static str> {
 pub(super) fn nearest_models(name: &str) -> Vec<String> {
     let known: Vec<&str> = SHORT_NAMES.iter().map(|(short, _)| *short).collect();
     // Who types an organization means the model after it.
+    let name = name.split('@').next().unwrap_or(name);
     nearest(name.rsplit('/').next().unwrap_or(name), &known)
 }
 
@@ -91,6 +94,7 @@ mod tests {
     #[test]
     fn short_names_stand_for_the_hubs() {
         assert_eq!(hub_name("ALL-minilm-l6-v2"), "sentence-transformers/all-MiniLM-L6-v2");
+        assert_eq!(hub_name("bert-base-uncased@v1"), "google-bert/bert-base-uncased@v1");
         assert_eq!(hub_name("someone/model"), "someone/model");
         assert_eq!(short_name("google-bert/bert-base-uncased"), Some("bert-base-uncased"));
         assert_eq!(short_name("someone/model"), None);

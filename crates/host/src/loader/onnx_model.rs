@@ -14,9 +14,9 @@ use webnibble_common::quant::{Bits, Granularity, Scheme};
 use webnibble_models::ModelConfig;
 
 use super::checkpoint::{INDEX, SINGLE};
-use super::folder::{Described, describe};
+use super::folder::{Described, describe, weights_folder};
 use super::hub::Hub;
-use super::{LoadError, PackageFile, Progress};
+use super::{LoadError, PackageFile, Progress, refuse_stand_in};
 use crate::onnx::{bits_in, digest_of};
 
 /// Where transformers.js looks for ONNX files.
@@ -66,7 +66,7 @@ pub struct OnHub {
 pub struct OnnxModel {
     /// Name for people.
     pub name: String,
-    /// The folder.
+    /// The folder of config, tokenizer and ONNX files.
     pub path: PathBuf,
     /// `config.json`.
     pub config_json: Value,
@@ -86,23 +86,26 @@ pub struct OnnxModel {
 impl OnnxModel {
     /// Whether a folder has an ONNX form, here or on the hub, and no weights that the native engine reads.
     pub(super) fn is_in(path: &Path, hub: Option<&OnHub>) -> bool {
-        let has = |name: &str| path.join(name).is_file();
+        let folder = weights_folder(path);
+        let has = |name: &str| folder.join(name).is_file();
         !has(SINGLE) && !has(INDEX) && (hub.is_some() || onnx_files(has).next().is_some())
     }
 
     /// Opens a folder; `hub` has files that it lacks.
     pub(super) fn open(path: &Path, name: &str, hub: Option<OnHub>) -> Result<OnnxModel, LoadError> {
-        let Described { config_json, config, sentence, tokenizer } = describe(path)?;
+        let Described { config_json, config, sentence, tokenizer, transformer: path } = describe(path)?;
         let is_known = |file: &str| {
             path.join(file).is_file() || hub.as_ref().is_some_and(|hub| hub.files.iter().any(|one| one == file))
         };
         let mut files: Vec<OnnxFile> = onnx_files(is_known).collect();
         for file in &mut files {
+            if path.join(&file.name).is_file() {
+                refuse_stand_in(&path.join(&file.name))?;
+            }
             file.bits = bits_of(&path.join(&file.name), file.bits);
         }
         let graph = config.graph(sentence.as_ref());
-        let (name, path) = (name.to_owned(), path.to_owned());
-        Ok(OnnxModel { name, path, config_json, config, sentence, tokenizer, graph, files, hub })
+        Ok(OnnxModel { name: name.to_owned(), path, config_json, config, sentence, tokenizer, graph, files, hub })
     }
 
     /// The caller's settings for this model: its bits are those of a file, chosen for `platform` where nobody chose.
@@ -192,13 +195,12 @@ impl OnnxModel {
     }
 
     fn meta(&self, bits: Bits) -> PackageMeta {
-        let weights = self.graph.weights.iter();
         let bits = u8::from(bits);
         PackageMeta {
             format_version: FORMAT_VERSION,
             name: self.name.clone(),
             family: self.config.family().to_owned(),
-            parameters: weights.map(|weight| weight.shape.iter().product::<usize>() as u64).sum(),
+            parameters: self.config.parameters(),
             config: self.config_json.clone(),
             sentence: self.sentence.clone(),
             tensors: Default::default(),

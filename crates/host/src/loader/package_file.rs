@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use webnibble_common::graph::Graph;
 use webnibble_common::package::{Header, PackageError, Parsed, Part, Plane};
 use webnibble_common::weights::WeightMap;
-use webnibble_models::ModelConfig;
+use webnibble_models::{ModelConfig, refuse_heads};
 
 use super::LoadError;
 
@@ -30,8 +30,12 @@ impl PackageFile {
     /// the right shape.
     pub fn open(path: &Path) -> Result<PackageFile, LoadError> {
         let header = read_header(path)?;
-        let config = ModelConfig::from_json(&header.meta.config)
-            .map_err(|error| LoadError::Model { path: path.to_owned(), error })?;
+        let wrong = |error| LoadError::Model { path: path.to_owned(), error };
+        let config = ModelConfig::from_json(&header.meta.config).map_err(wrong)?;
+        if header.meta.sentence.is_none() {
+            refuse_heads(&header.meta.config, []).map_err(wrong)?;
+        }
+        config.check_counts(&|name| Some(header.tensor(name)?.shape.clone())).map_err(wrong)?;
         let graph = config.graph(header.meta.sentence.as_ref());
         for weight in &graph.weights {
             let expected = format!("{:?}", weight.shape);
@@ -113,7 +117,7 @@ impl PackageFile {
     }
 
     fn error(&self, error: PackageError) -> LoadError {
-        LoadError::Package { path: self.path.clone(), error }
+        LoadError::package(&self.path, error)
     }
 }
 
@@ -127,7 +131,7 @@ fn read_header(path: &Path) -> Result<Header, LoadError> {
         let message = "GGUF files are not read: take the model's folder in Hugging Face layout";
         return Err(LoadError::not_a_model(path, message));
     }
-    let package = |error| LoadError::Package { path: path.to_owned(), error };
+    let package = |error| LoadError::package(path, error);
     loop {
         match Header::parse(&prefix).map_err(package)? {
             Parsed::Header(header) => {

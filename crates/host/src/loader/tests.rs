@@ -1,10 +1,13 @@
 //! Folders and packages, whole and damaged.
 
+use serde_json::json;
 use webnibble_common::options::{Platform, Settings};
 use webnibble_common::quant::{Bits, Scheme};
 
-use super::testing::{Tensors, checkpoint_bytes, tiny_config, tiny_model, write, write_model};
+use super::testing::{Tensors, checkpoint_bytes, model_files, tiny_config, tiny_model, write, write_model};
 use super::*;
+use crate::HostError;
+use crate::quantizer::{QuantizeOptions, quantize, write_package};
 
 fn open(tensors: &Tensors) -> Result<ModelFolder, LoadError> {
     let folder = tempfile::tempdir().unwrap();
@@ -48,19 +51,193 @@ fn sources_are_stacked_in_order() {
 
 #[test]
 fn checkpoints_with_other_names_are_the_same_model() {
-    let mut renamed = Tensors::new();
-    for (name, tensor) in tiny_model() {
-        let name = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
-        renamed.insert(format!("bert.{name}"), tensor);
-    }
-    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = tempfile::tempdir().unwrap();
     write_model(folder.path(), &tiny_model());
-    write_model(other.path(), &renamed);
-    let (model, other) =
-        (ModelFolder::open(folder.path(), "a").unwrap(), ModelFolder::open(other.path(), "b").unwrap());
-    for weight in &model.graph.weights {
-        assert_eq!(model.read(weight).unwrap(), other.read(weight).unwrap(), "{}", weight.name);
+    let model = ModelFolder::open(folder.path(), "a").unwrap();
+    for prefix in ["bert.", "model.", "module.", "module.bert.", "module.model.bert."] {
+        let mut renamed = Tensors::new();
+        for (name, tensor) in tiny_model() {
+            let name = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+            renamed.insert(format!("{prefix}{name}"), tensor);
+        }
+        let other = tempfile::tempdir().unwrap();
+        write_model(other.path(), &renamed);
+        let other = ModelFolder::open(other.path(), "b").unwrap();
+        for weight in &model.graph.weights {
+            assert_eq!(model.read(weight).unwrap(), other.read(weight).unwrap(), "{prefix} {}", weight.name);
+        }
     }
+}
+
+#[test]
+fn the_transformer_may_lie_in_a_folder_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in model_files(&tiny_model()) {
+        let of_model = name == "modules.json" || name.starts_with("1_Pooling");
+        write(folder.path(), &if of_model { name } else { format!("0_Transformer/{name}") }, &bytes);
+    }
+    let modules =
+        json!([{"path": "0_Transformer", "type": "m.Transformer"}, {"path": "1_Pooling", "type": "m.Pooling"}]);
+    write(folder.path(), "modules.json", modules.to_string().as_bytes());
+    // As old versions wrote it, and as some folders lack it.
+    for config in [Some(br#"{"__version__": "0.3.8"}"#), None] {
+        match config {
+            Some(config) => write(folder.path(), "config.json", config),
+            None => std::fs::remove_file(folder.path().join("config.json")).unwrap(),
+        }
+        let Model::Folder(model) = Model::open(folder.path(), "tiny").unwrap() else { panic!("it has weights") };
+        assert_eq!(model.transformer, folder.path().join("0_Transformer"));
+        assert_eq!(model.sentence.as_ref().unwrap().max_seq_length, Some(12));
+        assert!(model.tokenizer.is_some());
+        assert_eq!(inspect(folder.path(), "tiny").unwrap().problem, None);
+    }
+}
+
+#[test]
+fn a_folder_stays_in_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(&folder.path().join("other"), &tiny_model());
+    for path in ["../other", "/etc", "../other/1_Pooling"] {
+        write_model(&folder.path().join("model"), &tiny_model());
+        for modules in [
+            json!([{"path": path, "type": "m.Transformer"}, {"path": "1_Pooling", "type": "m.Pooling"}]),
+            json!([{"path": "", "type": "m.Transformer"}, {"path": path, "type": "m.Pooling"}]),
+        ] {
+            write(&folder.path().join("model"), "modules.json", modules.to_string().as_bytes());
+            let error = ModelFolder::open(&folder.path().join("model"), "tiny").unwrap_err().to_string();
+            assert!(error.ends_with(&format!("the path of a folder in the model's own, found `{path}`")), "{error}");
+        }
+    }
+}
+
+/// The error of a model whose `config.json` is changed; without the files of sentence-transformers.
+fn error_of_config(change: impl FnOnce(&mut serde_json::Value), more: &[(&str, &[usize])]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tensors = tiny_model();
+    tensors.extend(more.iter().map(|(name, shape)| {
+        let shape = shape.to_vec();
+        ((*name).to_owned(), (shape.clone(), vec![0.5; shape.iter().product()]))
+    }));
+    write_model(folder.path(), &tensors);
+    std::fs::remove_file(folder.path().join("modules.json")).unwrap();
+    let mut config = tiny_config();
+    change(&mut config);
+    write(folder.path(), "config.json", config.to_string().as_bytes());
+    let opened = ModelFolder::open(folder.path(), "tiny").map_err(HostError::from);
+    opened.map_or_else(|error| format!("{error}\n{}", error.hint()), |_| String::new())
+}
+
+#[test]
+fn a_model_with_a_head_alone_is_refused_and_said_to_be_one() {
+    let architecture =
+        |name: &'static str| move |config: &mut serde_json::Value| config["architectures"] = json!([name]);
+    let head: &[(&str, &[usize])] = &[("classifier.weight", &[1, 64]), ("classifier.bias", &[1])];
+    let error = error_of_config(architecture("BertForSequenceClassification"), head);
+    assert!(
+        error.contains("BertForSequenceClassification: this is a classifier of texts, or a cross-encoder"),
+        "{error}"
+    );
+    assert!(error.contains("BertModel and BertForMaskedLM") && !error.contains("fetch"), "{error}");
+    for name in ["BertForTokenClassification", "BertForQuestionAnswering"] {
+        assert!(error_of_config(architecture(name), &[]).contains(name));
+    }
+    let error = error_of_config(|_| (), head);
+    assert!(error.contains("no `architectures`") && error.contains("classifier.weight"), "{error}");
+    let of_words: &[(&str, &[usize])] = &[("cls.predictions.bias", &[70])];
+    for name in ["BertModel", "BertForMaskedLM"] {
+        assert_eq!(error_of_config(architecture(name), of_words), "");
+    }
+    assert_eq!(error_of_config(|_| (), of_words), "");
+}
+
+#[test]
+fn what_sentence_transformers_describe_is_no_matter_of_the_architecture() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path(), &tiny_model());
+    let mut config = tiny_config();
+    config["architectures"] = json!(["BertForSequenceClassification"]);
+    write(folder.path(), "config.json", config.to_string().as_bytes());
+    assert!(ModelFolder::open(folder.path(), "tiny").is_ok());
+    let dense = json!([{"path": "", "type": "m.Transformer"}, {"path": "1_Pooling", "type": "m.Pooling"},
+        {"path": "2_Dense", "type": "m.Dense"}]);
+    write(folder.path(), "modules.json", dense.to_string().as_bytes());
+    let error = HostError::from(ModelFolder::open(folder.path(), "tiny").unwrap_err());
+    assert!(error.to_string().contains("found Transformer, Pooling, Dense: Dense is not supported yet"), "{error}");
+    assert!(!error.hint().contains("fetch"), "the folder is whole: {}", error.hint());
+}
+
+#[test]
+fn counts_that_the_checkpoint_does_not_bear_out_are_refused_before_a_graph_is_made() {
+    let with = |field: &'static str, value: u64| move |config: &mut serde_json::Value| config[field] = json!(value);
+    // A graph of as many layers would take tens of gigabytes.
+    let error = error_of_config(with("num_hidden_layers", 4_000_000_000), &[]);
+    assert!(error.contains("`num_hidden_layers` should be a whole number from 1 to 1024, found 4000000000"), "{error}");
+    let error = error_of_config(with("num_hidden_layers", 1000), &[]);
+    assert!(error.contains("`num_hidden_layers` is 1000, but there are tensors for 1"), "{error}");
+    for field in ["vocab_size", "hidden_size", "intermediate_size", "max_position_embeddings", "type_vocab_size"] {
+        let error = error_of_config(with(field, 2_000_000_000), &[]);
+        assert!(error.contains(&format!("`{field}` is 2000000000, but tensor `")), "{error}");
+    }
+    assert!(
+        error_of_config(with("num_attention_heads", 2_000_000_000), &[]).contains("multiple of `num_attention_heads`")
+    );
+}
+
+#[test]
+fn a_package_is_held_to_its_counts_too() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path(), &tiny_model());
+    let model = ModelFolder::open(folder.path(), "tiny").unwrap();
+    let mut quantized = quantize(&model, &QuantizeOptions::default(), &mut |_| {}).unwrap();
+    quantized.meta.config["num_hidden_layers"] = json!(1000);
+    let error = write_package(&quantized, &folder.path().join("q4.safetensors")).unwrap_err().to_string();
+    assert!(error.contains("`num_hidden_layers` is 1000, but there are tensors for 1"), "{error}");
+    // One that an older version made of a model with a head.
+    let mut quantized = quantize(&model, &QuantizeOptions::default(), &mut |_| {}).unwrap();
+    quantized.meta.config["architectures"] = json!(["BertForSequenceClassification"]);
+    let path = folder.path().join("q4.safetensors");
+    assert!(write_package(&quantized, &path).is_ok(), "what modules.json describes is no matter of the architecture");
+    quantized.meta.sentence = None;
+    assert!(write_package(&quantized, &path).unwrap_err().to_string().contains("a classifier of texts"));
+}
+
+#[test]
+fn what_took_the_place_of_a_file_is_named() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 90868376\n".as_slice();
+    for (content, what) in [(pointer, "Git LFS pointer"), (b"<!DOCTYPE html>\n<html>", "HTML page")] {
+        for name in model_files(&tiny_model()).keys() {
+            let folder = tempfile::tempdir().unwrap();
+            write_model(folder.path(), &tiny_model());
+            write(folder.path(), name, content);
+            let error = HostError::from(Model::open(folder.path(), "tiny").unwrap_err());
+            let expected = format!("{name}: this is a");
+            assert!(error.to_string().contains(&expected) && error.to_string().contains(what), "{error}");
+            assert!(error.hint().contains("the file itself"), "{}", error.hint());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        write_model(folder.path(), &tiny_model());
+        std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+        for name in ["onnx/model.onnx", "model.safetensors.index.json"] {
+            write(folder.path(), name, content);
+            let error = Model::open(folder.path(), "tiny").unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(what), "{error}");
+        }
+        write(folder.path(), "package", content);
+        let error = Model::open(&folder.path().join("package"), "package").unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn json_as_python_writes_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path(), &tiny_model());
+    let config = tiny_config().to_string();
+    write(folder.path(), "config.json", format!("\u{feff}{}", config.replacen('{', "{\"a\": NaN, ", 1)).as_bytes());
+    assert_eq!(ModelFolder::open(folder.path(), "tiny").unwrap().config_json["a"], "NaN");
+    write(folder.path(), "config.json", config.replacen('{', "{\"layer_norm_eps\": Infinity, ", 1).as_bytes());
+    let error = ModelFolder::open(folder.path(), "tiny").unwrap_err().to_string();
+    assert!(error.ends_with("`layer_norm_eps` should be a positive number, found \"Infinity\""), "{error}");
 }
 
 #[test]
@@ -70,7 +247,7 @@ fn missing_tensors_are_named_with_what_is_near() {
         tensors.insert("encoder.layer.0.attention.self.querry.weight".into(), tensor);
     });
     let expected = "tensor `encoder.layer.0.attention.self.query.weight` is missing: expected [64, 64], looked for \
-        encoder.layer.0.attention.self.query.weight, bert.encoder.layer.0.attention.self.query.weight; found \
+        encoder.layer.0.attention.self.query.weight, and these after `module.`, `model.`, `bert.`; found \
         encoder.layer.0.attention.self.querry.weight";
     assert!(error.contains(expected), "{error}");
 }
@@ -114,7 +291,8 @@ fn a_missing_pooling_file_is_an_error() {
     write_model(folder.path(), &tiny_model());
     std::fs::remove_file(folder.path().join("1_Pooling/config.json")).unwrap();
     let error = ModelFolder::open(folder.path(), "tiny").unwrap_err().to_string();
-    assert!(error.ends_with("config.json: there is no such file or folder"), "{error}");
+    let expected = "modules.json names a Pooling in `1_Pooling`, whose config.json is not there";
+    assert!(error.ends_with(expected), "{error}");
 }
 
 #[test]
@@ -128,7 +306,7 @@ fn other_files_are_told_from_packages() {
     let checkpoint = checkpoint_bytes(&[("a", &[1], &[1.0])]);
     assert!(error(&checkpoint).ends_with("make one of it with `webnibble quantize`"));
     assert!(error(b"").ends_with("the header should have 8 bytes, the file has 0: it is truncated"));
-    assert!(error(b"<!doctype html>").ends_with("this is not a safetensors file"));
+    assert!(error(b"not a header").ends_with("this is not a safetensors file"));
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Checkpoint {
     pub(crate) fn weights(&self, graph: &Graph, format: impl Fn(Role) -> Format) -> WeightMap {
         let tensor = |source: &String| {
             let name = checkpoint::resolve(|name| self.0.contains_key(name), source);
-            &self.0[&name.unwrap_or_else(|| panic!("{source}: none of {:?}", checkpoint::candidates(source)))]
+            &self.0[&name.unwrap_or_else(|| panic!("{source}: none of {:?}", checkpoint::looked_for(source)))]
         };
         let weight = |weight: &webnibble_common::graph::Weight| {
             let values: Vec<f32> = weight.sources.iter().flat_map(tensor).copied().collect();
