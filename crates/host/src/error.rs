@@ -10,6 +10,7 @@ use crate::browser::LONGEST_FOLDER;
 use crate::eval::DataError;
 use crate::loader::LoadError;
 use crate::onnx::OnnxError;
+use crate::output::OutputError;
 use crate::quantizer::QuantizeError;
 use crate::reference::ReferenceError;
 
@@ -218,6 +219,9 @@ pub enum HostError {
     /// What to evaluate on is not there, or not what it should be.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A file that would be lost by writing where it was asked for.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// Something that the words allow, but that is not built yet.
     #[error("{what} is not there yet")]
     NotYet {
@@ -271,6 +275,7 @@ impl HostError {
             Self::Onnx(_) => "onnx".into(),
             Self::Reference(_) => "reference".into(),
             Self::Data(_) => "data".into(),
+            Self::Output(_) => "output".into(),
             Self::NotYet { .. } => "not_yet".into(),
             Self::Io { .. } => "io".into(),
         }
@@ -329,6 +334,7 @@ impl HostError {
             Self::Remote { error, .. } => error.hint.clone(),
             Self::PlatformUnavailable { hint, .. } => hint.clone(),
             Self::EveryRoute { first, .. } => first.hint(),
+            Self::Output(_) => "give another file or folder to write to".into(),
             Self::NotYet { instead, .. } => instead.clone(),
             Self::PackageFixed { .. } => {
                 "leave the option out, or give the model's folder in place of the package".into()
@@ -354,9 +360,10 @@ impl HostError {
     }
 }
 
-/// Whether a failure's code is of what was typed: options that contradict themselves, and paths and addresses of nothing.
+/// Whether a failure's code is of what was typed: options that contradict themselves, paths and addresses of nothing, and
+/// outputs that would be written over what is there.
 pub fn is_usage(code: &str) -> bool {
-    ["bad_options", "package_fixed", "not_there", "webdriver_unreachable"].contains(&code)
+    ["bad_options", "package_fixed", "not_there", "webdriver_unreachable", "output"].contains(&code)
 }
 
 impl From<RemoteError> for HostError {

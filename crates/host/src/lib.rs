@@ -26,6 +26,7 @@ pub mod loader;
 pub mod machine;
 pub mod offer;
 pub mod onnx;
+pub mod output;
 pub mod pool;
 pub mod prepare;
 mod proxy;

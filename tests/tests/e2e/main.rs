@@ -15,6 +15,7 @@ mod fidelity;
 mod golden;
 mod machine;
 mod opened;
+mod outputs;
 mod page;
 mod pool;
 mod profiles;

@@ -1,14 +1,16 @@
 //! `webnibble bench --vs onnxruntime-web`: ours beside the engine that others use; without `--vs`, the matrix.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use webnibble_common::options::{LaunchOptions, Options, Platform, Settings};
 use webnibble_common::quant::{Bits, Granularity};
 use webnibble_host::HostError;
 use webnibble_host::loader::DEFAULT_MODEL;
+use webnibble_host::output::{OutputError, check_outputs};
 use webnibble_host::versus::{self, COMPARISON_HEADER, Versus, VersusRequest};
 
-use super::{failed, matrix, wrong_arguments};
+use super::{failed, matrix, report, wrong_arguments};
 use crate::args::{BenchArgs, Rival};
 use crate::commands::run::sink;
 use crate::print;
@@ -21,6 +23,9 @@ pub(super) const DEFAULT_TOKENS: usize = 128;
 pub(crate) async fn run(args: BenchArgs, json: bool, verbose: bool) -> ExitCode {
     if let Some(message) = wrong(&args) {
         return wrong_arguments(message, "docs/benchmarks.md says which options go with what", json);
+    }
+    if let Err(error) = check(&args) {
+        return failed(&error.into(), json);
     }
     let Some(Rival::OnnxruntimeWeb) = args.vs else { return matrix::run(&args, json, verbose).await };
     let bar = Bar::new(!json && !verbose);
@@ -69,6 +74,13 @@ fn wrong(args: &BenchArgs) -> Option<String> {
         None | Some(Bits::B8 | Bits::B32) => None,
         Some(other) => Some(format!("--activation-bits should be 8, or 32 for floats, found {other}")),
     }
+}
+
+/// Refuses to write over a model that is measured, or over any other, before hours go into measuring.
+fn check(args: &BenchArgs) -> Result<(), OutputError> {
+    let Some(folder) = &args.out else { return Ok(()) };
+    let outputs = if args.vs.is_some() { versus::outputs(folder).into() } else { report::outputs(folder) };
+    check_outputs(&outputs, &args.model.iter().map(Path::new).collect::<Vec<_>>())
 }
 
 fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> VersusRequest {

@@ -6,6 +6,7 @@ use serde_json::json;
 use webnibble_common::options::{Options, Platform};
 use webnibble_host::loader::Model;
 use webnibble_host::onnx::{self, OnnxOptions};
+use webnibble_host::output::{check_not_read, check_outputs};
 use webnibble_host::run::{family, resolve};
 use webnibble_host::{HostError, prepare};
 
@@ -40,9 +41,14 @@ fn export(args: &ExportArgs, json: bool, bar: &Bar) -> Result<String, HostError>
     let settings = prepare::settings_for(&model, &args.quantization.settings(), Platform::Webgpu)?;
     let options = Options { settings, ..Options::default() };
     let resolved = resolve(&options, Platform::Webgpu, family(&model))?;
+    let form = OnnxOptions { form: args.form, half: args.half, accuracy_level: args.accuracy_level };
+    let outputs = onnx::outputs(&args.output, resolved.settings.bits.value, form);
+    match onnx::is_export(&args.output) {
+        true => check_not_read(&outputs, &[model.path()])?,
+        false => check_outputs(&outputs, &[model.path()])?,
+    }
     let package = prepare::package(&model, &resolved.settings, Platform::Webgpu, &mut progress)?;
     bar.step("writing ONNX");
-    let form = OnnxOptions { form: args.form, half: args.half, accuracy_level: args.accuracy_level };
     let written = package.read(|file| onnx::write(file, form, &args.output))?;
     if json {
         let document = json!({ "onnx": written.path, "bytes": written.bytes, "digest": package.header.digest,

@@ -1,5 +1,6 @@
 //! `webnibble quantize`: writes a package, and prints what it cost; or tries one tensor.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -7,6 +8,7 @@ use webnibble_common::options::{Options, Platform};
 use webnibble_common::quant::{Bits, ErrorStats};
 use webnibble_host::calibrate::{ActivationReport, CalibrationData};
 use webnibble_host::loader::Model;
+use webnibble_host::output::check_outputs;
 use webnibble_host::quantizer::{
     QuantizeError, QuantizeOptions, QuantizeReport, TensorSource, quantize_tensor, quantize_with, write_package,
 };
@@ -85,12 +87,14 @@ fn model(args: &QuantizeArgs, json: bool, bar: &Bar) -> Result<String, HostError
         });
     };
     let options = options(args, family(&model))?;
+    let output = output.unwrap_or_else(|| Path::new("model.safetensors"));
+    let reads: Vec<&Path> = args.calibrate.iter().map(PathBuf::as_path).chain([model.path()]).collect();
+    check_outputs(&[output.to_owned()], &reads)?;
     let data = match &args.calibrate {
         Some(path) => CalibrationData::read(path).map_err(QuantizeError::from)?,
         None => CalibrationData::built_in(),
     };
     let quantized = quantize_with(folder, &options, &data, &mut |at| bar.show(at.what, at.done, at.total, false))?;
-    let output = output.unwrap_or_else(|| std::path::Path::new("model.safetensors"));
     let package = write_package(&quantized, output)?;
     let bytes = package.header.total_bytes;
     if json {

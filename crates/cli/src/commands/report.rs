@@ -7,13 +7,18 @@ use anyhow::Context as _;
 use webnibble_common::result::{ErrorInfo, RunRecord};
 use webnibble_host::assets::Assets;
 use webnibble_host::history::{Batch, History};
+use webnibble_host::output::{OutputError, check_outputs};
 use webnibble_host::report::{compare, comparison_table, html, markdown, title_of};
 
+use super::failed;
 use crate::args::ReportArgs;
 use crate::print;
 
 /// Lists, renders or compares.
 pub(crate) fn run(args: &ReportArgs, json: bool) -> ExitCode {
+    if let Err(error) = check(args) {
+        return failed(&error.into(), json);
+    }
     match report(args, json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -21,6 +26,13 @@ pub(crate) fn run(args: &ReportArgs, json: bool) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Refuses to write over the results that are read.
+fn check(args: &ReportArgs) -> Result<(), OutputError> {
+    let Some(folder) = &args.out else { return Ok(()) };
+    let read = args.source.as_deref().map(file_of);
+    check_outputs(&outputs(folder), &read.iter().map(PathBuf::as_path).collect::<Vec<_>>())
 }
 
 fn report(args: &ReportArgs, json: bool) -> anyhow::Result<()> {
@@ -88,8 +100,7 @@ fn records(source: &str) -> anyhow::Result<(String, Vec<RunRecord>)> {
         let label = history.batches()?.into_iter().find(|one| one.id == batch).map(|one| one.label);
         return Ok((label.unwrap_or_default(), records));
     }
-    let path = Path::new(source);
-    let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
+    let file = file_of(source);
     let text = std::fs::read(&file).with_context(|| file.display().to_string())?;
     let stored: Stored = serde_json::from_slice(&text).with_context(|| {
         format!("{}: expected the rows that `bench --out` writes, or the record of `run --json`", file.display())
@@ -100,6 +111,12 @@ fn records(source: &str) -> anyhow::Result<(String, Vec<RunRecord>)> {
     };
     let title = title_of(&records);
     Ok((title, records))
+}
+
+/// The file of results by its own name or its folder's.
+fn file_of(source: &str) -> PathBuf {
+    let path = Path::new(source);
+    if path.is_dir() { path.join(RESULTS) } else { path.to_owned() }
 }
 
 fn print_batches(batches: &[Batch]) {
@@ -117,6 +134,15 @@ fn print_batches(batches: &[Batch]) {
     print::line(print::table(&["batch", "when", "rows", "what", "revision", "machine"], &rows));
 }
 
+const RESULTS: &str = "results.json";
+const MARKDOWN: &str = "report.md";
+const PAGE: &str = "report.html";
+
+/// The files that [`write`] makes in a folder.
+pub(super) fn outputs(folder: &Path) -> Vec<PathBuf> {
+    [RESULTS, MARKDOWN, PAGE].map(|name| folder.join(name)).into()
+}
+
 /// Writes rows as JSON, Markdown and one HTML page, and names the files on stderr.
 pub(crate) fn write(folder: &Path, title: &str, records: &[RunRecord]) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -127,9 +153,9 @@ pub(crate) fn write(folder: &Path, title: &str, records: &[RunRecord]) -> anyhow
         anyhow::Ok(())
     };
     // What needs nothing else first.
-    write("results.json", print::pretty(&records))?;
-    write("report.md", markdown(title, records))?;
+    write(RESULTS, print::pretty(&records))?;
+    write(MARKDOWN, markdown(title, records))?;
     let library = Assets::find()?.chart_library();
     let library = library.context("report.html: the library that draws charts is missing: run `make setup`")?;
-    write("report.html", html(title, records, &library))
+    write(PAGE, html(title, records, &library))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use half::f16;
+use prost::Message as _;
 
 use super::proto::{
     Attribute, Dimension, ElementType, Entry, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type,
@@ -13,6 +14,8 @@ use super::proto::{
 pub const OPSET: i64 = 21;
 /// Version of the file format that brought 4-bit types.
 const IR_VERSION: i64 = 10;
+/// Who made a file.
+const PRODUCER: &str = "webnibble";
 /// The domain of onnxruntime's own operators.
 pub(super) const CONTRIB: &str = "com.microsoft";
 
@@ -152,13 +155,18 @@ impl Builder {
         }
         Model {
             ir_version: IR_VERSION,
-            producer_name: "webnibble".into(),
+            producer_name: PRODUCER.into(),
             producer_version: env!("CARGO_PKG_VERSION").into(),
             graph: Some(self.graph),
             opset_import,
             metadata_props: metadata.into_iter().map(|(key, value)| Entry { key, value }).collect(),
         }
     }
+}
+
+/// The bytes that every file of ours begins with, and no other does.
+pub(super) fn first_bytes() -> Vec<u8> {
+    Model { ir_version: IR_VERSION, producer_name: PRODUCER.into(), ..Model::default() }.encode_to_vec()
 }
 
 /// Floats as bytes of that type.

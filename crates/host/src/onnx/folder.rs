@@ -1,18 +1,19 @@
 //! ONNX files on disk: alone, in the folder that transformers.js loads, and cached beside the packages.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use webnibble_common::package::{PackageMeta, TOKENIZER};
 use webnibble_common::quant::Bits;
+use webnibble_models::sentence;
 
-use super::{OnnxOptions, model, suffix};
+use super::{OnnxOptions, first_bytes, model, suffix};
 use crate::disk::write_whole;
 use crate::error::HostError;
-use crate::loader::{LoadError, Model, OnnxFile, PackageFile, SUBFOLDER, cache_dir, onnx_names};
+use crate::loader::{LoadError, Model, OnnxFile, PackageFile, SUBFOLDER, cache_dir, onnx_names, refuse_stand_in};
 
 /// Raised when the same package gives another file than before.
 const EXPORT_REVISION: u32 = 1;
@@ -67,21 +68,54 @@ pub struct Written {
     pub bytes: u64,
 }
 
+/// The files that [`write`] would make of a model with weights of so many bits.
+pub fn outputs(out: &Path, bits: Bits, options: OnnxOptions) -> Vec<PathBuf> {
+    if is_one_file(out) {
+        return vec![out.to_owned()];
+    }
+    let tokenizer = [TOKENIZER, TOKENIZER_CONFIG].into_iter();
+    let sentence = sentence::FILES.into_iter();
+    let small = std::iter::once("config.json").chain(tokenizer).chain(sentence).map(|name| out.join(name));
+    small.chain([out.join(file_name(bits, options))]).collect()
+}
+
+/// Whether all weights of a folder were exported by webnibble: it may be exported to again.
+pub fn is_export(folder: &Path) -> bool {
+    let of = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let ends_in =
+        |path: &PathBuf, ends: &[&str]| path.extension().is_some_and(|end| ends.iter().any(|one| end == *one));
+    let files: Vec<PathBuf> = of(folder.to_owned()).chain(of(folder.join(SUBFOLDER))).collect();
+    let mut models = files.iter().filter(|path| ends_in(path, &["onnx"])).peekable();
+    let others = files.iter().any(|path| ends_in(path, &["safetensors", "bin", "gguf", "h5", "pt", "onnx_data"]));
+    models.peek().is_some() && !others && models.all(|path| is_ours(path))
+}
+
+fn is_ours(path: &Path) -> bool {
+    let expected = first_bytes();
+    let mut first = vec![0; expected.len()];
+    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == expected
+}
+
+fn is_one_file(out: &Path) -> bool {
+    out.extension().is_some_and(|end| end == "onnx")
+}
+
 /// Writes the ONNX form of a package to `out`: one file where that ends in `.onnx`, else a folder with `config.json`, the
-/// tokenizer's files and `onnx/model….onnx`, as transformers.js loads it.
+/// tokenizer's files, those of sentence-transformers and `onnx/model….onnx`, as transformers.js and sentence-transformers
+/// load it.
 ///
 /// # Errors
 /// When the package cannot be read, the model not be written.
 pub fn write(package: &PackageFile, options: OnnxOptions, out: &Path) -> Result<Written, HostError> {
     let meta = &package.header.meta;
     let bytes = model(&package.graph, &package.read_weights()?, meta, options)?;
-    let path = if out.extension().is_some_and(|end| end == "onnx") {
+    let path = if is_one_file(out) {
         out.to_owned()
     } else {
         for (name, content) in small_files(package)? {
             write_file(&out.join(name), &content)?;
         }
-        out.join(file_name(meta, options))
+        out.join(file_name(bits_of(meta), options))
     };
     write_file(&path, &bytes)?;
     Ok(Written { path, bytes: bytes.len() as u64 })
@@ -93,14 +127,14 @@ pub fn write(package: &PackageFile, options: OnnxOptions, out: &Path) -> Result<
 /// # Errors
 /// When there is neither, with the reason.
 pub fn prepare(model: &Model, package: &PackageFile, options: OnnxOptions) -> Result<OnnxFolder, HostError> {
-    let bits = Bits::try_from(package.header.meta.quantization.bits).unwrap_or(Bits::B32);
+    let bits = bits_of(&package.header.meta);
     match model {
         Model::Onnx(only) => {
             let file = only.file(bits).ok_or_else(|| only.not_native())?;
             own_form(&only.path, only.tokenizer.as_deref(), file.clone(), package)
         }
-        Model::Folder(folder) => match own_file(&folder.path, bits) {
-            Some(file) => own_form(&folder.path, folder.tokenizer.as_deref(), file, package),
+        Model::Folder(folder) => match own_file(&folder.transformer, bits) {
+            Some(file) => own_form(&folder.transformer, folder.tokenizer.as_deref(), file, package),
             None => exported(package, options),
         },
         Model::Package(_) => exported(package, options),
@@ -115,7 +149,7 @@ pub fn exported(package: &PackageFile, options: OnnxOptions) -> Result<OnnxFolde
     let meta = &package.header.meta;
     let digest = key_of(package, options);
     let cached = cache_dir().join("onnx").join(&digest);
-    let model_file = file_name(meta, options);
+    let model_file = file_name(bits_of(meta), options);
     if !is_whole(&cached.join(&model_file)) {
         let written = write(package, options, &cached)?;
         let failed = HostError::io(format!("reading {}", written.path.display()));
@@ -158,8 +192,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Path of the model in a folder, as transformers.js looks for it.
-fn file_name(meta: &PackageMeta, options: OnnxOptions) -> String {
-    format!("{SUBFOLDER}/model{}.onnx", suffix(meta, options))
+fn file_name(bits: Bits, options: OnnxOptions) -> String {
+    format!("{SUBFOLDER}/model{}.onnx", suffix(bits, options))
+}
+
+fn bits_of(meta: &PackageMeta) -> Bits {
+    Bits::try_from(meta.quantization.bits).unwrap_or(Bits::B32)
 }
 
 /// Everything but the model.
@@ -169,6 +207,10 @@ fn small_files(package: &PackageFile) -> Result<Vec<(String, Vec<u8>)>, HostErro
     if let Some(tokenizer) = package.read_extra(TOKENIZER)? {
         files.push((TOKENIZER_CONFIG.to_owned(), pretty(&tokenizer_config(package, &tokenizer))));
         files.push((TOKENIZER.to_owned(), tokenizer));
+    }
+    if let Some(sentence) = &meta.sentence {
+        let of_sentence = sentence::files(sentence, package.config.hidden_size()).into_iter();
+        files.extend(of_sentence.map(|(name, value)| (name.to_owned(), pretty(&value))));
     }
     Ok(files)
 }
@@ -180,7 +222,8 @@ fn tokenizer_config(package: &PackageFile, tokenizer: &[u8]) -> Value {
         let added = tokenizer["added_tokens"].as_array();
         added.is_some_and(|tokens| tokens.iter().any(|entry| entry["content"] == token))
     };
-    let mut config = json!({ "model_max_length": max_length(package), "tokenizer_class": "PreTrainedTokenizer" });
+    // The class that takes tokenizer.json as it is.
+    let mut config = json!({ "model_max_length": max_length(package), "tokenizer_class": "PreTrainedTokenizerFast" });
     let special = [
         ("unk_token", "[UNK]"),
         ("sep_token", "[SEP]"),
@@ -191,8 +234,17 @@ fn tokenizer_config(package: &PackageFile, tokenizer: &[u8]) -> Value {
     for (role, token) in special.into_iter().filter(|(_, token)| has(token)) {
         config[role] = token.into();
     }
-    if package.header.meta.family == "bert" {
+    let normalizer = &tokenizer["normalizer"];
+    if package.header.meta.family == "bert" && normalizer["type"] == "BertNormalizer" {
         config["tokenizer_class"] = "BertTokenizer".into();
+        // Python's class makes its own normalizer of these, and would lowercase where they are missing.
+        for (setting, field) in [
+            ("do_lower_case", "lowercase"),
+            ("strip_accents", "strip_accents"),
+            ("tokenize_chinese_chars", "handle_chinese_chars"),
+        ] {
+            config[setting] = normalizer[field].clone();
+        }
     }
     config
 }
@@ -222,6 +274,7 @@ fn own_form(
     package: &PackageFile,
 ) -> Result<OnnxFolder, HostError> {
     let path = folder.join(&model_file);
+    refuse_stand_in(&path)?;
     let mut files = BTreeMap::from([(model_file.clone(), Content::File(path.clone()))]);
     for name in ["config.json", TOKENIZER, TOKENIZER_CONFIG] {
         let path = folder.join(name);

@@ -23,10 +23,11 @@ mod tests;
 mod weights;
 
 pub(crate) use folder::digest_of;
-pub use folder::{Content, OnnxFolder, Written, exported, prepare, write};
+pub use folder::{Content, OnnxFolder, Written, exported, is_export, outputs, prepare, write};
 
 pub(crate) use bits::bits_in;
 pub use builder::OPSET;
+use builder::first_bytes;
 use proto::ElementType;
 
 /// Protobuf, and with it every reader of ONNX, ends at 2 GiB.
@@ -132,8 +133,8 @@ pub fn model(
 }
 
 /// The end of a file's name by which transformers.js knows how its weights are stored: `_q4`, `_fp16`.
-pub fn suffix(meta: &PackageMeta, options: OnnxOptions) -> &'static str {
-    match (Bits::try_from(meta.quantization.bits).unwrap_or(Bits::B32), options.half) {
+pub fn suffix(bits: Bits, options: OnnxOptions) -> &'static str {
+    match (bits, options.half) {
         (Bits::B32, false) => "",
         (Bits::B32 | Bits::B16, _) => "_fp16",
         (Bits::B8, _) => "_quantized",

@@ -1,7 +1,6 @@
 //! Files taken apart again: the stored values are those of the package to the last bit.
 
 use prost::Message as _;
-use webnibble_common::package::PackageMeta;
 use webnibble_common::quant::{Bits, Granularity, QTensor, Scheme};
 use webnibble_common::weights::WeightData;
 
@@ -96,12 +95,7 @@ fn a_file_says_what_it_needs() {
 
 #[test]
 fn names_of_files_say_the_precision() {
-    let (_, quantized) = golden(&QuantizeOptions::default());
-    let of = |bits: u8, half| {
-        let quantization = webnibble_common::package::QuantizationMeta { bits, ..quantized.meta.quantization.clone() };
-        let meta = PackageMeta { quantization, ..quantized.meta.clone() };
-        suffix(&meta, OnnxOptions { half, ..OnnxOptions::default() })
-    };
-    assert_eq!([of(32, false), of(16, false), of(8, false)], ["", "_fp16", "_quantized"]);
-    assert_eq!([of(4, false), of(4, true), of(2, false)], ["_q4", "_q4f16", "_q2"]);
+    let of = |bits, half| suffix(bits, OnnxOptions { half, ..OnnxOptions::default() });
+    assert_eq!([of(Bits::B32, false), of(Bits::B16, false), of(Bits::B8, false)], ["", "_fp16", "_quantized"]);
+    assert_eq!([of(Bits::B4, false), of(Bits::B4, true), of(Bits::B2, false)], ["_q4", "_q4f16", "_q2"]);
 }

@@ -26,7 +26,7 @@ mod report;
 mod statistics;
 
 use contestants::{Contestant, contestants};
-pub use report::{COMPARISON_HEADER, comparison_cells, failures, markdown, table, write};
+pub use report::{COMPARISON_HEADER, comparison_cells, failures, markdown, outputs, table, write};
 pub use statistics::Ratio;
 
 /// How long loading may take.

@@ -136,6 +136,14 @@ fn markdown_table(text: &mut String, header: &[&str], rows: &[Vec<String>]) {
     }
 }
 
+const MARKDOWN: &str = "versus.md";
+const RESULTS: &str = "versus.json";
+
+/// The files that [`write`] makes in a folder.
+pub fn outputs(folder: &Path) -> [PathBuf; 2] {
+    [MARKDOWN, RESULTS].map(|name| folder.join(name))
+}
+
 /// Writes `versus.md` and `versus.json` into a folder.
 ///
 /// # Errors
@@ -144,7 +152,7 @@ pub fn write(versus: &Versus, folder: &Path) -> Result<Vec<PathBuf>, HostError> 
     let json = serde_json::to_string_pretty(versus).expect("results are plain data with string keys");
     std::fs::create_dir_all(folder).map_err(HostError::io(format!("making {}", folder.display())))?;
     let mut written = Vec::new();
-    for (name, content) in [("versus.md", markdown(versus)), ("versus.json", json)] {
+    for (name, content) in [(MARKDOWN, markdown(versus)), (RESULTS, json)] {
         let path = folder.join(name);
         std::fs::write(&path, content).map_err(HostError::io(format!("writing {}", path.display())))?;
         written.push(path);
