@@ -168,12 +168,12 @@ fn pooling_mode(text: &str) -> Result<Pooling, SentenceError> {
     let json = parse("pooling config.json", text)?;
     let fields = json.as_object().ok_or_else(|| malformed("pooling config.json", "an object", &json))?;
     let flags = fields.iter().filter(|(name, value)| name.starts_with(FLAG) && **value == Value::Bool(true));
-    let mut modes: Vec<&str> = flags.map(|(name, _)| name[FLAG.len()..].trim_end_matches("_tokens")).collect();
-    match fields.get("pooling_mode") {
-        Some(Value::String(mode)) => modes.push(mode),
-        Some(Value::Array(several)) => modes.extend(several.iter().filter_map(Value::as_str)),
-        _ => {}
-    }
+    // Where both are there, the newer one counts.
+    let mut modes: Vec<&str> = match fields.get("pooling_mode") {
+        Some(Value::String(mode)) => vec![mode],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+        _ => flags.map(|(name, _)| name[FLAG.len()..].trim_end_matches("_tokens")).collect(),
+    };
     // Objects keep their order or not, as another crate of the build may ask of serde_json.
     modes.sort_unstable();
     match modes[..] {
@@ -241,6 +241,8 @@ mod tests {
     fn the_newer_spelling_of_the_mode_is_read() {
         assert_eq!(pooling_mode(r#"{"pooling_mode": "max"}"#).unwrap(), Pooling::Max);
         assert_eq!(pooling_mode(r#"{"pooling_mode": ["mean"]}"#).unwrap(), Pooling::Mean);
+        let both = r#"{"pooling_mode": "mean", "pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}"#;
+        assert_eq!(pooling_mode(both).unwrap(), Pooling::Mean);
     }
 
     #[test]
