@@ -77,7 +77,7 @@ impl Kind {
         RunRequest {
             model: golden_bert().display().to_string(),
             options,
-            input: Input::Given(RunInput::Ids { ids }),
+            input: Input::Given(RunInput::ids(ids)),
             verbose: false,
             revision: String::new(),
             progress: None,

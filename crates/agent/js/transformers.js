@@ -206,7 +206,9 @@ export class TransformersModel {
     // WebNN has no dynamic shapes: a first session tells whether it runs, one for the shape comes with that.
     const length = Math.min(TRIED_TOKENS, this.#description.max_length);
     const report = await this.#session(this.#platform === "webnn" ? [1, length] : null, onProgress);
-    return JSON.stringify({ ...report, placement: this.#placement, adapter: this.#adapter(), versions: this.#versions() });
+    const { sentence, max_length } = this.#description;
+    const found = { placement: this.#placement, adapter: this.#adapter(), versions: this.#versions() };
+    return JSON.stringify({ ...report, ...found, sentence, max_length });
   }
 
   async #openTokenizer({ AutoTokenizer, env }) {
@@ -330,7 +332,8 @@ export class TransformersModel {
     return { vendor, architecture, device: name, description, isFallbackAdapter: Boolean(isFallbackAdapter) };
   }
 
-  /** Token ids of texts, padded to the longest: `{batch, seq, ids, mask, types, counts, truncated}`. */
+  /** Token ids of texts, padded to the longest: `{batch, seq, ids, mask, types, counts, totals}`, the last two tokens of each
+   * text as it runs and before it was cut. */
   encode(texts, truncate) {
     if (this.#tokenizer === null) {
       const hint = "give token ids, or put a tokenizer.json beside the model";
@@ -349,18 +352,19 @@ export class TransformersModel {
     const given = cut ? this.#tokenizer(texts, { padding: true, truncation: true, max_length: limit }) : whole;
     const [batch, seq] = given.input_ids.dims;
     const numbers = (tensor) => (tensor ? Uint32Array.from(tensor.data, Number) : new Uint32Array(batch * seq));
+    const count = (bits, width) => {
+      const row = (index) => bits.subarray(index * width, (index + 1) * width);
+      return Uint32Array.from({ length: batch }, (_, index) => row(index).reduce((sum, bit) => sum + bit, 0));
+    };
     const mask = numbers(given.attention_mask);
-    const counts = Array.from({ length: batch }, (_, row) =>
-      mask.subarray(row * seq, (row + 1) * seq).reduce((sum, bit) => sum + bit, 0),
-    );
     return {
       batch,
       seq,
       ids: numbers(given.input_ids),
       mask,
       types: numbers(given.token_type_ids),
-      counts: Uint32Array.from(counts),
-      truncated: cut,
+      counts: count(mask, seq),
+      totals: count(Uint32Array.from(whole.attention_mask.data, Number), longest),
     };
   }
 

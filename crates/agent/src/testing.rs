@@ -8,6 +8,7 @@ use webnibble_common::graph::{Graph, Role};
 use webnibble_common::package::{
     FORMAT_VERSION, PackageMeta, QuantizationMeta, SentenceConfig, TOKENIZER, TensorMeta, write,
 };
+use webnibble_common::prompt::Prompts;
 use webnibble_common::quant::{Bits, Format, Granularity, Quantizer, Scheme};
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_models::ModelConfig;
@@ -63,17 +64,15 @@ pub(crate) const VOCAB: usize = 8;
 /// Longest input of the tiny BERT.
 pub(crate) const MAX_LEN: usize = 12;
 
-/// A package of a BERT of two layers with random weights, and a tokenizer of a few words.
+/// A package of a BERT of two layers with random weights, a tokenizer of a few words, and the prompt `article` before texts.
 pub(crate) fn tiny_bert(bits: Bits) -> Vec<u8> {
     let config = serde_json::json!({
         "model_type": "bert", "vocab_size": VOCAB, "hidden_size": 32, "num_hidden_layers": 2,
         "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 16, "type_vocab_size": 2
     });
-    let sentence = SentenceConfig {
-        pooling: webnibble_common::graph::Pooling::Mean,
-        normalize: true,
-        max_seq_length: Some(MAX_LEN),
-    };
+    let prompts = Prompts { by_name: [("article".to_owned(), "the ".to_owned())].into(), default_name: None };
+    let mean = SentenceConfig::new(webnibble_common::graph::Pooling::Mean, true, Some(MAX_LEN));
+    let sentence = SentenceConfig { prompts, ..mean };
     let graph = ModelConfig::from_json(&config).expect("the config is whole").graph(Some(&sentence));
     let weights = random_weights(&graph, bits);
     package(&graph, &weights, config, Some(sentence), &[(TOKENIZER, tokenizer().as_bytes())])
@@ -141,6 +140,7 @@ pub(crate) fn package(
         parameters: 0,
         config,
         sentence,
+        model_max_length: None,
         tensors,
         quantization,
         activations: None,

@@ -12,13 +12,16 @@ use webnibble_host::onnx::WeightForm;
 use webnibble_host::quantizer::TensorSource;
 use webnibble_host::server::DEFAULT_ADDRESS;
 
+mod hyphens;
 mod launch;
 mod options;
 #[cfg(test)]
 mod tests;
 
 use launch::{BrowsersArgs, LaunchArgs};
-use options::{EngineArgs, ExecutionArgs, FormatArgs, MeasureArgs, PrecisionArgs, QuantizationArgs};
+use options::{EngineArgs, ExecutionArgs, FormatArgs, MeasureArgs, PrecisionArgs, PromptArgs, QuantizationArgs};
+
+pub(crate) use hyphens::with_texts_joined;
 
 /// Quantized neural networks in real browsers, on WebGPU, WebNN and WebAssembly.
 #[derive(Debug, Parser)]
@@ -91,9 +94,14 @@ pub(crate) struct RunArgs {
     /// A text; several make one batch
     #[arg(long, value_name = "TEXT", group = "what", num_args = 1..)]
     pub(crate) text: Vec<String>,
-    /// Cut texts over the model's limit
-    #[arg(long, requires = "text")]
+    /// Texts, one a line; `-` reads standard input
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) text_file: Option<PathBuf>,
+    /// Cut texts and lists of ids over the model's limit
+    #[arg(long, conflicts_with_all = ["input", "image", "audio", "prompt"])]
     pub(crate) truncate: bool,
+    #[command(flatten)]
+    pub(crate) prompts: PromptArgs,
     /// Token ids: JSON lists, or one line a text
     #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) ids: Option<PathBuf>,
@@ -136,6 +144,8 @@ pub(crate) struct EvalArgs {
     /// The first rows of the data only
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(2..))]
     pub(crate) limit: Option<usize>,
+    #[command(flatten)]
+    pub(crate) prompts: PromptArgs,
     /// Compute in a browser: webgpu, webnn or wasm (default: on this machine's processor, without a browser)
     #[arg(long, value_name = "PLATFORM", value_parser = eval_platform)]
     pub(crate) platform: Option<Platform>,

@@ -15,11 +15,11 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use webnibble_host::browser::check_named;
 
-use args::{Cli, Command};
+use args::{Cli, Command, with_texts_joined};
 
 fn main() -> ExitCode {
     spare_this_machine();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(with_texts_joined(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };

@@ -12,6 +12,7 @@ pub mod graph;
 pub mod options;
 pub mod package;
 pub mod profiles;
+pub mod prompt;
 pub mod quant;
 pub mod result;
 pub mod safetensors;

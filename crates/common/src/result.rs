@@ -196,6 +196,26 @@ pub struct InputInfo {
     pub size: Option<[u32; 2]>,
     /// Length, of audio.
     pub seconds: Option<f64>,
+    /// Of each text, how many of its tokens ran; `None` where there are no texts, or they were not tokenized yet.
+    pub tokens_kept: Option<Vec<TokensKept>>,
+    /// Name of the prompt that was put before each text; `None` where there was none.
+    pub prompt_name: Option<String>,
+}
+
+/// How much of a text ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokensKept {
+    /// Tokens that ran, special ones included.
+    pub kept: usize,
+    /// Tokens that the text has, special ones included.
+    pub of: usize,
+}
+
+impl TokensKept {
+    /// Whether the text was cut.
+    pub fn is_cut(self) -> bool {
+        self.kept < self.of
+    }
 }
 
 /// One step from what was asked for to what ran.

@@ -29,6 +29,8 @@ fn full() -> RunRecord {
             sequence_length: Some(9),
             size: Some([224, 224]),
             seconds: Some(1.5),
+            tokens_kept: Some(vec![TokensKept { kept: 9, of: 12 }]),
+            prompt_name: Some("query".into()),
         }),
         platform: Platform::Webgpu,
         engine: Engine::Native,

@@ -189,7 +189,7 @@ async fn reference_embeddings(model: &Arc<Model>) -> Result<Option<Vec<Vec<f32>>
     let model = Arc::clone(model);
     blocking(move || {
         let Some(reference) = Reference::of(&model)? else { return Ok(None) };
-        embeddings_of(&reference.outputs(&RunInput::Text { texts: texts(), truncate: false })?).map(Some)
+        embeddings_of(&reference.outputs(&RunInput::texts(texts()))?).map(Some)
     })
     .await
 }
@@ -208,10 +208,10 @@ async fn show(
     let options = load_options(request.platform, &resolved);
     let loaded = load_package(host, &name, package, options, LOAD_LIMIT).await?;
 
-    let query = RunInput::Text { texts: vec![QUERY.to_owned()], truncate: false };
+    let query = RunInput::texts(vec![QUERY.to_owned()]);
     let measured = RunOptions { runs: request.runs, ..RunOptions::default() };
     let (timed, _) = host.run(&name, query, measured, RUN_LIMIT).await?;
-    let all = RunInput::Text { texts: texts(), truncate: false };
+    let all = RunInput::texts(texts());
     let (_, outputs) = host.run(&name, all, RunOptions::default(), RUN_LIMIT).await?;
     let embeddings = embeddings_of(&outputs)?;
     host.unload(&name, RUN_LIMIT).await?;

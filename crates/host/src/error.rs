@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use webnibble_common::profiles::OptionsError;
 use webnibble_common::result::ErrorInfo;
 use webnibble_common::wire::{ErrorCode, RemoteError};
+use webnibble_models::text::TextError;
 
 use crate::browser::LONGEST_FOLDER;
 use crate::eval::DataError;
@@ -216,6 +217,9 @@ pub enum HostError {
     /// The same model in f32 cannot be run here.
     #[error(transparent)]
     Reference(Box<ReferenceError>),
+    /// A text or a row of token ids does not fit the model.
+    #[error(transparent)]
+    Text(TextError),
     /// What to evaluate on is not there, or not what it should be.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -274,6 +278,8 @@ impl HostError {
             Self::PackageFixed { .. } => "package_fixed".into(),
             Self::Onnx(_) => "onnx".into(),
             Self::Reference(_) => "reference".into(),
+            Self::Text(TextError::Prompt(_)) => UNKNOWN_PROMPT.into(),
+            Self::Text(_) => ErrorCode::BadInput.name(),
             Self::Data(_) => "data".into(),
             Self::Output(_) => "output".into(),
             Self::NotYet { .. } => "not_yet".into(),
@@ -339,6 +345,7 @@ impl HostError {
             Self::PackageFixed { .. } => {
                 "leave the option out, or give the model's folder in place of the package".into()
             }
+            Self::Text(error) => hints::text(error).into(),
             Self::Data(error) => hints::data(error).into(),
             Self::Options(error) => hints::options(error).into(),
             Self::Load(error) => hints::load(error).into(),
@@ -360,10 +367,13 @@ impl HostError {
     }
 }
 
-/// Whether a failure's code is of what was typed: options that contradict themselves, paths and addresses of nothing, and
-/// outputs that would be written over what is there.
+/// Code of a prompt name that the model does not have.
+const UNKNOWN_PROMPT: &str = "unknown_prompt";
+
+/// Whether a failure's code is of what was typed: options that contradict themselves, paths, addresses and prompts that are not
+/// there, and outputs that would be written over what is there.
 pub fn is_usage(code: &str) -> bool {
-    ["bad_options", "package_fixed", "not_there", "webdriver_unreachable", "output"].contains(&code)
+    ["bad_options", "package_fixed", "not_there", "webdriver_unreachable", "output", UNKNOWN_PROMPT].contains(&code)
 }
 
 impl From<RemoteError> for HostError {
@@ -386,7 +396,10 @@ impl From<QuantizeError> for HostError {
 
 impl From<ReferenceError> for HostError {
     fn from(error: ReferenceError) -> Self {
-        Self::Reference(Box::new(error))
+        match error {
+            ReferenceError::Text(error) => Self::Text(error),
+            error => Self::Reference(Box::new(error)),
+        }
     }
 }
 
@@ -440,9 +453,10 @@ mod tests {
         let quantize = QuantizeError::Source("no".into());
         let conflict = OptionsError::Conflict { one: "--a", other: "--b" };
         let data = DataError::Read { path, source: missing() };
+        let text = HostError::Text(TextError::NoTokenizer);
         let io = HostError::Io { what: "w".into(), source: missing() };
         let errors =
-            [load.into(), quantize.into(), conflict.into(), ReferenceError::NoTokenizer.into(), data.into(), io];
+            [load.into(), quantize.into(), conflict.into(), ReferenceError::NoValues.into(), text, data.into(), io];
         for error in errors {
             assert!(!HostError::hint(&error).is_empty(), "{error}");
         }

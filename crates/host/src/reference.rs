@@ -2,7 +2,7 @@
 //! what a simulation without a browser runs.
 
 use webnibble_common::graph::Graph;
-use webnibble_common::package::{Activations, SentenceConfig, TOKENIZER};
+use webnibble_common::package::{Activations, SentenceConfig, TOKENIZER, max_tokens};
 use webnibble_common::quant::{Bits, Quantizer};
 use webnibble_common::result::QuantizationError;
 use webnibble_common::tensor::{Tensor, TensorError};
@@ -10,7 +10,8 @@ use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::RunInput;
 use webnibble_kernels::cpu;
 use webnibble_kernels::exec::{ExecError, Int8Linears};
-use webnibble_models::text::{Encoded, Limits, TextError, TextTokenizer};
+use webnibble_models::input::InputEncoder;
+use webnibble_models::text::{Encoded, TextError};
 
 use crate::loader::{LoadError, Model, ModelFolder, PackageFile};
 
@@ -20,8 +21,7 @@ pub struct Reference {
     weights: WeightMap,
     /// Linear operators that are computed in int8.
     int8: Option<Int8Linears>,
-    tokenizer: Option<TextTokenizer>,
-    limits: Limits,
+    encoder: InputEncoder,
 }
 
 /// Why there is no reference output.
@@ -40,9 +40,6 @@ pub enum ReferenceError {
     /// The model does not run.
     #[error(transparent)]
     Exec(#[from] ExecError),
-    /// A model without a tokenizer was given texts.
-    #[error("the model has no tokenizer.json, so it takes token ids and no texts")]
-    NoTokenizer,
     /// The input is tensors, and their values are not at hand.
     #[error("inputs by name are compared only with their values")]
     NoValues,
@@ -77,8 +74,7 @@ impl Reference {
             };
             weights.insert(weight.name.clone(), data);
         }
-        let longest = longest(folder.config.max_positions(), folder.sentence.as_ref());
-        Self::new(folder.graph.clone(), weights, folder.tokenizer.as_deref(), longest)
+        Ok(Self { graph: folder.graph.clone(), weights, int8: None, encoder: encoder_of_folder(folder)? })
     }
 
     /// A package's model with its quantized weights.
@@ -86,9 +82,8 @@ impl Reference {
     /// # Errors
     /// When the package cannot be read.
     pub fn quantized(package: &PackageFile) -> Result<Self, ReferenceError> {
-        let tokenizer = package.read_extra(TOKENIZER)?;
-        let longest = longest(package.config.max_positions(), package.header.meta.sentence.as_ref());
-        Self::new(package.graph.clone(), package.read_weights()?, tokenizer.as_deref(), longest)
+        let encoder = encoder_of_package(package)?;
+        Ok(Self { graph: package.graph.clone(), weights: package.read_weights()?, int8: None, encoder })
     }
 
     /// A package's model as it is to be run with activations of these bits: in int8 at 8, where it was calibrated.
@@ -101,13 +96,6 @@ impl Reference {
             Some(activations) if bits == Bits::B8 => model.with_activations(activations),
             _ => Ok(model),
         }
-    }
-
-    fn new(graph: Graph, weights: WeightMap, tokenizer: Option<&[u8]>, max_len: usize) -> Result<Self, ReferenceError> {
-        let tokenizer = tokenizer.map(|bytes| TextTokenizer::from_bytes(bytes, max_len)).transpose()?;
-        let any_id = Limits { max_len, vocab_size: usize::MAX, pad_id: 0 };
-        let limits = tokenizer.as_ref().map_or(any_id, TextTokenizer::limits);
-        Ok(Self { graph, weights, int8: None, tokenizer, limits })
     }
 
     /// The same model with other weights, in floats.
@@ -149,15 +137,7 @@ impl Reference {
     /// # Errors
     /// When the input does not fit the model.
     pub fn encode(&self, input: &RunInput) -> Result<Encoded, ReferenceError> {
-        match input {
-            RunInput::Text { texts, truncate } => {
-                let tokenizer = self.tokenizer.as_ref().ok_or(ReferenceError::NoTokenizer)?;
-                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                Ok(tokenizer.encode_batch(&texts, *truncate)?)
-            }
-            RunInput::Ids { ids } => Ok(Encoded::from_ids(ids, self.limits, false)?),
-            RunInput::Tensors { .. } => Err(ReferenceError::NoValues),
-        }
+        self.encoder.encode(input)?.ok_or(ReferenceError::NoValues)
     }
 
     /// What was encoded, by the names of the graph's inputs.
@@ -199,10 +179,43 @@ impl Reference {
     }
 }
 
-/// The longest input in tokens, as the page has it too.
-fn longest(positions: usize, sentence: Option<&SentenceConfig>) -> usize {
-    let sentence = sentence.and_then(|sentence| sentence.max_seq_length);
-    sentence.map_or(positions, |length| length.min(positions))
+/// What a model makes of texts and token ids before anything runs.
+///
+/// # Errors
+/// When its tokenizer cannot be read.
+pub(crate) fn encoder_of(model: &Model) -> Result<InputEncoder, ReferenceError> {
+    match model {
+        Model::Folder(folder) => encoder_of_folder(folder),
+        Model::Package(package) => encoder_of_package(package),
+        Model::Onnx(onnx) => {
+            let max_len = max_tokens(onnx.config.max_positions(), onnx.sentence.as_ref(), onnx.model_max_length);
+            encoder(&onnx.graph, max_len, onnx.sentence.clone(), onnx.tokenizer.as_deref())
+        }
+    }
+}
+
+fn encoder_of_folder(folder: &ModelFolder) -> Result<InputEncoder, ReferenceError> {
+    encoder(&folder.graph, folder.max_tokens(), folder.sentence.clone(), folder.tokenizer.as_deref())
+}
+
+fn encoder_of_package(package: &PackageFile) -> Result<InputEncoder, ReferenceError> {
+    let meta = &package.header.meta;
+    let tokenizer = package.read_extra(TOKENIZER)?;
+    let max_len = meta.max_tokens(package.config.max_positions());
+    encoder(&package.graph, max_len, meta.sentence.clone(), tokenizer.as_deref())
+}
+
+fn encoder(
+    graph: &Graph,
+    max_len: usize,
+    sentence: Option<SentenceConfig>,
+    tokenizer: Option<&[u8]>,
+) -> Result<InputEncoder, ReferenceError> {
+    let encoder = InputEncoder::new(graph, max_len, sentence);
+    match tokenizer {
+        Some(bytes) => Ok(encoder.with_tokenizer(bytes)?),
+        None => Ok(encoder),
+    }
 }
 
 /// How far `outputs` are from `reference`: over all elements, and for the cosine over rows (an item's embedding, or a

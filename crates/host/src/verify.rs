@@ -139,7 +139,7 @@ async fn fill(
     let ran = async {
         let loaded = host.load(name, &package.path, &digest, load_options(row.platform, &resolved), LOAD_LIMIT).await?;
         let options = RunOptions { runs: 5, ..RunOptions::default() };
-        let ran = host.run(name, RunInput::Ids { ids: ids() }, options, RUN_LIMIT).await;
+        let ran = host.run(name, RunInput::ids(ids()), options, RUN_LIMIT).await;
         host.unload(name, LOAD_LIMIT).await?;
         Ok::<_, HostError>((loaded, ran?))
     };
@@ -172,7 +172,7 @@ async fn prepared(path: std::path::PathBuf, bits: Bits) -> Result<(PackageFile, 
             write_model(&path, bits).map_err(HostError::io("cannot write the model"))?;
         }
         let package = PackageFile::open(&path)?;
-        let expected = Reference::quantized(&package)?.outputs(&RunInput::Ids { ids: ids() })?;
+        let expected = Reference::quantized(&package)?.outputs(&RunInput::ids(ids()))?;
         Ok((package, expected))
     })
     .await
@@ -216,6 +216,7 @@ fn write_model(path: &Path, bits: Bits) -> std::io::Result<()> {
         parameters: model.parameters(),
         config,
         sentence: None,
+        model_max_length: None,
         tensors,
         quantization: QuantizationMeta {
             bits: bits.into(),

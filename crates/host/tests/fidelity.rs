@@ -49,14 +49,14 @@ fn package(model: &ModelFolder, options: &QuantizeOptions, folder: &Path) -> Pac
 fn embed(model: &ModelFolder, weights: &WeightMap, sentences: &[String]) -> Vec<Vec<f32>> {
     const BATCH: usize = 20;
     let limit = model.sentence.as_ref().and_then(|sentence| sentence.max_seq_length).unwrap();
-    let tokenizer = TextTokenizer::from_bytes(model.tokenizer.as_ref().unwrap(), limit).unwrap();
+    let tokenizer = TextTokenizer::from_bytes(model.tokenizer.as_ref().unwrap(), limit, 30522).unwrap();
     // Sentences of a length together, so that there is little padding.
     let mut order: Vec<usize> = (0..sentences.len()).collect();
     order.sort_by_key(|index| sentences[*index].len());
     let mut embeddings = vec![Vec::new(); sentences.len()];
     for batch in order.chunks(BATCH) {
         let texts: Vec<&str> = batch.iter().map(|index| sentences[*index].as_str()).collect();
-        let inputs = tokenizer.encode_batch(&texts, false).unwrap().inputs(&model.graph).unwrap();
+        let inputs = tokenizer.encode_batch(&texts, "", false).unwrap().inputs(&model.graph).unwrap();
         let outputs = cpu::run(&model.graph, weights, &inputs).unwrap();
         let values = outputs[0].1.as_f32().unwrap();
         for (index, embedding) in batch.iter().zip(values.chunks_exact(values.len() / batch.len())) {

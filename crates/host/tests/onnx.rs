@@ -36,7 +36,7 @@ fn case(model: &ModelFolder, options: &QuantizeOptions, form: OnnxOptions, file:
     let written = onnx::write(&package, form, file).unwrap();
     let reference = Reference::quantized(&package).unwrap();
     // Two rows of different lengths, so that the mask has work.
-    let input = RunInput::Ids { ids: vec![vec![5, 9, 2, 7, 11, 3], vec![5, 8, 3]] };
+    let input = RunInput::ids(vec![vec![5, 9, 2, 7, 11, 3], vec![5, 8, 3]]);
     let encoded = reference.encode(&input).unwrap();
     let tensors = reference.tensors(&encoded).unwrap();
     let outputs = reference.outputs_of(&tensors).unwrap();

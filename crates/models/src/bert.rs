@@ -22,6 +22,9 @@ pub const LAST_HIDDEN_STATE: &str = "last_hidden_state";
 /// Name of the output that holds one vector a text, f32 `[batch, hidden]`.
 pub const SENTENCE_EMBEDDING: &str = "sentence_embedding";
 
+/// Name of the input that says which tokens are pooled, where those of prompts are not: u32 `[batch, seq]`.
+pub const POOLING_MASK: &str = "pooling_mask";
+
 /// Dimensions of a BERT encoder; fields as in `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BertConfig {
@@ -144,7 +147,8 @@ impl BertConfig {
     }
 
     /// Inputs `input_ids`, `attention_mask` and, with segments, `token_type_ids`, all u32 `[batch, seq]`;
-    /// output [`LAST_HIDDEN_STATE`] or, with `sentence`, [`SENTENCE_EMBEDDING`].
+    /// output [`LAST_HIDDEN_STATE`] or, with `sentence`, [`SENTENCE_EMBEDDING`]. Where prompts are not pooled there is the
+    /// input [`POOLING_MASK`] besides.
     pub fn graph(&self, sentence: Option<&SentenceConfig>) -> Graph {
         let mut builder = Builder { config: self, graph: Graph::default() };
         let tokens = || ["batch".into(), "seq".into()];
@@ -163,7 +167,9 @@ impl BertConfig {
         let mut graph = builder.graph;
         if let Some(sentence) = sentence {
             let SentenceConfig { pooling, normalize, .. } = *sentence;
-            x = graph.push(SENTENCE_EMBEDDING, Op::Pool { x, mask: Some(mask), pooling, normalize });
+            let of_text = sentence.leaves_prompts_out().then(|| graph.input(POOLING_MASK, DType::U32, tokens()));
+            let mask = Some(of_text.unwrap_or(mask));
+            x = graph.push(SENTENCE_EMBEDDING, Op::Pool { x, mask, pooling, normalize });
         }
         graph.output(x);
         graph
@@ -299,6 +305,7 @@ mod tests {
     use crate::ModelConfig;
     use serde_json::json;
     use webnibble_common::graph::Pooling;
+    use webnibble_common::prompt::Prompts;
 
     fn mini_lm() -> ModelConfig {
         ModelConfig::from_json(&json!({
@@ -307,7 +314,7 @@ mod tests {
         .unwrap()
     }
 
-    const MEAN: SentenceConfig = SentenceConfig { pooling: Pooling::Mean, normalize: true, max_seq_length: Some(256) };
+    const MEAN: SentenceConfig = SentenceConfig::new(Pooling::Mean, true, Some(256));
 
     #[test]
     fn a_layer_is_seven_operators() {
@@ -329,6 +336,20 @@ mod tests {
             .unwrap();
         assert_eq!(graph.value_of(graph.outputs[0]).name, "sentence_embedding");
         assert_eq!(graph.shape(graph.outputs[0], &bindings).unwrap(), [2, 384]);
+    }
+
+    #[test]
+    fn prompts_that_are_not_pooled_have_a_mask_of_their_own() {
+        let prompts = Prompts { by_name: [("query".into(), "query: ".into())].into(), default_name: None };
+        let sentence = SentenceConfig { prompts, include_prompt: false, ..MEAN };
+        let graph = mini_lm().graph(Some(&sentence));
+        graph.validate().unwrap();
+        let names: Vec<&str> = graph.inputs.iter().map(|id| graph.value_of(*id).name.as_str()).collect();
+        assert_eq!(names, ["input_ids", "attention_mask", "token_type_ids", POOLING_MASK]);
+        let Some(Op::Pool { mask, .. }) = graph.nodes.last().map(|node| &node.op) else { panic!("it pools") };
+        assert_eq!(*mask, graph.inputs.last().copied());
+        let pooled = SentenceConfig { include_prompt: true, ..sentence };
+        assert_eq!(mini_lm().graph(Some(&pooled)).inputs.len(), 3);
     }
 
     #[test]

@@ -5,15 +5,19 @@
 //!
 //! - [`ModelConfig`]: family and dimensions of a model, its graph.
 //! - [`checkpoint`]: which tensor of a checkpoint a graph's source is.
-//! - [`sentence`]: pooling and normalization of sentence-transformers models.
+//! - [`input`]: texts and ids to batches, with tokenizer, limits and prompts.
+//! - [`sentence`]: prompts, pooling and normalization of sentence-transformers models.
 //! - [`text`]: texts to padded batches of token ids.
+//! - [`tokenizer_files`]: the one tokenizer that all files of a folder come to.
 
 pub mod bert;
 pub mod checkpoint;
 mod config;
 mod head;
+pub mod input;
 pub mod sentence;
 pub mod text;
+pub mod tokenizer_files;
 
 pub use config::{FAMILIES, ModelConfig, ModelError};
 pub use head::refuse_heads;

@@ -223,7 +223,7 @@ async fn the_embedding_of_a_text(browser: &Opened, expected: Expected) {
         let record = browser
             .run(platform, settings.clone(), |request| {
                 request.model = mini_lm().display().to_string();
-                request.input = Input::Given(RunInput::Text { texts: vec![TEXT.into()], truncate: false });
+                request.input = Input::Given(RunInput::texts(vec![TEXT.into()]));
                 request.options.measure.runs = Some(1);
             })
             .await;
@@ -242,7 +242,7 @@ fn reference(settings: &Settings) -> Vec<f32> {
     let resolved = resolve(&options, Platform::Webgpu, "bert").unwrap();
     let package = prepare::package(&model, &resolved.settings, Platform::Webgpu, &mut |_| {}).unwrap();
     let tokenizer = package.read_extra("tokenizer.json").unwrap().expect("the package has its tokenizer");
-    let encoded = TextTokenizer::from_bytes(&tokenizer, 256).unwrap().encode_batch(&[TEXT], false).unwrap();
+    let encoded = TextTokenizer::from_bytes(&tokenizer, 256, 30522).unwrap().encode_batch(&[TEXT], "", false).unwrap();
     let weights = package.read_weights().unwrap();
     let outputs = cpu::run(&package.graph, &weights, &encoded.inputs(&package.graph).unwrap()).unwrap();
     outputs[0].1.as_f32().unwrap().to_vec()

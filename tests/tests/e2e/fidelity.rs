@@ -24,7 +24,7 @@ const TEXTS: [&str; 3] =
 
 fn expected(package: &PackageFile) -> Vec<(String, webnibble_common::tensor::Tensor)> {
     let tokenizer = package.read_extra("tokenizer.json").unwrap().expect("the package has its tokenizer");
-    let encoded = TextTokenizer::from_bytes(&tokenizer, 256).unwrap().encode_batch(&TEXTS, false).unwrap();
+    let encoded = TextTokenizer::from_bytes(&tokenizer, 256, 30522).unwrap().encode_batch(&TEXTS, "", false).unwrap();
     let weights = package.read_weights().unwrap();
     cpu::run(&package.graph, &weights, &encoded.inputs(&package.graph).unwrap()).unwrap()
 }
@@ -43,7 +43,7 @@ async fn embeddings_of_the_browser_are_those_of_the_reference() {
         let loaded = host.load("m", &package.path, &package.header.digest, options, LIMIT).await.unwrap();
         let megabytes_per_second = loaded.package_bytes as f64 / 1e3 / loaded.fetch_ms;
         let texts = TEXTS.iter().map(|&text| text.to_owned()).collect();
-        let input = RunInput::Text { texts, truncate: false };
+        let input = RunInput::texts(texts);
         let (_, outputs) = host.run("m", input, RunOptions { runs: 1, ..RunOptions::default() }, LIMIT).await.unwrap();
         let error = quantization_error(&outputs, &expected(&package)).expect("outputs of one shape");
         println!("{bits} bits: cosine {:.7} to the reference, weights at {megabytes_per_second:.0} MB/s", error.cosine);

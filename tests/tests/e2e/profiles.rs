@@ -112,7 +112,7 @@ async fn in_firefox_kernels_with_f16_give_the_embedding_of_f32() {
             .run(Platform::Webgpu, settings, |request| {
                 request.model = mini_lm().display().to_string();
                 let texts = vec!["Rain fell on the roof all night.".to_owned()];
-                request.input = Input::Given(RunInput::Text { texts, truncate: false });
+                request.input = Input::Given(RunInput::texts(texts));
                 request.options.fallback = Some(false);
                 request.options.measure.runs = Some(1);
             })

@@ -1,7 +1,9 @@
 //! `run` and `doctor` in a real browser.
 
 use serde_json::{Value, json};
-use webnibble_tests::{Sandbox, browser_available, firefox, golden_bert, mini_lm_available, skip_unless, webkit};
+use webnibble_tests::{
+    Sandbox, browser_available, firefox, golden_bert, mini_lm, mini_lm_available, skip_unless, webkit,
+};
 
 use crate::golden::{answer, error, golden_input, run_golden};
 
@@ -127,10 +129,68 @@ fn bad_inputs_are_refused_with_their_reason() {
         assert_eq!(record["error"]["code"], "bad_input", "{}", record["error"]);
         assert!(record["error"]["message"].as_str().unwrap().contains(reason), "{}", record["error"]);
         assert_eq!((&record["output"], &record["status"]), (&Value::Null, &"error".into()));
+        // Found out before a browser was started for it.
+        assert_eq!(record["browser"], Value::Null);
     }
-    let cut = run(&["--text", &long, "--truncate"]);
+    let too_long = run(&["--text", &long]).json();
+    assert!(too_long["error"]["hint"].as_str().unwrap().contains("--truncate"), "{}", too_long["error"]);
+    let named = run(&["--text", "fine", "--prompt-name", "query"]);
+    assert_eq!((named.code, &named.json()["error"]["code"]), (Some(2), &"unknown_prompt".into()), "{named:?}");
+    let cut = run(&["--text", "-5 degrees", &long, "--truncate"]);
     assert_eq!(cut.code, Some(0), "{cut:?}");
-    assert_eq!(cut.json()["input"]["sequence_length"], 256);
+    let input = &cut.json()["input"];
+    assert_eq!((&input["sequence_length"], &input["prompt_name"]), (&256.into(), &Value::Null));
+    assert_eq!(input["tokens_kept"], json!([{"kept": 5, "of": 5}, {"kept": 256, "of": 602}]));
+}
+
+#[test]
+fn lists_of_ids_are_cut_where_that_is_asked_for() {
+    skip_unless!(browser_available(), mini_lm_available());
+    let sandbox = Sandbox::default();
+    let file = sandbox.path().join("ids.json");
+    std::fs::write(&file, serde_json::to_string(&vec![2023; 300]).unwrap()).unwrap();
+    let run = |options: &[&str]| {
+        let args = ["run", "--platform", "wasm", "--bits", "4", "--runs", "1", "--ids", file.to_str().unwrap()];
+        sandbox.run(&[&args, options].concat())
+    };
+    let refused = run(&["--json"]);
+    let record = refused.json();
+    assert_eq!((refused.code, &record["error"]["code"]), (Some(1), &"bad_input".into()), "{record}");
+    assert!(record["error"]["hint"].as_str().unwrap().contains("--truncate"), "{record}");
+    let cut = run(&["--truncate"]);
+    assert!(cut.code == Some(0) && cut.stdout.contains("text 0 to 256 of its 300 tokens"), "{cut:?}");
+}
+
+#[test]
+fn texts_come_by_file_and_prompts_from_the_model() {
+    skip_unless!(browser_available(), mini_lm_available());
+    let sandbox = Sandbox::default();
+    let model = sandbox.path().join("prompted");
+    std::fs::create_dir_all(model.join("1_Pooling")).unwrap();
+    for name in ["config.json", "modules.json", "tokenizer.json", "model.safetensors", "1_Pooling/config.json"] {
+        std::fs::copy(mini_lm().join(name), model.join(name)).unwrap();
+    }
+    let prompts = r#"{"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": "query"}"#;
+    std::fs::write(model.join("config_sentence_transformers.json"), prompts).unwrap();
+    let file = sandbox.path().join("texts.txt");
+    let record = |lines: &str, options: &[&str]| {
+        std::fs::write(&file, lines).unwrap();
+        let args = ["run", "--json", "--platform", "wasm", "--bits", "16", "--runs", "1", "--model"];
+        let texts = [model.to_str().unwrap(), "--text-file", file.to_str().unwrap()];
+        let finished = sandbox.run(&[&args[..], &texts, options].concat());
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        finished.json()
+    };
+    let by_default = record("a cat\nthe dog\n", &[]);
+    assert_eq!((&by_default["input"]["prompt_name"], &by_default["input"]["batch"]), (&"query".into(), &2.into()));
+    let written = record("query: a cat\nquery: the dog\n", &["--no-prompt-name"]);
+    assert_eq!(written["input"]["prompt_name"], Value::Null);
+    assert_eq!(by_default["output"], written["output"]);
+    // What is compared with f32 had the same prompt.
+    let cosine = &by_default["performance_metrics"]["quantization_error"]["cosine"];
+    assert!(cosine.as_f64().unwrap() > 0.999, "{cosine}");
+    let other = record("a cat\nthe dog\n", &["--prompt-name", "passage"]);
+    assert_ne!(other["output"], written["output"]);
 }
 
 #[test]

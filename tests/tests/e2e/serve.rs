@@ -164,7 +164,7 @@ fn made_package(sandbox: &Sandbox) -> PathBuf {
 fn reference(package: &Path, texts: &[&str]) -> Vec<Vec<f32>> {
     let model = Reference::quantized(&PackageFile::open(package).unwrap()).unwrap();
     let texts = texts.iter().map(|&text| text.to_owned()).collect();
-    let outputs = model.outputs(&RunInput::Text { texts, truncate: false }).unwrap();
+    let outputs = model.outputs(&RunInput::texts(texts)).unwrap();
     let (_, tensor) = &outputs[0];
     tensor.as_f32().unwrap().chunks(tensor.shape()[1]).map(<[f32]>::to_vec).collect()
 }

@@ -4,6 +4,7 @@ use js_sys::{Array, Error, Float32Array, JSON, Object, Reflect, Uint32Array};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
+use webnibble_common::prompt::PromptChoice;
 use webnibble_common::tensor::{Tensor, TensorError};
 use webnibble_common::wire::{ErrorCode, RemoteError};
 
@@ -37,7 +38,7 @@ pub(super) fn options<T: DeserializeOwned + Default>(value: &JsValue) -> Result<
 }
 
 /// Reads a `ModelInput`.
-pub(super) fn input(value: &JsValue, truncate: bool) -> Result<Input, RemoteError> {
+pub(super) fn input(value: &JsValue, truncate: bool, prompt: PromptChoice) -> Result<Input, RemoteError> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
     enum Plain {
@@ -50,9 +51,9 @@ pub(super) fn input(value: &JsValue, truncate: bool) -> Result<Input, RemoteErro
     }
     let text = JSON::stringify(value).map_or_else(|_| String::new(), String::from);
     match serde_json::from_str(&text) {
-        Ok(Plain::Text(text)) => Ok(Input::Texts { texts: vec![text], truncate }),
-        Ok(Plain::Texts(texts)) => Ok(Input::Texts { texts, truncate }),
-        Ok(Plain::Ids { ids }) => Ok(Input::Ids(ids)),
+        Ok(Plain::Text(text)) => Ok(Input::Texts { texts: vec![text], truncate, prompt }),
+        Ok(Plain::Texts(texts)) => Ok(Input::Texts { texts, truncate, prompt }),
+        Ok(Plain::Ids { ids }) => Ok(Input::Ids { rows: ids, truncate }),
         Err(_) => Err(bad("an input should be a string, strings, `{ ids }` or `{ tensors }`".to_owned())),
     }
 }

@@ -11,6 +11,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::AbortSignal;
 use webnibble_common::options::{ExecutionProvider, Platform};
+use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::Bits;
 use webnibble_common::wire::{self, ErrorCode, LoadReport, RemoteError, Stage};
 
@@ -91,6 +92,9 @@ impl LoadOptions {
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 struct RunOptions {
     truncate: bool,
+    /// Absent for the model's default prompt, `null` for none.
+    #[serde(deserialize_with = "given")]
+    prompt_name: Option<Option<String>>,
     warmup: Option<u32>,
     runs: u32,
     profile: bool,
@@ -98,6 +102,11 @@ struct RunOptions {
     /// Not plain data: read on its own.
     #[serde(rename = "signal")]
     _signal: Option<serde::de::IgnoredAny>,
+}
+
+/// A field that is there, be it `null`.
+fn given<'de, D: serde::Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(field).map(Some)
 }
 
 #[wasm_bindgen]
@@ -165,8 +174,13 @@ async fn run(
     given: &JsValue,
     on_progress: JsValue,
 ) -> Result<JsValue, RemoteError> {
-    let RunOptions { truncate, warmup, runs, profile, deadline_ms, .. } = options(given)?;
-    let input = input(given_input, truncate)?;
+    let RunOptions { truncate, prompt_name, warmup, runs, profile, deadline_ms, .. } = options(given)?;
+    let prompt = match prompt_name {
+        None => PromptChoice::Default,
+        Some(None) => PromptChoice::None,
+        Some(Some(name)) => PromptChoice::Named(name),
+    };
+    let input = input(given_input, truncate, prompt)?;
     let stop = Stop::new(deadline_ms);
     let _watch = Watch::of(given, &stop);
     let mut loaded = loaded.lock().await;

@@ -74,8 +74,10 @@ export interface LoadOptions {
 }
 
 export interface RunOptions {
-  /** Cut texts over the model's limit instead of refusing them. */
+  /** Cut texts and lists of ids over the model's limit instead of refusing them. */
   truncate?: boolean;
+  /** Name of the prompt that is put before each text; the model's default prompt if not given, none if `null`. */
+  promptName?: string | null;
   /** Runs before the measured ones; if not given, until times are steady. */
   warmup?: number;
   /** Measured runs after the first, whose time is `first_ms`; none if not given. */
@@ -133,6 +135,8 @@ export interface RunReport {
   outputs: { name: string; dtype: "f32" | "u32"; shape: number[] }[];
   token_counts: number[];
   truncated: boolean;
+  /** Of each text, how many of its tokens ran. */
+  tokens_kept: { kept: number; of: number }[];
   prepare_ms: number;
   first_ms: number;
   /** Runs between the first and the measured ones. */

@@ -51,6 +51,21 @@ async fn every_kind_of_input_runs() {
 }
 
 #[wasm_bindgen_test]
+async fn a_prompt_is_chosen_by_its_name() {
+    let model = model().await;
+    let embedding = async |input: &str, options: &str| {
+        let result = run(&model, input, js(options)).await.unwrap();
+        get(&result, "outputs.sentence_embedding.data").dyn_into::<js_sys::Float32Array>().unwrap().to_vec()
+    };
+    let whole = embedding(r#""the cat""#, "{}").await;
+    assert_eq!(embedding(r#""cat""#, r#"{"promptName":"article"}"#).await, whole);
+    assert_ne!(embedding(r#""cat""#, r#"{"promptName":null}"#).await, whole);
+    let thrown = run(&model, r#""cat""#, js(r#"{"promptName":"query"}"#)).await.unwrap_err();
+    let message = get(&thrown, "message").as_string().unwrap();
+    assert!(code(&thrown) == "bad_input" && message.contains("its prompts are article"), "{message}");
+}
+
+#[wasm_bindgen_test]
 async fn failures_are_thrown_with_code_and_hint() {
     let thrown =
         Model::load("/nope.safetensors".to_owned(), JsValue::UNDEFINED, JsValue::UNDEFINED).await.err().unwrap();

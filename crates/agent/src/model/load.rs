@@ -6,10 +6,10 @@ use webnibble_common::graph::Graph;
 use webnibble_common::package::{Header, TOKENIZER};
 use webnibble_common::profiles::idle_options;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, Stage};
-use webnibble_models::text::{Limits, TextTokenizer};
+use webnibble_models::input::InputEncoder;
 use webnibble_models::{ModelConfig, refuse_heads};
 
-use super::{LoadedModel, vocab_size};
+use super::LoadedModel;
 use crate::backend::{self, Devices};
 use crate::error::error;
 use crate::stop::Stop;
@@ -37,16 +37,14 @@ impl LoadedModel {
         let began = sys::now_ms();
         let package = Package::open(request.url, request.digest, stop).await?;
         let header = &package.header;
-        let max_len_of_text = header.meta.sentence.as_ref().and_then(|sentence| sentence.max_seq_length);
         let package_bytes = header.total_bytes;
         let (graph, max_positions) = graph_of(header)?;
-        let max_len = max_len_of_text.unwrap_or(max_positions).min(max_positions);
+        let encoder = InputEncoder::new(&graph, header.meta.max_tokens(max_positions), header.meta.sentence.clone());
         // From here on, leaving early drops the model, which frees what it holds.
         let mut model = Self {
             backend: backend::Model::new(devices, graph.clone(), header, request.options).await?,
-            limits: Limits { max_len, vocab_size: vocab_size(&graph).unwrap_or(0), pad_id: 0 },
             graph,
-            tokenizer: None,
+            encoder,
             idle: idle_options(request.options),
         };
         stop.check()?;
@@ -57,9 +55,7 @@ impl LoadedModel {
         let fetched = package.load(&mut model.backend, report_fetch).await?;
         progress(Stage::Fetch, package_bytes, package_bytes);
         if let Some(bytes) = fetched.extras.get(TOKENIZER) {
-            let tokenizer = tokenizer_from(bytes, max_len)?;
-            model.limits.pad_id = tokenizer.limits().pad_id;
-            model.tokenizer = Some(tokenizer);
+            model.encoder = with_tokenizer(model.encoder.clone(), bytes)?;
         }
 
         if request.options.shader_precompilation {
@@ -106,8 +102,8 @@ fn graph_of(header: &Header) -> Result<(Graph, usize), RemoteError> {
     Ok((graph, config.max_positions()))
 }
 
-fn tokenizer_from(bytes: &[u8], max_len: usize) -> Result<TextTokenizer, RemoteError> {
+fn with_tokenizer(encoder: InputEncoder, bytes: &[u8]) -> Result<InputEncoder, RemoteError> {
     let hint =
         "make the package again from a model whose tokenizer.json is of a kind that the tokenizers library reads";
-    TextTokenizer::from_bytes(bytes, max_len).map_err(|e| error(ErrorCode::BadPackage, e.to_string(), hint))
+    encoder.with_tokenizer(bytes).map_err(|e| error(ErrorCode::BadPackage, e.to_string(), hint))
 }

@@ -2,9 +2,9 @@
 //!
 //! The session with a host and the JavaScript face both load and run models through here.
 
-use webnibble_common::graph::{Graph, Op};
+use webnibble_common::graph::Graph;
 use webnibble_common::wire::{Adjustment, Stage};
-use webnibble_models::text::{Limits, TextTokenizer};
+use webnibble_models::input::InputEncoder;
 
 use crate::backend;
 use crate::sys;
@@ -21,25 +21,16 @@ pub(crate) use run::{Ran, check_finite, not_profiled, runs_in_all, warming_up};
 pub(crate) struct LoadedModel {
     graph: Graph,
     backend: backend::Model,
-    tokenizer: Option<TextTokenizer>,
+    /// Tokenizer, limits and prompts.
+    encoder: InputEncoder,
     /// Options that do nothing for what computes.
     idle: Vec<Adjustment>,
-    /// Longest input, and what ids may be.
-    limits: Limits,
 }
 
 impl Drop for LoadedModel {
     fn drop(&mut self) {
         self.backend.dispose();
     }
-}
-
-/// Rows of the table that token ids are looked up in.
-fn vocab_size(graph: &Graph) -> Option<usize> {
-    graph.nodes.iter().find_map(|node| match &node.op {
-        Op::Embedding { table, .. } => graph.weight_of(*table).shape.first().copied(),
-        _ => None,
-    })
 }
 
 /// Where a request's progress goes, at most every so often for each stage.

@@ -59,8 +59,9 @@ impl LoadedModel {
         let report = RunReport {
             implementation_type: self.backend.implementation_type(),
             outputs: last.outputs.iter().map(|(name, tensor)| info(name, tensor)).collect(),
-            token_counts: input.token_counts,
-            truncated: input.truncated,
+            token_counts: input.tokens_kept.iter().map(|tokens| tokens.kept).collect(),
+            truncated: input.tokens_kept.iter().any(|tokens| tokens.is_cut()),
+            tokens_kept: input.tokens_kept,
             prepare_ms,
             first_ms,
             warmup,

@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 use webnibble_common::options::Platform;
+use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::Bits;
-use webnibble_common::result::ImplementationType;
+use webnibble_common::result::{ImplementationType, TokensKept};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions, Stage};
@@ -38,7 +39,15 @@ async fn run(model: &mut LoadedModel, input: Input) -> Result<Ran, RemoteError> 
 }
 
 fn texts(texts: &[&str]) -> Input {
-    Input::Texts { texts: texts.iter().map(|text| (*text).to_owned()).collect(), truncate: false }
+    Input::Texts {
+        texts: texts.iter().map(|text| (*text).to_owned()).collect(),
+        truncate: false,
+        prompt: PromptChoice::Default,
+    }
+}
+
+fn ids(rows: Vec<Vec<u32>>) -> Input {
+    Input::Ids { rows, truncate: false }
 }
 
 fn embeddings(ran: &Ran) -> &[f32] {
@@ -90,7 +99,7 @@ async fn the_gpu_and_the_cpu_agree() {
 async fn ids_and_tensors_give_what_their_text_gives() {
     let mut model = on_cpu(Bits::B8).await;
     let text = run(&mut model, texts(&["the cat"])).await.unwrap();
-    let ids = run(&mut model, Input::Ids(vec![vec![2, 4, 5, 3]])).await.unwrap();
+    let ids = run(&mut model, ids(vec![vec![2, 4, 5, 3]])).await.unwrap();
     assert_eq!(embeddings(&text), embeddings(&ids));
     let tensor = |values: &[u32]| Tensor::u32([1, 4], values.to_vec()).unwrap();
     let named = [("input_ids", [2, 4, 5, 3]), ("attention_mask", [1; 4]), ("token_type_ids", [0; 4])];
@@ -109,25 +118,28 @@ async fn bad_inputs_are_named() {
         (texts(&[]), "at least one text"),
         (texts(&["the cat", "  "]), "text 1 is empty"),
         (texts(&[&long]), "14 tokens"),
-        (Input::Ids(vec![]), "at least one text"),
-        (Input::Ids(vec![vec![2, VOCAB as u32]]), "below 8, found 8"),
-        (Input::Ids(vec![vec![2; MAX_LEN + 1]]), "13 tokens"),
+        (ids(vec![]), "at least one text"),
+        (ids(vec![vec![2, VOCAB as u32]]), "below 8, found 8"),
+        (ids(vec![vec![2; MAX_LEN + 1]]), "13 tokens"),
         (Input::Tensors(vec![("ids".to_owned(), one.clone())]), "attention_mask"),
     ] {
         let error = run(&mut model, input).await.err().unwrap();
         assert_eq!(error.code, ErrorCode::BadInput, "{error:?}");
         assert!(error.message.contains(expected), "{}", error.message);
     }
-    let cut = Input::Texts { texts: vec![long], truncate: true };
+    let cut = Input::Texts { texts: vec![long], truncate: true, prompt: PromptChoice::Default };
     let ran = run(&mut model, cut).await.unwrap();
     assert_eq!((ran.report.token_counts, ran.report.truncated), (vec![MAX_LEN], true));
+    assert_eq!(ran.report.tokens_kept, [TokensKept { kept: MAX_LEN, of: 14 }]);
+    let ids = run(&mut model, Input::Ids { rows: vec![vec![2; MAX_LEN + 1]], truncate: true }).await.unwrap();
+    assert_eq!(ids.report.tokens_kept, [TokensKept { kept: MAX_LEN, of: MAX_LEN + 1 }]);
 }
 
 #[wasm_bindgen_test]
 async fn a_package_without_a_tokenizer_takes_ids_alone() {
     let file = spoilt_package(|_| {});
     let (mut model, _) = load(&file, &options(Platform::Wasm)).await.unwrap();
-    run(&mut model, Input::Ids(vec![vec![2, 3]])).await.unwrap();
+    run(&mut model, ids(vec![vec![2, 3]])).await.unwrap();
     let error = run(&mut model, texts(&["cat"])).await.err().unwrap();
     assert_eq!(error.code, ErrorCode::BadInput);
     assert!(error.message.contains("no tokenizer"), "{}", error.message);
@@ -166,7 +178,7 @@ async fn numbers_that_are_none_are_an_error_that_says_where() {
             }
             Err(error) => panic!("{error:?}"),
         };
-        let error = run(&mut model, Input::Ids(vec![vec![2, 4, 3]])).await.err().unwrap();
+        let error = run(&mut model, ids(vec![vec![2, 4, 3]])).await.err().unwrap();
         assert_eq!(error.code, ErrorCode::NotFinite, "{platform}: {error:?}");
         assert!(error.message.contains('`') && !error.hint.is_empty(), "{error:?}");
     }

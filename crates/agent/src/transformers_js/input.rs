@@ -1,10 +1,14 @@
 //! What a model is run on, as transformers.js takes it.
 
 use js_sys::Uint32Array;
+use webnibble_common::package::SentenceConfig;
+use webnibble_common::prompt::PromptChoice;
+use webnibble_common::result::TokensKept;
 use webnibble_common::tensor::{DType, Tensor};
 use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_models::text::{Encoded, Limits};
 
+use super::sys::JsEncoded;
 use super::{Model, from_js, numbers, strings};
 use crate::error::error;
 use crate::model::Input;
@@ -16,17 +20,16 @@ pub(super) struct Batch {
     pub(super) ids: Uint32Array,
     pub(super) mask: Uint32Array,
     pub(super) types: Uint32Array,
-    /// Tokens of each text; empty for tensors.
-    pub(super) token_counts: Vec<usize>,
-    /// Whether a text was cut.
-    pub(super) truncated: bool,
+    /// Of each text, how many of its tokens run; empty for tensors.
+    pub(super) tokens_kept: Vec<TokensKept>,
 }
 
 impl Model {
     /// Tokenizes texts by transformers.js's own tokenizer; ids and tensors are taken as they are.
     pub(super) fn batch(&self, input: Input) -> Result<Batch, RemoteError> {
         match input {
-            Input::Texts { texts, truncate } => {
+            Input::Texts { texts, truncate, prompt } => {
+                let texts = self.after_prompt(texts, &prompt)?;
                 let encoded = self.js.encode(&strings(&texts), truncate).map_err(|e| from_js(&e))?;
                 Ok(Batch {
                     rows: encoded.batch(),
@@ -34,27 +37,46 @@ impl Model {
                     ids: encoded.ids(),
                     mask: encoded.mask(),
                     types: encoded.types(),
-                    token_counts: encoded.counts().to_vec().into_iter().map(|count| count as usize).collect(),
-                    truncated: encoded.truncated(),
+                    tokens_kept: tokens_kept(&encoded),
                 })
             }
-            Input::Ids(rows) => {
-                // The engine itself checks lengths and ids.
-                let any = Limits { max_len: usize::MAX, vocab_size: usize::MAX, pad_id: 0 };
-                let encoded = Encoded::from_ids(&rows, any, false).map_err(|e| bad_input(e.to_string()))?;
+            Input::Ids { rows, truncate } => {
+                // The engine itself checks ids, and lengths where nothing is to be cut.
+                let max_len = if truncate { self.max_length } else { usize::MAX };
+                let limits = Limits { max_len, vocab_size: usize::MAX, pad_id: 0 };
+                let encoded = Encoded::from_ids(&rows, limits, truncate).map_err(|e| bad_input(e.to_string()))?;
                 Ok(Batch {
                     rows: encoded.batch as u32,
                     seq: encoded.seq as u32,
                     ids: numbers(&encoded.input_ids),
                     mask: numbers(&encoded.attention_mask),
                     types: numbers(&encoded.token_type_ids),
-                    token_counts: encoded.token_counts,
-                    truncated: false,
+                    tokens_kept: encoded.tokens_kept,
                 })
             }
             Input::Tensors(tensors) => of_tensors(&tensors),
         }
     }
+
+    /// Texts with the prompt before each.
+    fn after_prompt(&self, texts: Vec<String>, prompt: &PromptChoice) -> Result<Vec<String>, RemoteError> {
+        let prompt = prompt.of(self.sentence.as_ref()).map_err(|e| bad_input(e.to_string()))?;
+        let Some(prompt) = prompt.filter(|prompt| !prompt.text.is_empty()) else { return Ok(texts) };
+        if self.sentence.as_ref().is_some_and(SentenceConfig::leaves_prompts_out) {
+            let message =
+                format!("prompt `{}` is not to be pooled, and transformers.js pools every token", prompt.name);
+            return Err(error(ErrorCode::Unsupported, message, "take the native engine, or leave the prompt out"));
+        }
+        if let Some(index) = texts.iter().position(|text| text.trim().is_empty()) {
+            return Err(bad_input(format!("text {index} is empty: expected at least one token")));
+        }
+        Ok(texts.into_iter().map(|text| format!("{}{text}", prompt.text)).collect())
+    }
+}
+
+fn tokens_kept(encoded: &JsEncoded) -> Vec<TokensKept> {
+    let pairs = encoded.counts().to_vec().into_iter().zip(encoded.totals().to_vec());
+    pairs.map(|(kept, of)| TokensKept { kept: kept as usize, of: of as usize }).collect()
 }
 
 fn of_tensors(tensors: &[(String, Tensor)]) -> Result<Batch, RemoteError> {
@@ -78,8 +100,7 @@ fn of_tensors(tensors: &[(String, Tensor)]) -> Result<Batch, RemoteError> {
         ids: numbers(&values("input_ids", 0)?),
         mask: numbers(&values("attention_mask", 1)?),
         types: numbers(&values("token_type_ids", 0)?),
-        token_counts: Vec::new(),
-        truncated: false,
+        tokens_kept: Vec::new(),
     })
 }
 

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::options::{ExecutionProvider, Platform};
+use webnibble_common::package::SentenceConfig;
 use webnibble_common::profiles::idle_options;
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, WebNnInfo};
@@ -45,6 +46,10 @@ pub(crate) struct Model {
     /// Versions, and operators by the provider that has them, for the record.
     placement: BTreeMap<String, String>,
     adjustments: Vec<Adjustment>,
+    /// Prompts, where the model makes sentence embeddings.
+    sentence: Option<SentenceConfig>,
+    /// Longest input in tokens.
+    max_length: usize,
 }
 
 impl Drop for Model {
@@ -63,6 +68,9 @@ struct Opened {
     adapter: Option<AdapterInfo>,
     /// Versions of what computes, by name.
     versions: BTreeMap<String, String>,
+    /// What the host says of the model.
+    sentence: Option<SentenceConfig>,
+    max_length: usize,
 }
 
 /// Operators that one provider has.
@@ -144,6 +152,8 @@ impl Model {
             hardware: false,
             placement: BTreeMap::new(),
             adjustments: idle_options(options),
+            sentence: None,
+            max_length: 0,
         };
         let on_progress = Closure::<dyn Fn(f64, f64)>::new(move |done: f64, total: f64| {
             progress(Stage::Fetch, done as u64, total as u64);
@@ -172,6 +182,8 @@ impl Model {
 
     fn describe(&mut self, opened: &Opened) {
         self.placement.clone_from(&opened.versions);
+        self.sentence.clone_from(&opened.sentence);
+        self.max_length = opened.max_length;
         let mut operators = BTreeMap::new();
         for (provider, placed) in opened.placement.iter().flatten() {
             let counted = placed.operators.iter().map(|(name, count)| format!("{name} {count}"));
@@ -233,8 +245,9 @@ impl Model {
         let report = RunReport {
             implementation_type: self.implementation_type,
             outputs: last.iter().map(|(name, tensor)| info(name, tensor)).collect(),
-            token_counts: batch.token_counts,
-            truncated: batch.truncated,
+            token_counts: batch.tokens_kept.iter().map(|tokens| tokens.kept).collect(),
+            truncated: batch.tokens_kept.iter().any(|tokens| tokens.is_cut()),
+            tokens_kept: batch.tokens_kept,
             prepare_ms,
             first_ms,
             warmup: warming_up.report(),

@@ -61,8 +61,9 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     pub(super) fn counts(this: &JsEncoded) -> Uint32Array;
 
+    /// Tokens of each text before it was cut.
     #[wasm_bindgen(method, getter)]
-    pub(super) fn truncated(this: &JsEncoded) -> bool;
+    pub(super) fn totals(this: &JsEncoded) -> Uint32Array;
 
     /// One output.
     pub(super) type JsOutput;

@@ -165,8 +165,8 @@ impl Session {
 
     fn run_request(&mut self, id: u64, model: String, input: RunInput, options: RunOptions, stop: Stop) {
         let input = match input {
-            RunInput::Text { texts, truncate } => Input::Texts { texts, truncate },
-            RunInput::Ids { ids } => Input::Ids(ids),
+            RunInput::Text { texts, truncate, prompt } => Input::Texts { texts, truncate, prompt },
+            RunInput::Ids { ids, truncate } => Input::Ids { rows: ids, truncate },
             RunInput::Tensors { tensors } => {
                 let assembler = FrameAssembler::new(FrameKind::Input, id);
                 self.gathering.insert(id, Gathering { model, tensors, options, assembler });

@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Args};
 use webnibble_common::options::{Engine, ExecutionProvider, MeasureOptions, Options, Platform, Settings};
+use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::{Bits, Granularity, Scheme};
 
 use super::launch::LaunchArgs;
@@ -275,6 +276,27 @@ impl ExecutionArgs {
             launch: self.launch.options(),
             measure: self.measure.options(),
             generation: Default::default(),
+        }
+    }
+}
+
+/// What is put before each text.
+#[derive(Debug, Default, Args)]
+pub(crate) struct PromptArgs {
+    /// Put the model's prompt of this name before each text (default: the model's default prompt, where it has one)
+    #[arg(long, value_name = "NAME", conflicts_with = "no_prompt_name")]
+    prompt_name: Option<String>,
+    /// Put no prompt before texts
+    #[arg(long)]
+    no_prompt_name: bool,
+}
+
+impl PromptArgs {
+    pub(crate) fn choice(&self) -> PromptChoice {
+        match (&self.prompt_name, self.no_prompt_name) {
+            (Some(name), _) => PromptChoice::Named(name.clone()),
+            (None, true) => PromptChoice::None,
+            (None, false) => PromptChoice::Default,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use clap::{CommandFactory as _, Parser as _};
 
+use webnibble_common::prompt::PromptChoice;
+
 use super::*;
 
 fn parse(words: &str) -> Result<Command, String> {
@@ -73,4 +75,32 @@ fn serve_takes_a_name_with_its_port() {
     for text in ["localhost", "8000", "no.such.name.invalid:0"] {
         assert!(address(text).unwrap_err().contains("localhost:0"), "{text}");
     }
+}
+
+#[test]
+fn texts_come_from_one_place_and_may_be_cut() {
+    let run = |words: &str| match parse(&format!("run {words}")) {
+        Ok(Command::Run(args)) => Ok(args),
+        Ok(other) => panic!("{words}: {other:?}"),
+        Err(error) => Err(error),
+    };
+    for words in ["--text a b --text c --truncate", "--text-file - --truncate", "--ids file --truncate"] {
+        assert!(run(words).is_ok_and(|args| args.truncate), "{words}");
+    }
+    for words in ["--text a --text-file f", "--ids f --text-file f", "--input f.json --truncate", "--truncate"] {
+        assert!(run(words).is_err(), "{words}");
+    }
+    assert_eq!(run("--text a b --text c").unwrap().text, ["a", "b", "c"]);
+}
+
+#[test]
+fn a_prompt_is_named_or_left_out() {
+    let choice = |words: &str| match parse(&format!("run --text a {words}")) {
+        Ok(Command::Run(args)) => Some(args.prompts.choice()),
+        _ => None,
+    };
+    assert_eq!(choice(""), Some(PromptChoice::Default));
+    assert_eq!(choice("--no-prompt-name"), Some(PromptChoice::None));
+    assert_eq!(choice("--prompt-name query"), Some(PromptChoice::Named("query".into())));
+    assert_eq!(choice("--prompt-name query --no-prompt-name"), None);
 }

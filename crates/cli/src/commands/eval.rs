@@ -23,6 +23,7 @@ pub(crate) async fn run(args: EvalArgs, json: bool, verbose: bool) -> ExitCode {
         data: args.data,
         limit: args.limit,
         bits: args.bits,
+        prompt: args.prompts.choice(),
         options,
         verbose,
         progress: Some(sink(&bar)),
@@ -39,6 +40,9 @@ pub(crate) async fn run(args: EvalArgs, json: bool, verbose: bool) -> ExitCode {
 
 fn print_eval(eval: &Eval) {
     print::line(format!("{} on {} pairs of {}", eval.model, eval.pairs, eval.data.display()));
+    if let Some(name) = &eval.prompt_name {
+        print::line(format!("with the model's prompt `{name}` before each sentence"));
+    }
     print::line(match (eval.computed_in, &eval.browser) {
         (Place::Browser, Some(browser)) => format!("computed in {} {}", browser.name, browser.version),
         _ => "computed on this machine's processor, in no browser".to_owned(),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use webnibble_common::result::{ErrorInfo, Output, RunRecord, Status, Times};
+use webnibble_common::result::{ErrorInfo, InputInfo, Output, RunRecord, Status, Times};
 use webnibble_common::tensor::{DType, Tensor};
 use webnibble_common::wire::RunInput;
 use webnibble_host::error::is_usage;
@@ -22,7 +22,7 @@ const SHOWN_NUMBERS: usize = 6;
 /// Runs, prints the record or a summary of it.
 pub(crate) async fn run(args: RunArgs, json: bool, verbose: bool) -> ExitCode {
     if let Some(what) = args.not_yet() {
-        let (message, hint) = (format!("{what} is not there yet"), "give --text, --ids or --input".into());
+        let (message, hint) = (format!("{what} is not there yet"), "give --text, --text-file, --ids or --input".into());
         print::failure(&ErrorInfo { code: "not_yet".into(), message, hint }, json);
         return ExitCode::FAILURE;
     }
@@ -80,13 +80,33 @@ fn exit_code(record: &RunRecord, no_fallback: bool) -> ExitCode {
 
 fn input(args: &RunArgs) -> anyhow::Result<Input> {
     if let Some(path) = &args.ids {
-        return Ok(Input::Given(RunInput::Ids { ids: ids(path)? }));
+        return Ok(Input::Given(RunInput::Ids { ids: ids(path)?, truncate: args.truncate }));
     }
     if let Some(path) = &args.input {
         return Ok(Input::Tensors(tensors(path)?));
     }
-    anyhow::ensure!(!args.text.is_empty(), "there is nothing to run on: give --text, --ids or --input");
-    Ok(Input::Given(RunInput::Text { texts: args.text.clone(), truncate: args.truncate }))
+    let texts = match &args.text_file {
+        Some(path) => lines(path)?,
+        None => args.text.clone(),
+    };
+    anyhow::ensure!(!texts.is_empty(), "there is nothing to run on: give --text, --text-file, --ids or --input");
+    Ok(Input::Given(RunInput::Text { texts, truncate: args.truncate, prompt: args.prompts.choice() }))
+}
+
+/// Texts, one a line; those of standard input for `-`.
+fn lines(path: &Path) -> anyhow::Result<Vec<String>> {
+    use anyhow::Context as _;
+    let (text, name) = match path.as_os_str() == "-" {
+        true => (std::io::read_to_string(std::io::stdin()).context("standard input")?, "standard input".into()),
+        false => (read(path)?, path.display().to_string()),
+    };
+    let lines: Vec<String> = text.strip_prefix('\u{feff}').unwrap_or(&text).lines().map(str::to_owned).collect();
+    anyhow::ensure!(!lines.is_empty(), "{name}: expected texts, one a line, found none");
+    // An answer stands for its line: none is passed over in silence.
+    if let Some(empty) = lines.iter().position(|line| line.trim().is_empty()) {
+        anyhow::bail!("{name}: line {} is empty: expected a text in every line", empty + 1);
+    }
+    Ok(lines)
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -146,6 +166,9 @@ fn print_summary(record: &RunRecord) {
     if let Some(kind) = record.implementation_type {
         row("ran as", format!("{kind}{}", whereabouts(record)));
     }
+    if let Some(input) = &record.input {
+        input_rows(input).into_iter().for_each(|(name, text)| row(name, text));
+    }
     if let Some(choice) = &record.choice {
         row("chosen", choice.reason.clone());
     }
@@ -184,6 +207,15 @@ fn print_summary(record: &RunRecord) {
     if let Some(output) = &record.output {
         print_output(output);
     }
+}
+
+/// What was put before texts, and which of them were cut.
+fn input_rows(input: &InputInfo) -> Vec<(&'static str, String)> {
+    let prompt = input.prompt_name.iter().map(|name| ("prompt", format!("`{name}`, before each text")));
+    let tokens = input.tokens_kept.iter().flatten().enumerate().filter(|(_, tokens)| tokens.is_cut());
+    let cut =
+        tokens.map(|(index, tokens)| ("cut", format!("text {index} to {} of its {} tokens", tokens.kept, tokens.of)));
+    prompt.chain(cut).collect()
 }
 
 /// Where it ran, as far as the label does not say so.

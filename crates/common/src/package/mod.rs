@@ -40,6 +40,7 @@ pub use read::read_weights;
 pub use write::{WriteError, write};
 
 use crate::graph::{Pooling, Role};
+use crate::prompt::Prompts;
 use crate::quant::{Format, LinearActivations};
 
 /// Name of the plane that holds `tokenizer.json`.
@@ -63,6 +64,9 @@ pub struct PackageMeta {
     pub config: serde_json::Value,
     /// Pooling of sentence embeddings, where the model has it.
     pub sentence: Option<SentenceConfig>,
+    /// The tokenizer's limit in tokens, special ones included; `None` where it has none, or `sentence` has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_max_length: Option<usize>,
     /// Every tensor of the graph, by its name in the graph.
     pub tensors: BTreeMap<String, TensorMeta>,
     /// The options that the quantizer was given, for the record.
@@ -92,6 +96,47 @@ pub struct SentenceConfig {
     pub normalize: bool,
     /// Longest text in tokens, special ones included, where the model says.
     pub max_seq_length: Option<usize>,
+    /// What is put before texts.
+    #[serde(default, skip_serializing_if = "Prompts::is_empty")]
+    pub prompts: Prompts,
+    /// Whether tokens of the prompt are pooled as those of the text are.
+    #[serde(default = "included", skip_serializing_if = "is_true")]
+    pub include_prompt: bool,
+}
+
+fn included() -> bool {
+    true
+}
+
+fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
+impl PackageMeta {
+    /// The longest input in tokens, special ones included, of a model that has so many positions.
+    pub fn max_tokens(&self, positions: usize) -> usize {
+        max_tokens(positions, self.sentence.as_ref(), self.model_max_length)
+    }
+}
+
+/// The longest input in tokens, special ones included: the least of what the positions, the sentence model and its tokenizer
+/// allow.
+pub fn max_tokens(positions: usize, sentence: Option<&SentenceConfig>, model_max_length: Option<usize>) -> usize {
+    let limits = [sentence.and_then(|sentence| sentence.max_seq_length), model_max_length];
+    limits.into_iter().flatten().fold(positions, usize::min)
+}
+
+impl SentenceConfig {
+    /// A model without prompts.
+    pub const fn new(pooling: Pooling, normalize: bool, max_seq_length: Option<usize>) -> Self {
+        let prompts = Prompts { by_name: BTreeMap::new(), default_name: None };
+        Self { pooling, normalize, max_seq_length, prompts, include_prompt: true }
+    }
+
+    /// Whether a text may have tokens that are attended to, but not pooled.
+    pub fn leaves_prompts_out(&self) -> bool {
+        !self.include_prompt && self.prompts.by_name.values().any(|prompt| !prompt.is_empty())
+    }
 }
 
 /// One tensor of the graph.

@@ -35,7 +35,8 @@ pub(super) fn sample() -> (PackageMeta, WeightMap) {
         family: "bert".into(),
         parameters: 417,
         config: json!({"hidden_size": 5, "nested": {"a": [1, 2.5, null]}}),
-        sentence: Some(SentenceConfig { pooling: Pooling::Mean, normalize: true, max_seq_length: Some(256) }),
+        sentence: Some(SentenceConfig::new(Pooling::Mean, true, Some(256))),
+        model_max_length: None,
         tensors,
         quantization: QuantizationMeta {
             bits: 4,

@@ -62,19 +62,15 @@ fn host_model_messages() {
     check(
         HostMessage::Run {
             model: "m".into(),
-            input: RunInput::Text { texts: vec!["a".into()], truncate: true },
+            input: RunInput::Text { texts: vec!["a".into()], truncate: true, prompt: PromptChoice::None },
             options: options.clone(),
         },
         json!({"v": 1, "id": 7, "type": "run", "model": "m",
-            "input": {"kind": "text", "texts": ["a"], "truncate": true},
+            "input": {"kind": "text", "texts": ["a"], "truncate": true, "prompt": "none"},
             "options": {"warmup": 2, "runs": 10, "profile": true, "deadline_ms": null}}),
     );
     check(
-        HostMessage::Run {
-            model: "m".into(),
-            input: RunInput::Ids { ids: vec![vec![101, 102]] },
-            options: options.clone(),
-        },
+        HostMessage::Run { model: "m".into(), input: RunInput::ids(vec![vec![101, 102]]), options: options.clone() },
         json!({"v": 1, "id": 7, "type": "run", "model": "m", "input": {"kind": "ids", "ids": [[101, 102]]},
             "options": {"warmup": 2, "runs": 10, "profile": true, "deadline_ms": null}}),
     );
@@ -187,6 +183,7 @@ fn ran() {
         outputs: vec![TensorInfo { name: "embedding".into(), dtype: DType::F32, shape: vec![1, 384] }],
         token_counts: vec![9],
         truncated: false,
+        tokens_kept: vec![TokensKept { kept: 9, of: 9 }],
         prepare_ms: 1.0,
         first_ms: 2.0,
         warmup: Warmup { runs: 2, ms: 3.0, steady: None },
@@ -209,7 +206,8 @@ fn ran() {
         AgentMessage::Ran { report: Box::new(report), times: vec![] },
         json!({"v": 1, "id": 7, "type": "ran", "report": {
             "implementation_type": "REAL_WASM", "outputs": [{"name": "embedding", "dtype": "f32", "shape": [1, 384]}],
-            "token_counts": [9], "truncated": false, "prepare_ms": 1.0, "first_ms": 2.0,
+            "token_counts": [9], "truncated": false, "tokens_kept": [{"kept": 9, "of": 9}],
+            "prepare_ms": 1.0, "first_ms": 2.0,
             "warmup": {"runs": 2, "ms": 3.0, "steady": null}, "run_ms": [1.5],
             "gpu_ms": [0.5], "kernels": [{"operator": "x", "kernel": "linear_q4", "ms": 0.25, "bytes": 64}],
             "webnn": null, "variants": {"linear": "q4"},
@@ -284,7 +282,7 @@ fn optional_fields_may_be_left_out() {
     let read = |text: &str| Envelope::<HostMessage>::from_text(text).unwrap().body;
     assert_eq!(read(r#"{"v":1,"id":1,"type":"ping"}"#), HostMessage::Ping { payload: String::new() });
     let run = r#"{"v":1,"id":1,"type":"run","model":"m","input":{"kind":"text","texts":[]},"options":{}}"#;
-    let input = RunInput::Text { texts: vec![], truncate: false };
+    let input = RunInput::texts(vec![]);
     assert_eq!(read(run), HostMessage::Run { model: "m".into(), input, options: RunOptions::default() });
 }
 

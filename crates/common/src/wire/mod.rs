@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::capabilities::{Adapter, Capabilities};
 use crate::options::{Engine, ExecutionProvider, Platform};
+use crate::prompt::PromptChoice;
 use crate::quant::Bits;
-use crate::result::{ImplementationType, WebNnInfo};
+use crate::result::{ImplementationType, TokensKept, WebNnInfo};
 use crate::tensor::DType;
 use crate::warmup::Warmup;
 
@@ -402,17 +403,35 @@ pub enum RunInput {
         /// Cut texts over the model's limit instead of refusing them.
         #[serde(default)]
         truncate: bool,
+        /// What is put before each text.
+        #[serde(default, skip_serializing_if = "PromptChoice::is_default")]
+        prompt: PromptChoice,
     },
     /// Token ids, one list a text.
     Ids {
         /// The ids, special tokens included.
         ids: Vec<Vec<u32>>,
+        /// Cut lists over the model's limit instead of refusing them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        truncate: bool,
     },
     /// Tensors by the graph's input names; bytes follow in binary frames, `part` counting through them in this order.
     Tensors {
         /// Names, types and shapes.
         tensors: Vec<TensorInfo>,
     },
+}
+
+impl RunInput {
+    /// Texts after the model's default prompt, none of them cut.
+    pub fn texts(texts: Vec<String>) -> Self {
+        RunInput::Text { texts, truncate: false, prompt: PromptChoice::Default }
+    }
+
+    /// Token ids, no list cut.
+    pub fn ids(ids: Vec<Vec<u32>>) -> Self {
+        RunInput::Ids { ids, truncate: false }
+    }
 }
 
 /// How often to run, and what to measure.
@@ -496,10 +515,13 @@ pub struct RunReport {
     pub implementation_type: ImplementationType,
     /// Outputs in order; their bytes travelled in binary frames.
     pub outputs: Vec<TensorInfo>,
-    /// Tokens of each text, special ones included; empty for tensors.
+    /// Tokens of each text that ran, special ones included; empty for tensors.
     pub token_counts: Vec<usize>,
     /// Whether a text was cut to the model's limit.
     pub truncated: bool,
+    /// Of each text, how many of its tokens ran; empty for tensors.
+    #[serde(default)]
+    pub tokens_kept: Vec<TokensKept>,
     /// Preparing buffers, bind groups and missing pipelines for this shape; 0 when it was cached.
     pub prepare_ms: f64,
     /// The first run for this shape, preparation included.

@@ -165,7 +165,7 @@ impl Inputs {
     fn ids(&self, size: Size) -> RunInput {
         let vocabulary = *self.vocabulary.as_ref().unwrap_or(&1);
         let ids = crate::versus::ids(vocabulary, size.batch * size.tokens);
-        RunInput::Ids { ids: ids.chunks(size.tokens.max(1)).map(<[u32]>::to_vec).collect() }
+        RunInput::ids(ids.chunks(size.tokens.max(1)).map(<[u32]>::to_vec).collect())
     }
 }
 

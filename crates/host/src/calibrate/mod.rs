@@ -7,6 +7,7 @@
 
 use webnibble_common::graph::{Graph, Op};
 use webnibble_common::package::Activations;
+use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::LinearActivations;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
@@ -85,7 +86,7 @@ fn calibrate_to(
 /// One input a text, so that no padding is measured. Texts over the model's limit are cut.
 fn encode(model: &Reference, data: &CalibrationData) -> Result<Vec<Named>, ReferenceError> {
     let encode = |text: &String| {
-        let input = RunInput::Text { texts: vec![text.clone()], truncate: true };
+        let input = RunInput::Text { texts: vec![text.clone()], truncate: true, prompt: PromptChoice::Default };
         model.tensors(&model.encode(&input)?)
     };
     data.texts().iter().map(encode).collect()

@@ -4,8 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use webnibble_common::profiles::OptionsError;
+use webnibble_common::prompt::UnknownPrompt;
 use webnibble_models::ModelError;
 use webnibble_models::sentence::SentenceError;
+use webnibble_models::text::TextError;
 
 use crate::calibrate::DataError as CalibrationError;
 use crate::eval::DataError;
@@ -92,6 +94,9 @@ pub(super) fn load(error: &LoadError) -> &'static str {
         LoadError::Sentence { .. } => {
             "docs/models.md says which modules and poolings there are; take a model that has only these"
         }
+        LoadError::Tokenizer { .. } => {
+            "the tokenizer's files must be those of the model: fetch them again; docs/models.md says how they are read"
+        }
         LoadError::MissingTensor { .. } | LoadError::Shape { .. } | LoadError::DType { .. } => {
             "`webnibble inspect` lists the tensors that are there; config.json must be of the same model"
         }
@@ -132,9 +137,23 @@ pub(super) fn onnx(error: &OnnxError) -> &'static str {
 pub(super) fn reference(error: &ReferenceError) -> &'static str {
     match error {
         ReferenceError::Load(error) => load(error),
-        ReferenceError::Text(_) => "shorten the text, or cut it with --truncate; an empty one needs a word",
-        ReferenceError::NoTokenizer => "give token ids (--ids), or put the model's tokenizer.json into its folder",
+        ReferenceError::Text(error) => text(error),
         _ => "`webnibble inspect` shows what the model is; --ids and --input must fit it",
+    }
+}
+
+/// What to do about a text that does not fit.
+pub(super) fn text(error: &TextError) -> &'static str {
+    match error {
+        TextError::TooLong { .. } => "shorten it, or have it cut with --truncate",
+        TextError::Empty { .. } | TextError::NoTexts => "give it a word: every text has an answer of its own",
+        TextError::NoTokenizer => "give token ids (--ids), or put the model's tokenizer.json into its folder",
+        TextError::Prompt(UnknownPrompt { known, .. }) if known.is_empty() => "leave --prompt-name out",
+        TextError::Prompt(_) => "name one of them, or leave prompts out with --no-prompt-name",
+        TextError::UnknownToken { .. } | TextError::Id { .. } => {
+            "`webnibble inspect` shows the embedding table: take the tokenizer that the model was trained with"
+        }
+        _ => "see that the tokenizer's files are those of the model",
     }
 }
 

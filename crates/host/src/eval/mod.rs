@@ -13,6 +13,7 @@ use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::Op;
 use webnibble_common::options::{Options, Platform, Settings};
 use webnibble_common::profiles::{self, Resolved};
+use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::{Bits, Scheme};
 use webnibble_common::result::{BrowserInfo, Fallback, ImplementationType, QuantizationError};
 use webnibble_common::tensor::Tensor;
@@ -53,6 +54,8 @@ pub struct EvalRequest {
     pub limit: Option<usize>,
     /// Bits of the weights, a row each; [`BITS`], or those of a package, where there are none.
     pub bits: Vec<Bits>,
+    /// What is put before each sentence.
+    pub prompt: PromptChoice,
     /// Everything else that the caller chose. Without a platform, this machine's processor computes.
     pub options: Options,
     /// Passes the browser's output and its console on to the log.
@@ -70,6 +73,8 @@ pub struct Eval {
     pub data: PathBuf,
     /// Pairs of sentences.
     pub pairs: usize,
+    /// Name of the prompt that was put before each sentence.
+    pub prompt_name: Option<String>,
     /// Where the embeddings were computed.
     pub computed_in: Place,
     /// The browser, where one computed.
@@ -139,9 +144,10 @@ pub struct EvalRow {
 /// With the first step that fails: a table with holes would be misread.
 pub async fn eval(request: EvalRequest) -> Result<Eval, HostError> {
     let pairs = read_pairs(&request.data, request.limit)?;
-    let texts = Arc::new(Texts::of(&pairs));
+    let texts = Arc::new(Texts::of(&pairs, request.prompt.clone()));
     tell(&request, "looking for the model", 0, 0);
     let model = load_model(&request).await?;
+    let prompt = request.prompt.of(model.sentence()).map_err(|error| HostError::Text(error.into()))?;
     let mut prepared = Vec::new();
     for bits in row_bits(&request, &model) {
         prepared.push(prepare_row(&request, &model, bits).await?);
@@ -152,6 +158,7 @@ pub async fn eval(request: EvalRequest) -> Result<Eval, HostError> {
         model: model.name().to_owned(),
         data: request.data.clone(),
         pairs: pairs.len(),
+        prompt_name: prompt.map(|prompt| prompt.name.to_owned()),
         computed_in: if request.options.platform.is_some() { Place::Browser } else { Place::Host },
         browser: None,
         adapter: None,

@@ -17,6 +17,7 @@ fn request(bits: &[Bits], settings: Settings) -> (tempfile::TempDir, EvalRequest
         data: folder.path().join("pairs.tsv"),
         limit: None,
         bits: bits.to_vec(),
+        prompt: PromptChoice::Default,
         options: Options { settings, ..Options::default() },
         verbose: false,
         progress: None,
@@ -42,13 +43,13 @@ fn with_package(folder: &tempfile::TempDir, mut request: EvalRequest) -> EvalReq
 fn each_text_is_run_once_and_every_pair_is_judged() {
     let (folder, request) = request(&[], Settings::default());
     let pairs = read_pairs(&request.data, None).unwrap();
-    let texts = Texts::of(&pairs);
+    let texts = Texts::of(&pairs, PromptChoice::Default);
     assert_eq!((pairs.len(), texts.len()), (4, 7));
     let Model::Folder(model) = Model::load(&request.model, &mut |_| {}).unwrap() else { panic!("it is a folder") };
     let model = Reference::of_folder(&model).unwrap();
     let embeddings = embed(&request, &model, &texts, "").unwrap();
     let alone = |text: &str| {
-        let input = webnibble_common::wire::RunInput::Text { texts: vec![text.to_owned()], truncate: false };
+        let input = webnibble_common::wire::RunInput::texts(vec![text.to_owned()]);
         model.outputs(&input).unwrap()[0].1.as_f32().unwrap().to_vec()
     };
     let cosines = texts.cosines(&embeddings);
@@ -65,7 +66,7 @@ fn each_text_is_run_once_and_every_pair_is_judged() {
 fn agreement_and_error_follow_from_embeddings() {
     let pair = |score: f64, one: &str, other: &str| Pair { score, sentences: [one.to_owned(), other.to_owned()] };
     let pairs = [pair(5.0, "a", "a"), pair(2.0, "a", "bb"), pair(0.0, "a", "ccc")];
-    let texts = Texts::of(&pairs);
+    let texts = Texts::of(&pairs, PromptChoice::Default);
     let exact = vec![vec![1.0, 0.0], vec![1.0, 1.0], vec![0.0, 1.0]];
     let judge = Judge { pairs: &pairs, texts: &texts, reference: Some(&exact) };
     assert_eq!(judge.agreement(&exact).spearman, Some(1.0));
@@ -78,7 +79,7 @@ fn agreement_and_error_follow_from_embeddings() {
 
 #[test]
 fn what_is_no_embedding_is_an_error() {
-    let texts = Texts::of(&[Pair { score: 1.0, sentences: ["a".into(), "b".into()] }]);
+    let texts = Texts::of(&[Pair { score: 1.0, sentences: ["a".into(), "b".into()] }], PromptChoice::Default);
     let hidden = |_, _| Ok(vec![("hidden".to_owned(), Tensor::f32([2, 3, 1], vec![0.0; 6]).unwrap())]);
     let error = texts.embed(hidden).unwrap_err();
     assert_eq!(error.to_string(), "expected 2 embeddings, found shape [2, 3, 1]");

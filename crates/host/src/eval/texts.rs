@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use webnibble_common::prompt::PromptChoice;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::RunInput;
 
@@ -19,6 +20,8 @@ pub(super) struct Texts {
     texts: Vec<String>,
     /// Of each pair, where its sentences are.
     pairs: Vec<[usize; 2]>,
+    /// What is put before each text.
+    prompt: PromptChoice,
 }
 
 /// Embeddings that came so far.
@@ -28,13 +31,13 @@ pub(super) struct Gathered {
 }
 
 impl Texts {
-    pub(super) fn of(pairs: &[Pair]) -> Self {
+    pub(super) fn of(pairs: &[Pair], prompt: PromptChoice) -> Self {
         let mut texts: Vec<&String> = pairs.iter().flat_map(|pair| &pair.sentences).collect();
         texts.sort_by_key(|text| (text.len(), *text));
         texts.dedup();
         let places: BTreeMap<&String, usize> = texts.iter().zip(0..).map(|(text, place)| (*text, place)).collect();
         let pairs = pairs.iter().map(|pair| pair.sentences.each_ref().map(|text| places[text])).collect();
-        Self { texts: texts.into_iter().cloned().collect(), pairs }
+        Self { texts: texts.into_iter().cloned().collect(), pairs, prompt }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -43,7 +46,10 @@ impl Texts {
 
     /// Texts over the model's limit are cut.
     pub(super) fn batches(&self) -> impl Iterator<Item = RunInput> {
-        self.texts.chunks(BATCH).map(|texts| RunInput::Text { texts: texts.to_vec(), truncate: true })
+        let prompt = &self.prompt;
+        let batch =
+            move |texts: &[String]| RunInput::Text { texts: texts.to_vec(), truncate: true, prompt: prompt.clone() };
+        self.texts.chunks(BATCH).map(batch)
     }
 
     /// Nothing yet.

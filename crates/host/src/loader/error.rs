@@ -8,6 +8,7 @@ use webnibble_common::safetensors::HeaderError;
 use webnibble_common::stand_in::StandIn;
 use webnibble_models::ModelError;
 use webnibble_models::sentence::SentenceError;
+use webnibble_models::tokenizer_files::TokenizerFilesError;
 
 /// Why a model cannot be loaded. Messages name the file, the tensor, what was expected and what was found.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,14 @@ pub enum LoadError {
         path: PathBuf,
         /// What is wrong with them.
         error: SentenceError,
+    },
+    /// Files that make no tokenizer.
+    #[error("{}: {error}", .path.display())]
+    Tokenizer {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with them.
+        error: Box<TokenizerFilesError>,
     },
     /// A safetensors file whose header cannot be read.
     #[error("{}: {error}", .path.display())]

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::Digest;
 use webnibble_common::graph::{Graph, Weight};
-use webnibble_common::package::{SentenceConfig, TOKENIZER};
+use webnibble_common::package::{SentenceConfig, max_tokens};
 use webnibble_common::tensor::element_count;
-use webnibble_models::sentence::Modules;
+use webnibble_models::sentence::{MODEL_CONFIG, Modules, SentenceFiles, SentenceTokenizer, TRANSFORMER_CONFIGS};
+use webnibble_models::tokenizer_files::{self, EffectiveTokenizer};
 use webnibble_models::{ModelConfig, ModelError, checkpoint, refuse_heads};
 
 use super::checkpoint::{INDEX, SINGLE};
 use super::text_file::{parse_json, read_text, read_text_if_there};
+use super::tokenizer::read_tokenizer;
 use super::{Checkpoint, LoadError};
 
 /// The family and its dimensions.
@@ -19,8 +21,6 @@ pub(super) const CONFIG: &str = "config.json";
 
 /// The stages of a sentence-transformers model.
 pub(super) const MODULES: &str = "modules.json";
-/// Its limit in tokens.
-pub(super) const SENTENCE_BERT_CONFIG: &str = "sentence_bert_config.json";
 
 /// A folder whose files were read and checked, with the weights still on disk.
 #[derive(Debug)]
@@ -37,8 +37,11 @@ pub struct ModelFolder {
     pub config: ModelConfig,
     /// Pooling and normalization, where the folder has a sentence-transformers model.
     pub sentence: Option<SentenceConfig>,
-    /// `tokenizer.json`, where there is one: a model that is only run on token ids can do without.
+    /// The `tokenizer.json` that all files of the tokenizer come to, where there is one: a model that is only run on token ids
+    /// can do without.
     pub tokenizer: Option<Vec<u8>>,
+    /// The tokenizer's limit in tokens, where it has one and the sentence model has none of its own.
+    pub model_max_length: Option<usize>,
     /// The model's graph: to a sentence embedding where `sentence` is there, else to the last hidden state.
     pub graph: Graph,
     /// The weights.
@@ -49,7 +52,7 @@ impl ModelFolder {
     /// Opens a folder and checks that its counts are those of the checkpoint, and that every weight of the graph is there, of
     /// the right shape and of a type that is read.
     pub fn open(path: &Path, name: &str) -> Result<ModelFolder, LoadError> {
-        let Described { config_json, config, sentence, tokenizer, transformer } = describe(path)?;
+        let Described { config_json, config, sentence, tokenizer, model_max_length, transformer } = describe(path)?;
         let checkpoint = Checkpoint::open_folder(&transformer)?;
         check_config(&config_json, &config, sentence.as_ref(), &checkpoint)?;
         let folder = ModelFolder {
@@ -62,6 +65,7 @@ impl ModelFolder {
             config,
             sentence,
             tokenizer,
+            model_max_length,
         };
         folder.graph.weights.iter().try_for_each(|weight| folder.sources(weight).map(drop))?;
         Ok(folder)
@@ -84,6 +88,11 @@ impl ModelFolder {
         self.checkpoint.tensors.keys().map(String::as_str).filter(|name| !used.contains(*name)).collect()
     }
 
+    /// The longest input in tokens, special ones included.
+    pub fn max_tokens(&self) -> usize {
+        max_tokens(self.config.max_positions(), self.sentence.as_ref(), self.model_max_length)
+    }
+
     /// SHA-256 of what a package of this model depends on: configs and tokenizer by content, weights as
     /// [`Checkpoint::digest`] says.
     pub fn digest(&self) -> [u8; 32] {
@@ -91,6 +100,7 @@ impl ModelFolder {
         digest.update(self.config_json.to_string());
         digest.update(serde_json::to_string(&self.sentence).unwrap_or_default());
         digest.update(self.tokenizer.as_deref().unwrap_or_default());
+        digest.update(self.model_max_length.unwrap_or_default().to_le_bytes());
         digest.finalize().into()
     }
 
@@ -168,6 +178,7 @@ pub(super) struct Described {
     pub(super) config: ModelConfig,
     pub(super) sentence: Option<SentenceConfig>,
     pub(super) tokenizer: Option<Vec<u8>>,
+    pub(super) model_max_length: Option<usize>,
     /// The folder of config, weights and tokenizer.
     pub(super) transformer: PathBuf,
 }
@@ -188,8 +199,16 @@ pub(super) fn describe(path: &Path) -> Result<Described, LoadError> {
         refuse_heads(&config_json, []).map_err(wrong)?;
     }
     let sentence = modules.map(|modules| read_sentence(path, &modules)).transpose()?;
-    let tokenizer = read_text_if_there(&transformer.join(TOKENIZER))?.map(String::into_bytes);
-    Ok(Described { config_json, config, sentence, tokenizer, transformer })
+    let (sentence, of_tokenizer) = sentence.unzip();
+    let tokenizer = read_tokenizer(&transformer, &config_json, &of_tokenizer.unwrap_or_default())?;
+    let (tokenizer, model_max_length) = match tokenizer {
+        Some(EffectiveTokenizer { json, model_max_length }) => (Some(json), model_max_length),
+        None => (None, None),
+    };
+    // A sentence model's own limit comes before the tokenizer's.
+    let has_limit = sentence.as_ref().is_some_and(|sentence: &SentenceConfig| sentence.max_seq_length.is_some());
+    let model_max_length = model_max_length.filter(|_| !has_limit);
+    Ok(Described { config_json, config, sentence, tokenizer, model_max_length, transformer })
 }
 
 /// The folder of config, weights and tokenizer in a model's: the model's own, unless a readable `modules.json` names another.
@@ -209,7 +228,7 @@ fn read_modules(path: &Path) -> Result<Option<Modules>, LoadError> {
     Modules::from_json(&text).map(Some).map_err(|error| LoadError::Sentence { path: path.to_owned(), error })
 }
 
-fn read_sentence(path: &Path, modules: &Modules) -> Result<SentenceConfig, LoadError> {
+fn read_sentence(path: &Path, modules: &Modules) -> Result<(SentenceConfig, SentenceTokenizer), LoadError> {
     let pooling_path = path.join(&modules.pooling).join(CONFIG);
     let pooling = read_text(&pooling_path).map_err(|error| match error {
         // sentence-transformers makes nothing of it either: how tokens are pooled is the model's to say.
@@ -219,19 +238,23 @@ fn read_sentence(path: &Path, modules: &Modules) -> Result<SentenceConfig, LoadE
         }
         error => error,
     })?;
-    let limits = read_text_if_there(&transformer_in(path, Some(modules)).join(SENTENCE_BERT_CONFIG))?;
-    let sentence = modules.sentence_config(&pooling, limits.as_deref());
-    sentence.map_err(|error| LoadError::Sentence { path: path.to_owned(), error })
+    let folder = transformer_in(path, Some(modules));
+    let mut settings = TRANSFORMER_CONFIGS.iter().map(|name| folder.join(name));
+    let transformer = settings.find_map(|path| read_text_if_there(&path).transpose()).transpose()?;
+    let model = read_text_if_there(&path.join(MODEL_CONFIG))?;
+    let files = SentenceFiles { pooling: &pooling, model: model.as_deref(), transformer: transformer.as_deref() };
+    modules.read(files).map_err(|error| LoadError::Sentence { path: path.to_owned(), error })
 }
 
 /// Whether a file of a model's repository is needed, by its path in it. `weights` are the shards, once the index is known.
 pub(super) fn is_needed(file: &str, modules: Option<&Modules>, shards: &[String]) -> bool {
     let inner = modules.map_or("", |modules| modules.transformer.as_str());
     let of_transformer = file.strip_prefix(&prefix_of(inner)).is_some_and(|name| {
-        [CONFIG, TOKENIZER, SENTENCE_BERT_CONFIG, SINGLE, INDEX].contains(&name) || shards.iter().any(|one| one == name)
+        let small = tokenizer_files::FILES.contains(&name) || TRANSFORMER_CONFIGS.contains(&name);
+        small || [CONFIG, SINGLE, INDEX].contains(&name) || shards.iter().any(|one| one == name)
     });
     let of_pooling = modules.is_some_and(|modules| file == format!("{}{CONFIG}", prefix_of(&modules.pooling)));
-    file == MODULES || of_transformer || of_pooling
+    file == MODULES || file == MODEL_CONFIG || of_transformer || of_pooling
 }
 
 /// What stands before the names of a folder's files in a repository's list.

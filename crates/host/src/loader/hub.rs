@@ -11,6 +11,7 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 use webnibble_common::stand_in::StandIn;
 use webnibble_models::sentence::Modules;
+use webnibble_models::tokenizer_files::{TOKENIZER, TOKENIZER_CONFIG, VOCAB};
 use webnibble_models::{ModelConfig, refuse_heads};
 
 use super::checkpoint::{INDEX, SINGLE, shard_names};
@@ -22,9 +23,6 @@ use super::{LoadError, OnHub, OnnxModel, Progress, hub_dir, names};
 
 /// Further tries at a file whose connection broke.
 const RETRIES: usize = 2;
-
-/// What transformers.js reads beside a tokenizer.
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// A model of the hub that is in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +188,13 @@ impl Fetch<'_> {
         let on_hub = self.onnx_alone(&inner);
         let shards = if on_hub.is_some() { vec![TOKENIZER_CONFIG.to_owned()] } else { self.shards(&inner)? };
         let files = self.info.siblings.iter().map(|sibling| sibling.rfilename.clone());
-        let mut needed: Vec<String> = files.filter(|file| is_needed(file, modules.as_ref(), &shards)).collect();
+        // A vocabulary says nothing that a tokenizer beside it does not say.
+        let is_read = |file: &String| {
+            let tokenizer = file.strip_suffix(VOCAB).map(|folder| format!("{folder}{TOKENIZER}"));
+            !tokenizer.is_some_and(|tokenizer| self.has(&tokenizer))
+        };
+        let mut needed: Vec<String> =
+            files.filter(|file| is_needed(file, modules.as_ref(), &shards) && is_read(file)).collect();
         needed.sort_by_key(|file| file.ends_with(".safetensors"));
         for file in needed {
             self.file(&file)?;
@@ -664,7 +668,8 @@ mod tests {
         for extra in
             ["onnx/model_quantized.onnx", "onnx/model.onnx_data", "onnx/model_q4f16.onnx", "tokenizer_config.json"]
         {
-            files.insert(extra.to_owned(), extra.into());
+            let content = if extra == TOKENIZER_CONFIG { "{}" } else { extra };
+            files.insert(extra.to_owned(), content.into());
         }
         files
     }

@@ -7,6 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
+use webnibble_common::package::SentenceConfig;
+
 mod checkpoint;
 mod error;
 mod find;
@@ -22,6 +24,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod text_file;
+mod tokenizer;
 
 pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use error::LoadError;
@@ -74,6 +77,15 @@ impl Model {
             Model::Folder(folder) => &folder.name,
             Model::Package(package) => &package.header.meta.name,
             Model::Onnx(model) => &model.name,
+        }
+    }
+
+    /// What is said of its sentence embeddings, where it makes them.
+    pub fn sentence(&self) -> Option<&SentenceConfig> {
+        match self {
+            Model::Folder(folder) => folder.sentence.as_ref(),
+            Model::Package(package) => package.header.meta.sentence.as_ref(),
+            Model::Onnx(model) => model.sentence.as_ref(),
         }
     }
 

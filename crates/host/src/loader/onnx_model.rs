@@ -74,8 +74,10 @@ pub struct OnnxModel {
     pub config: ModelConfig,
     /// Pooling and normalization, where the folder says.
     pub sentence: Option<SentenceConfig>,
-    /// `tokenizer.json`, where there is one.
+    /// The `tokenizer.json` that all files of the tokenizer come to, where there is one.
     pub tokenizer: Option<Vec<u8>>,
+    /// The tokenizer's limit in tokens, where it has one and the sentence model has none of its own.
+    pub model_max_length: Option<usize>,
     /// The graph that the config describes: what is in the files may be another one for the same answer.
     pub graph: Graph,
     /// The files, by their bits.
@@ -93,7 +95,8 @@ impl OnnxModel {
 
     /// Opens a folder; `hub` has files that it lacks.
     pub(super) fn open(path: &Path, name: &str, hub: Option<OnHub>) -> Result<OnnxModel, LoadError> {
-        let Described { config_json, config, sentence, tokenizer, transformer: path } = describe(path)?;
+        let Described { config_json, config, sentence, tokenizer, model_max_length, transformer: path } =
+            describe(path)?;
         let is_known = |file: &str| {
             path.join(file).is_file() || hub.as_ref().is_some_and(|hub| hub.files.iter().any(|one| one == file))
         };
@@ -105,7 +108,8 @@ impl OnnxModel {
             file.bits = bits_of(&path.join(&file.name), file.bits);
         }
         let graph = config.graph(sentence.as_ref());
-        Ok(OnnxModel { name: name.to_owned(), path, config_json, config, sentence, tokenizer, graph, files, hub })
+        let name = name.to_owned();
+        Ok(OnnxModel { name, path, config_json, config, sentence, tokenizer, model_max_length, graph, files, hub })
     }
 
     /// The caller's settings for this model: its bits are those of a file, chosen for `platform` where nobody chose.
@@ -203,6 +207,7 @@ impl OnnxModel {
             parameters: self.config.parameters(),
             config: self.config_json.clone(),
             sentence: self.sentence.clone(),
+            model_max_length: self.model_max_length,
             tensors: Default::default(),
             quantization: QuantizationMeta {
                 bits,

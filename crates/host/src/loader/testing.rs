@@ -68,7 +68,7 @@ pub(crate) fn model_files(tensors: &Tensors) -> BTreeMap<String, Vec<u8>> {
         ("modules.json".to_owned(), modules.to_string().into_bytes()),
         ("1_Pooling/config.json".to_owned(), br#"{"pooling_mode_mean_tokens": true}"#.to_vec()),
         ("sentence_bert_config.json".to_owned(), br#"{"max_seq_length": 12}"#.to_vec()),
-        ("tokenizer.json".to_owned(), br#"{"version": "1.0"}"#.to_vec()),
+        ("tokenizer.json".to_owned(), tiny_tokenizer()),
         ("model.safetensors".to_owned(), checkpoint_bytes(&listed)),
     ])
 }

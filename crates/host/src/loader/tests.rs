@@ -338,9 +338,54 @@ fn a_digest_tells_models_apart() {
     let digest = || ModelFolder::open(folder.path(), "tiny").unwrap().digest();
     let first = digest();
     assert_eq!(first, digest());
-    write(folder.path(), "tokenizer.json", b"{}");
-    let second = digest();
-    assert_ne!(first, second);
-    write(folder.path(), "sentence_bert_config.json", br#"{"max_seq_length": 13}"#);
-    assert_ne!(second, digest());
+    // Each file that has a say in what a text comes to makes another model of it.
+    let files = [
+        ("tokenizer_config.json", r#"{"do_lower_case": false}"#),
+        ("added_tokens.json", r#"{"mats": 64}"#),
+        ("special_tokens_map.json", r#"{"cls_token": "[UNK]"}"#),
+        ("sentence_bert_config.json", r#"{"max_seq_length": 13}"#),
+        ("sentence_bert_config.json", r#"{"max_seq_length": 13, "do_lower_case": true}"#),
+        ("config_sentence_transformers.json", r#"{"prompts": {"query": "q: "}}"#),
+        ("config_sentence_transformers.json", r#"{"prompts": {"query": "q: "}, "default_prompt_name": "query"}"#),
+        ("1_Pooling/config.json", r#"{"pooling_mode_mean_tokens": true, "include_prompt": false}"#),
+    ];
+    let mut digests = vec![first];
+    for (name, content) in files {
+        write(folder.path(), name, content.as_bytes());
+        assert!(!digests.contains(&digest()), "{name}: {content}");
+        digests.push(digest());
+    }
+}
+
+#[test]
+fn limits_of_the_tokenizer_and_of_the_sentence_model_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path(), &tiny_model());
+    write(folder.path(), "tokenizer_config.json", br#"{"model_max_length": 9}"#);
+    let limit = || ModelFolder::open(folder.path(), "tiny").unwrap().max_tokens();
+    assert_eq!(limit(), 12, "the sentence model's own limit comes first");
+    write(folder.path(), "sentence_bert_config.json", br#"{"max_seq_length": 512}"#);
+    assert_eq!(limit(), 16, "there are no more positions");
+    std::fs::remove_file(folder.path().join("sentence_bert_config.json")).unwrap();
+    assert_eq!(limit(), 9);
+    std::fs::remove_file(folder.path().join("modules.json")).unwrap();
+    assert_eq!(limit(), 9);
+}
+
+#[test]
+fn a_tokenizer_that_is_none_is_found_when_the_folder_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path(), &tiny_model());
+    let error = |bytes: &[u8]| {
+        write(folder.path(), "tokenizer.json", bytes);
+        ModelFolder::open(folder.path(), "tiny").unwrap_err().to_string()
+    };
+    assert!(error(b"{}").ends_with("tokenizer.json: should be a tokenizer with a `model`"));
+    assert!(error(b"[").contains("tokenizer.json: should be JSON"));
+    std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+    write(folder.path(), "vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\ncat\n");
+    assert!(ModelFolder::open(folder.path(), "tiny").unwrap().tokenizer.is_some());
+    write(folder.path(), "tokenizer_config.json", br#"{"tokenizer_class": "T5Tokenizer"}"#);
+    let error = ModelFolder::open(folder.path(), "tiny").unwrap_err().to_string();
+    assert!(error.contains("tokenizer class `T5Tokenizer` needs a tokenizer.json"), "{error}");
 }

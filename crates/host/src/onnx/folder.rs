@@ -250,9 +250,7 @@ fn tokenizer_config(package: &PackageFile, tokenizer: &[u8]) -> Value {
 }
 
 fn max_length(package: &PackageFile) -> usize {
-    let positions = package.config.max_positions();
-    let sentence = package.header.meta.sentence.as_ref().and_then(|sentence| sentence.max_seq_length);
-    sentence.map_or(positions, |length| length.min(positions))
+    package.header.meta.max_tokens(package.config.max_positions())
 }
 
 /// What the page has to know besides what transformers.js reads itself.
@@ -276,15 +274,16 @@ fn own_form(
     let path = folder.join(&model_file);
     refuse_stand_in(&path)?;
     let mut files = BTreeMap::from([(model_file.clone(), Content::File(path.clone()))]);
-    for name in ["config.json", TOKENIZER, TOKENIZER_CONFIG] {
+    for name in ["config.json", TOKENIZER_CONFIG] {
         let path = folder.join(name);
         if path.is_file() {
             files.insert(name.to_owned(), Content::File(path));
         }
     }
-    if let (true, None, Some(tokenizer)) = (files.contains_key(TOKENIZER), files.get(TOKENIZER_CONFIG), tokenizer) {
-        let config = pretty(&tokenizer_config(package, tokenizer));
-        files.insert(TOKENIZER_CONFIG.to_owned(), Content::Bytes(config));
+    if let Some(tokenizer) = tokenizer {
+        let config = || Content::Bytes(pretty(&tokenizer_config(package, tokenizer)));
+        files.entry(TOKENIZER_CONFIG.to_owned()).or_insert_with(config);
+        files.insert(TOKENIZER.to_owned(), Content::Bytes(tokenizer.to_vec()));
     }
     for (name, path) in external_data(&path, &model_file) {
         files.insert(name, Content::File(path));

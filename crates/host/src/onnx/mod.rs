@@ -7,11 +7,12 @@
 use std::path::PathBuf;
 
 use prost::Message as _;
-use webnibble_common::graph::Graph;
+use webnibble_common::graph::{Graph, Op};
 use webnibble_common::options::Platform;
 use webnibble_common::package::PackageMeta;
 use webnibble_common::quant::Bits;
 use webnibble_common::weights::WeightMap;
+use webnibble_models::bert::POOLING_MASK;
 
 mod bits;
 mod builder;
@@ -111,6 +112,20 @@ pub enum OnnxError {
     },
 }
 
+/// The graph without a mask of its own for pooling: other engines know no such input, so they pool prompts too.
+fn pooled_whole(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    let find = |name: &str| graph.inputs.iter().copied().find(|id| graph.value_of(*id).name == name);
+    let (Some(of_text), Some(whole)) = (find(POOLING_MASK), find("attention_mask")) else { return graph };
+    graph.inputs.retain(|id| *id != of_text);
+    for node in &mut graph.nodes {
+        if let Op::Pool { mask, .. } = &mut node.op {
+            *mask = mask.map(|mask| if mask == of_text { whole } else { mask });
+        }
+    }
+    graph
+}
+
 /// The bytes of the ONNX file of a model.
 ///
 /// # Errors
@@ -121,7 +136,8 @@ pub fn model(
     meta: &PackageMeta,
     options: OnnxOptions,
 ) -> Result<Vec<u8>, OnnxError> {
-    let builder = lower::Lowering::new(graph, weights, options, &meta.name).run()?;
+    let graph = pooled_whole(graph);
+    let builder = lower::Lowering::new(&graph, weights, options, &meta.name).run()?;
     let made = &meta.quantization;
     let metadata = vec![("webnibble.bits".to_owned(), made.bits.to_string())];
     let file = builder.finish(metadata);

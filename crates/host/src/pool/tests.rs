@@ -102,7 +102,7 @@ fn request(model: &str) -> RunRequest {
     RunRequest {
         model: model.into(),
         options: Options::default(),
-        input: Input::Given(RunInput::Ids { ids: vec![vec![1]] }),
+        input: Input::Given(RunInput::ids(vec![vec![1]])),
         verbose: false,
         revision: String::new(),
         progress: None,

@@ -244,6 +244,7 @@ pub fn quantize_with(
         parameters: total,
         config: model.config_json.clone(),
         sentence: model.sentence.clone(),
+        model_max_length: model.model_max_length,
         tensors,
         quantization: options.meta(),
         activations,

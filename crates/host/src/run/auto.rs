@@ -215,7 +215,7 @@ fn shape_class(input: &Input) -> Vec<usize> {
     };
     let extents = match input {
         Input::Given(RunInput::Text { texts, .. }) => batch(&mut texts.iter().map(String::len)),
-        Input::Given(RunInput::Ids { ids }) => batch(&mut ids.iter().map(Vec::len)),
+        Input::Given(RunInput::Ids { ids, .. }) => batch(&mut ids.iter().map(Vec::len)),
         Input::Given(RunInput::Tensors { tensors }) => tensors.iter().flat_map(|info| info.shape.clone()).collect(),
         Input::Tensors(tensors) => tensors.iter().flat_map(|(_, tensor)| tensor.shape().to_vec()).collect(),
     };

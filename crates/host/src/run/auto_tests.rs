@@ -48,8 +48,8 @@ fn a_choice_holds_for_inputs_of_one_shape() {
         let request = RunRequest { input: Input::Given(input), ..request(Platform::Auto, Engine::Native) };
         key(&small.package(), &request, &info, &Capabilities::default())
     };
-    let texts = |count: usize, text: &str| RunInput::Text { texts: vec![text.to_owned(); count], truncate: false };
-    let ids = |count: usize, length: usize| RunInput::Ids { ids: vec![vec![1; length]; count] };
+    let texts = |count: usize, text: &str| RunInput::texts(vec![text.to_owned(); count]);
+    let ids = |count: usize, length: usize| RunInput::ids(vec![vec![1; length]; count]);
     let (word, page) = ("hi", "a word ".repeat(512));
     assert_eq!(key_of(texts(1, word)), key_of(texts(1, "ho")));
     assert_eq!(key_of(texts(60, &page)), key_of(texts(64, &page)));

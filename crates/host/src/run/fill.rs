@@ -5,7 +5,7 @@ use webnibble_common::profiles::{self, OptionsError, Resolved, ResolvedSettings,
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{
     BrowserInfo, Fallback, ImplementationType, InitializationTime, InputInfo, MemoryReduction, ModelInfo, OptionValue,
-    Output, PerformanceMetrics, ProfileRow, QuantizationInfo, RunRecord, TensorOutput, Times,
+    Output, PerformanceMetrics, ProfileRow, QuantizationInfo, RunRecord, TensorOutput, Times, TokensKept,
 };
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadReport, RunInput, RunReport};
@@ -141,7 +141,8 @@ pub(super) fn fill_ran(record: &mut RunRecord, report: &RunReport, input: &Input
     let simulated = report.implementation_type.is_simulation();
     record.implementation_type = Some(report.implementation_type);
     record.is_simulation = Some(simulated);
-    let info = input_info(input, &report.token_counts);
+    let prompt_name = record.input.as_ref().and_then(|input| input.prompt_name.clone());
+    let info = InputInfo { prompt_name, ..input_info(input, &report.tokens_kept) };
     let metrics = &mut record.performance_metrics;
     // The times of a stand-in are never the platform's.
     metrics.first_inference_time_ms = (!simulated).then_some(report.first_ms);
@@ -224,20 +225,28 @@ pub(super) fn check_kept(resolved: &Resolved, report: &RunReport) -> Result<(), 
 }
 
 /// What is known of an input; lengths of texts are known once they are tokenized.
-pub(super) fn input_info(input: &Input, token_counts: &[usize]) -> InputInfo {
+pub(super) fn input_info(input: &Input, tokens_kept: &[TokensKept]) -> InputInfo {
     let (kind, batch) = match input {
         Input::Given(RunInput::Text { texts, .. }) => ("text", texts.len()),
-        Input::Given(RunInput::Ids { ids }) => ("ids", ids.len()),
+        Input::Given(RunInput::Ids { ids, .. }) => ("ids", ids.len()),
         Input::Given(RunInput::Tensors { .. }) => ("tensors", 0),
         Input::Tensors(tensors) => {
             ("tensors", tensors.first().and_then(|(_, tensor)| tensor.shape().first().copied()).unwrap_or(1))
         }
     };
-    let longest = match input {
-        Input::Given(RunInput::Ids { ids }) => ids.iter().map(Vec::len).max(),
-        _ => token_counts.iter().copied().max(),
+    let longest = match (input, tokens_kept) {
+        (Input::Given(RunInput::Ids { ids, .. }), []) => ids.iter().map(Vec::len).max(),
+        _ => tokens_kept.iter().map(|tokens| tokens.kept).max(),
     };
-    InputInfo { kind: kind.into(), batch, sequence_length: longest, size: None, seconds: None }
+    InputInfo {
+        kind: kind.into(),
+        batch,
+        sequence_length: longest,
+        size: None,
+        seconds: None,
+        tokens_kept: (!tokens_kept.is_empty()).then(|| tokens_kept.to_vec()),
+        prompt_name: None,
+    }
 }
 
 /// The answer: the first output, as embeddings where it is one vector an item.

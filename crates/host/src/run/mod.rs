@@ -13,7 +13,8 @@ use webnibble_common::options::{BrowserKind, Engine, Options, Platform};
 use webnibble_common::profiles::{self, Context, Resolved, ResolvedSettings, Source, Sourced};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{
-    OptionValue, PerformanceMetrics, QuantizationError, QuantizationInfo, RunInfo, RunRecord, SCHEMA_VERSION, Status,
+    InputInfo, OptionValue, PerformanceMetrics, QuantizationError, QuantizationInfo, RunInfo, RunRecord,
+    SCHEMA_VERSION, Status,
 };
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunInput, Stage};
@@ -204,7 +205,7 @@ fn finish(mut record: RunRecord, outcome: Result<(), HostError>) -> RunRecord {
 /// Starts the browser that is asked for, and answers in it; without one, simulates where that is allowed.
 async fn answer(record: &mut RunRecord, request: &RunRequest, began: Instant) -> Result<(), HostError> {
     tell(request, "looking for the model", 0, 0);
-    let model = load_model(request).await?;
+    let model = load_model(record, request).await?;
     let start = Start { began, model_ms: ms_since(began) };
     tell(request, "starting the browser", 0, 0);
     // Side by side: each waits for most of its time. A model that cannot be prepared ends the browser's start; one
@@ -239,7 +240,7 @@ struct Start {
 
 /// Answers in a browser that runs.
 async fn answer_on(host: &Host, record: &mut RunRecord, request: &RunRequest) -> Result<(), HostError> {
-    let model = load_model(request).await?;
+    let model = load_model(record, request).await?;
     let prepared = prepare_for(record, request, &model).await?;
     follow(host, record, request, &model, prepared.as_ref(), None).await
 }
@@ -356,14 +357,38 @@ fn tell(request: &RunRequest, what: &str, done: u64, total: u64) {
     }
 }
 
-/// Finds and opens the model, away from the runtime: it may be fetched, and is read.
-async fn load_model(request: &RunRequest) -> Result<Arc<Model>, HostError> {
+/// Finds and opens the model, and sees that the input fits it, before a browser is started for it. Away from the runtime: a
+/// model may be fetched, and is read.
+async fn load_model(record: &mut RunRecord, request: &RunRequest) -> Result<Arc<Model>, HostError> {
     let request = request.clone();
-    blocking(move || {
+    let (model, input) = blocking(move || {
         let mut progress = |at: loader::Progress<'_>| tell(&request, at.what, at.done, at.total);
-        Ok(Arc::new(Model::load(&request.model, &mut progress)?))
+        let model = Arc::new(Model::load(&request.model, &mut progress)?);
+        let input = fitting_input(&model, &request.input)?;
+        Ok((model, input))
     })
-    .await
+    .await?;
+    record.input = Some(input);
+    Ok(model)
+}
+
+/// What the model takes of an input: the prompt, and how many tokens of each text.
+fn fitting_input(model: &Model, input: &Input) -> Result<InputInfo, HostError> {
+    let (tokens_kept, prompt_name) = match input {
+        Input::Tensors(_) | Input::Given(RunInput::Tensors { .. }) => (Vec::new(), None),
+        Input::Given(given) => {
+            let encoded = reference::encoder_of(model)?.encode(given).map_err(HostError::Text)?;
+            (encoded.map(|encoded| encoded.tokens_kept).unwrap_or_default(), prompt_name(model, given)?)
+        }
+    };
+    Ok(InputInfo { prompt_name, ..input_info(input, &tokens_kept) })
+}
+
+/// Name of the prompt that is put before texts.
+fn prompt_name(model: &Model, input: &RunInput) -> Result<Option<String>, HostError> {
+    let RunInput::Text { prompt, .. } = input else { return Ok(None) };
+    let prompt = prompt.of(model.sentence()).map_err(|error| HostError::Text(error.into()))?;
+    Ok(prompt.map(|prompt| prompt.name.to_owned()))
 }
 
 /// The package to run: the model itself, or what the quantizer makes of it, or made of it before.

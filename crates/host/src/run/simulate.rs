@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use webnibble_common::options::Platform;
-use webnibble_common::result::{ImplementationType, RunRecord, Times};
+use webnibble_common::result::{ImplementationType, InputInfo, RunRecord, Times, TokensKept};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::warmup::WarmingUp;
 
@@ -14,8 +14,8 @@ use crate::reference::{Reference, ReferenceError};
 
 /// What the runs gave.
 struct Simulated {
-    /// Tokens of each text, special ones included.
-    token_counts: Vec<usize>,
+    /// Of each text, how many of its tokens ran.
+    tokens_kept: Vec<TokensKept>,
     outputs: Vec<(String, Tensor)>,
     run_ms: Vec<f64>,
     weights_bytes: u64,
@@ -33,7 +33,7 @@ pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared:
         Ok(simulate(&model, &asked.input, warmup, runs, begin)?)
     })
     .await?;
-    let Simulated { token_counts, outputs, run_ms, weights_bytes } = simulated;
+    let Simulated { tokens_kept, outputs, run_ms, weights_bytes } = simulated;
 
     let meta = &prepared.package.header.meta;
     record.implementation_type = Some(match prepared.platform {
@@ -43,7 +43,8 @@ pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared:
     record.is_simulation = Some(true);
     record.simulated_in = Some("host".into());
     record.using_transformers_js = Some(false);
-    let info = input_info(&request.input, &token_counts);
+    let prompt_name = record.input.as_ref().and_then(|input| input.prompt_name.clone());
+    let info = InputInfo { prompt_name, ..input_info(&request.input, &tokens_kept) };
     let metrics = &mut record.performance_metrics;
     metrics.cpu_time_ms = Times::of(&run_ms);
     metrics.memory.weights_bytes = Some(weights_bytes);
@@ -63,10 +64,10 @@ fn simulate(
     begin: impl Fn(u64),
 ) -> Result<Simulated, ReferenceError> {
     // Tokenizing is outside the time, as it is in the page.
-    let (inputs, token_counts) = match input {
+    let (inputs, tokens_kept) = match input {
         Input::Given(input) => {
             let encoded = model.encode(input)?;
-            (model.tensors(&encoded)?, encoded.token_counts)
+            (model.tensors(&encoded)?, encoded.tokens_kept)
         }
         Input::Tensors(tensors) => (tensors.clone(), Vec::new()),
     };
@@ -87,5 +88,5 @@ fn simulate(
         outputs = last;
         run_ms.push(ms);
     }
-    Ok(Simulated { token_counts, outputs, run_ms, weights_bytes: model.weights_bytes() })
+    Ok(Simulated { tokens_kept, outputs, run_ms, weights_bytes: model.weights_bytes() })
 }

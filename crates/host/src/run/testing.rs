@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use webnibble_common::capabilities::{Adapter, Capabilities};
 use webnibble_common::options::{Engine, Options, Platform};
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{ImplementationType, RunRecord};
+use webnibble_common::result::{ImplementationType, RunRecord, TokensKept};
 use webnibble_common::warmup::Warmup;
 use webnibble_common::wire::{
     AgentMessage, ErrorCode, HostMessage, LoadOptions, LoadReport, RemoteError, RunInput, RunReport,
@@ -121,6 +121,7 @@ pub(super) fn run_report(implementation_type: ImplementationType) -> RunReport {
         outputs: Vec::new(),
         token_counts: vec![4, 9],
         truncated: false,
+        tokens_kept: [4, 9].map(|count| TokensKept { kept: count, of: count }).to_vec(),
         prepare_ms: 1.0,
         first_ms: 7.0,
         warmup: Warmup { runs: 2, ms: 3.0, steady: None },
@@ -189,7 +190,7 @@ pub(super) fn request(platform: Platform, engine: Engine) -> RunRequest {
     RunRequest {
         model: "bert".into(),
         options: Options { platform: Some(platform), engine: Some(engine), ..Options::default() },
-        input: Input::Given(RunInput::Ids { ids: vec![vec![1, 2]] }),
+        input: Input::Given(RunInput::ids(vec![vec![1, 2]])),
         verbose: false,
         revision: String::new(),
         progress: None,

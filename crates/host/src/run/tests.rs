@@ -15,7 +15,7 @@ fn request(options: Options) -> RunRequest {
     RunRequest {
         model: "./there-is-no-such-model".into(),
         options,
-        input: Input::Given(RunInput::Text { texts: vec!["a".into(), "b".into()], truncate: false }),
+        input: Input::Given(RunInput::texts(vec!["a".into(), "b".into()])),
         verbose: false,
         revision: "abc".into(),
         progress: None,
@@ -40,6 +40,7 @@ fn meta(bits: u8, parameters: u64) -> PackageMeta {
         parameters,
         config: serde_json::Value::Null,
         sentence: None,
+        model_max_length: None,
         tensors: Default::default(),
         quantization: QuantizationMeta {
             bits,

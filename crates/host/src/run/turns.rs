@@ -225,7 +225,7 @@ impl Live {
     }
 
     async fn open(host: &Host, record: &mut RunRecord, request: &RunRequest, index: usize) -> Result<Self, HostError> {
-        let model = load_model(request).await?;
+        let model = load_model(record, request).await?;
         let Some(mut prepared) = prepare_for(record, request, &model).await? else {
             let instead = "name webgpu, webnn and wasm: a matrix has a row for each".into();
             return Err(HostError::NotYet { what: "a matrix of the platform `auto`".into(), instead });

@@ -53,6 +53,7 @@ fn run_report(shapes: &[&[usize]]) -> Box<RunReport> {
         outputs: shapes.iter().map(info).collect(),
         token_counts: vec![],
         truncated: false,
+        tokens_kept: vec![],
         prepare_ms: 0.0,
         first_ms: 1.0,
         warmup: Warmup { runs: 2, ms: 3.0, steady: None },
@@ -73,7 +74,7 @@ fn ran(report: Box<RunReport>) -> AgentMessage {
 }
 
 fn run(session: &Session) -> Pending<RunOutcome> {
-    let input = RunInput::Text { texts: vec!["a".into()], truncate: false };
+    let input = RunInput::texts(vec!["a".into()]);
     session.run("m", input, RunOptions::default(), PATIENCE)
 }
 
@@ -384,7 +385,7 @@ async fn requests_can_be_cancelled() {
 async fn deadlines_hold_even_when_the_page_ignores_them() {
     // The page's socket lives, and it never answers.
     let (_server, session, mut agent) = pair(SessionConfig { heartbeat: PATIENCE, ..quick() }).await;
-    let input = RunInput::Ids { ids: vec![] };
+    let input = RunInput::ids(vec![]);
     let pending = session.run("m", input, RunOptions::default(), Duration::from_millis(50));
     let id = agent.hear().await.id;
     let error = tokio::time::timeout(PATIENCE, pending.wait()).await.unwrap().unwrap_err();

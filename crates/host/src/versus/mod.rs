@@ -257,7 +257,7 @@ async fn block(
 
 /// One text of ids.
 fn input(model: &Model, tokens: usize) -> RunInput {
-    RunInput::Ids { ids: vec![ids(vocabulary(model), tokens)] }
+    RunInput::ids(vec![ids(vocabulary(model), tokens)])
 }
 
 /// Token ids that are all different enough, and in a vocabulary of that size.

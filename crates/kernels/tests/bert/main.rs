@@ -117,12 +117,12 @@ fn mini_lm_is_the_same_on_both_executors_at_every_width() {
             return;
         }
     };
-    let sentence =
-        SentenceConfig { pooling: webnibble_common::graph::Pooling::Mean, normalize: true, max_seq_length: Some(256) };
+    let sentence = SentenceConfig::new(webnibble_common::graph::Pooling::Mean, true, Some(256));
     let graph = config(&folder).graph(Some(&sentence));
-    let tokenizer = TextTokenizer::from_bytes(&std::fs::read(folder.join("tokenizer.json")).unwrap(), 256).unwrap();
+    let tokenizer =
+        TextTokenizer::from_bytes(&std::fs::read(folder.join("tokenizer.json")).unwrap(), 256, 30522).unwrap();
     let texts = ["A man is playing a guitar on the street.", "Someone plays an instrument.", "Stocks fell."];
-    let inputs = tokenizer.encode_batch(&texts, false).unwrap().inputs(&graph).unwrap();
+    let inputs = tokenizer.encode_batch(&texts, "", false).unwrap().inputs(&graph).unwrap();
     let checkpoint = Checkpoint::read(&folder.join("model.safetensors"));
     for bits in [Bits::B32, Bits::B16, Bits::B8, Bits::B4, Bits::B2] {
         let linear = Format { bits, scheme: Scheme::Symmetric, granularity: Granularity::Group(128) };
