@@ -2,7 +2,10 @@
 # Runs all tests and closes with one line that sums them: `N passed, N failed, N skipped`, after why those were skipped.
 # A runner that fails does not stop the next one; the exit status tells whether any did.
 # `scripts/test.sh native`, `doc`, `wasm` or `e2e` runs only that part.
-# With WEBNIBBLE_NO_SKIPS=1 a native or end-to-end test that is skipped counts as failed: for machines that have it all.
+# Browser tests of WebGPU and WebNN print `ran on webgpu: ADAPTER` or `ran on webnn: CONTEXT` once they compared what it
+# computed: a part that is there for one of them fails where no test did.
+# With WEBNIBBLE_NO_SKIPS=1, for machines that have it all, a native or end-to-end test that is skipped counts as failed, and
+# so does a part that cannot run at all.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$REPO" || exit 1
@@ -42,8 +45,10 @@ nextest() {
 }
 
 # part NAME COMMAND...
+# A name with a platform, `wasm-firefox:webgpu`, wants at least one test of the part to have run on it.
 part() {
-    local name=$1 began=$SECONDS code=0
+    local name=${1%:*} platform="" began=$SECONDS code=0
+    [[ $1 != *:* ]] || platform=${1#*:}
     shift
     say "--- $name"
     "$@" 2>&1 | tee "$logs/$name" || code=$?
@@ -52,11 +57,25 @@ part() {
         status=1
         # A build that broke, or a browser that never started, is a failure too, though no test says so.
         [ "$f" -gt 0 ] || failed=$((failed + 1))
+    elif [ -n "$platform" ] && ! grep -q "^ *ran on $platform: " "$logs/plain"; then
+        say "--- $name: no test ran on $platform"
+        status=1 failed=$((failed + 1))
     elif [ "${WEBNIBBLE_NO_SKIPS:-}" = 1 ] && [ "$said" -gt 0 ] && [[ $name != wasm-* ]]; then
         say "--- $name: $said skipped, and WEBNIBBLE_NO_SKIPS forbids it"
         status=1 failed=$((failed + said)) skipped=$((skipped - said))
     fi
     say "--- $name: $((SECONDS - began)) s"
+}
+
+# missing NAME REASON: a part that cannot run here. It is one skip, or one failure where none is allowed.
+missing() {
+    say "--- $1: $2"
+    printf '%s:       1 %s\n' "$1" "$2" >>"$logs/skipped"
+    if [ "${WEBNIBBLE_NO_SKIPS:-}" = 1 ]; then
+        status=1 failed=$((failed + 1))
+    else
+        skipped=$((skipped + 1))
+    fi
 }
 
 only=${1:-}
@@ -77,18 +96,22 @@ if wanted doc; then
 fi
 if wanted wasm; then
     for crate in $(wasm_crates); do
-        part "wasm-$crate" scripts/wasm-test.sh "$crate" --no-fail-fast --lib --tests -- --nocapture
+        platform=""
+        [ "$crate" != webnibble-agent ] || platform=:webgpu
+        part "wasm-$crate$platform" scripts/wasm-test.sh "$crate" --no-fail-fast --lib --tests -- --nocapture
     done
     if [ -n "$WEBNIBBLE_WEBNN_BROWSER" ]; then
-        part wasm-webnn scripts/wasm-test.sh --webnn webnibble-agent --lib webnn -- --nocapture
+        part wasm-webnn:webnn scripts/wasm-test.sh --webnn webnibble-agent --lib webnn -- --nocapture
+    else
+        missing wasm-webnn "no browser with WebNN (scripts/fetch-webnn-browser.sh)"
     fi
     # Its software adapter has shader-f16, 128 MiB bindings and no subgroups, and another compiler reads the kernels.
     if have geckodriver && { have firefox || have firefox-esr; }; then
         # Less what is the same with every adapter.
-        part wasm-firefox scripts/wasm-test.sh --firefox webnibble-agent --lib webgpu -- --nocapture --skip every_tiling \
+        part wasm-firefox:webgpu scripts/wasm-test.sh --firefox webnibble-agent --lib webgpu -- --nocapture --skip every_tiling \
             --skip portable_kernels --skip workgroup_size --skip plane_of --skip adapter_that
     else
-        say "no Firefox and geckodriver: no kernel with f16 is run"
+        missing wasm-firefox "no Firefox and geckodriver (make setup): no kernel with f16 is run"
     fi
     # The other binaries differ in the CPU executor: its op problems with relaxed SIMD, and on threads.
     WEBNIBBLE_WASM_VARIANT=relaxed part wasm-relaxed scripts/wasm-test.sh webnibble-kernels --no-fail-fast --lib --test wasm -- --nocapture

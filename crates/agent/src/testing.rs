@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_test::console_log;
+use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Graph, Role};
 use webnibble_common::package::{
     FORMAT_VERSION, PackageMeta, QuantizationMeta, SentenceConfig, TOKENIZER, TensorMeta, write,
@@ -56,6 +58,12 @@ pub(crate) fn serve(bytes: &[u8]) -> String {
 /// The `Range` headers of the requests for `url`, empty where there was none.
 pub(crate) fn ranges_asked(url: &str) -> Vec<String> {
     requests_js(url).iter().filter_map(|range| range.as_string()).collect()
+}
+
+/// Says that a test compared what an adapter computed: `scripts/test.sh` wants such a test in every part that is there for one.
+pub(crate) fn ran_on_webgpu(adapter: &Adapter) {
+    let kind = if adapter.hardware { "hardware" } else { "software" };
+    console_log!("ran on webgpu: {} {} ({kind})", adapter.vendor, adapter.architecture);
 }
 
 /// The tiny BERT's vocabulary has this many tokens.

@@ -12,6 +12,7 @@ use webnibble_kernels::plan::{Chunking, DeviceCaps, Formats, PlanOptions, Tiling
 use webnibble_kernels::problems::{Problem, problems};
 
 use super::{Gpu, Model};
+use crate::testing::ran_on_webgpu;
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
@@ -97,17 +98,10 @@ async fn solve_all(what: &str, problems: &[Problem], options: PlanOptions) {
             Err(message) => failures.push(message),
         }
     }
-    let adapter = &gpu.adapter;
-    console_log!(
-        "{what}: {} op problems on {} {} (hardware: {}), largest error {:e} in {}",
-        problems.len(),
-        adapter.vendor,
-        adapter.architecture,
-        adapter.hardware,
-        worst.0,
-        worst.1
-    );
+    console_log!("{what}: {} op problems, largest error {:e} in {}", problems.len(), worst.0, worst.1);
     assert!(failures.is_empty(), "{} of {} wrong:\n{}", failures.len(), problems.len(), failures.join("\n"));
+    assert!(!problems.is_empty(), "nothing was solved");
+    ran_on_webgpu(&gpu.adapter);
 }
 
 fn linear_problems() -> Vec<Problem> {
@@ -207,16 +201,16 @@ async fn a_lost_device_is_an_error_and_not_a_hang() {
 #[wasm_bindgen_test]
 async fn a_buffer_over_the_limit_is_an_error_with_its_size() {
     let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
-    let limit = gpu.adapter.limits["maxStorageBufferBindingSize"];
-    let error = gpu.js.weight_buffer("too large", (limit * 64) as f64);
-    let code = match error {
-        Err(thrown) => super::from_js(&thrown).code,
+    let bytes = gpu.adapter.limits["maxStorageBufferBindingSize"] * 64;
+    let error = match gpu.js.weight_buffer("too large", bytes as f64) {
+        Err(thrown) => super::from_js(&thrown),
         Ok(_) => {
             let checked = wasm_bindgen_futures::JsFuture::from(gpu.js.check_allocations()).await;
-            super::from_js(&checked.unwrap_err()).code
+            super::from_js(&checked.unwrap_err())
         }
     };
-    assert!(matches!(code, ErrorCode::OutOfMemory | ErrorCode::Validation), "{code:?}");
+    assert!(matches!(error.code, ErrorCode::OutOfMemory | ErrorCode::Validation), "{error:?}");
+    assert!(error.message.contains(&format!("{bytes} bytes for too large")), "{error:?}");
 }
 
 #[wasm_bindgen_test]
