@@ -12,9 +12,19 @@ use webnibble_common::wire::{AgentMessage, Envelope, take_times};
 use super::*;
 use crate::fake_agent::{self, FakeAgent, PATIENCE};
 
-/// Quick to notice a loss, so that tests need not wait.
+/// Gives nothing up before the test does, however long this machine does something else.
+fn patient() -> SessionConfig {
+    SessionConfig { heartbeat: PATIENCE, grace: PATIENCE, progress: None }
+}
+
+/// Pings soon, and gives a page up that is silent for 3 s.
+fn watchful() -> SessionConfig {
+    SessionConfig { heartbeat: Duration::from_secs(1), ..patient() }
+}
+
+/// Quick to give up a page that went away and does not come back.
 fn quick() -> SessionConfig {
-    SessionConfig { heartbeat: Duration::from_millis(200), grace: Duration::from_millis(400), progress: None }
+    SessionConfig { grace: Duration::from_millis(50), ..patient() }
 }
 
 async fn pair(config: SessionConfig) -> (Server, Session, FakeAgent) {
@@ -88,7 +98,7 @@ async fn load_reports_progress_and_is_answered() {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = Arc::clone(&seen);
     let progress: ProgressSink = Arc::new(move |progress| sink.lock().unwrap().push(progress));
-    let (_server, session, mut agent) = pair(SessionConfig { progress: Some(progress), ..quick() }).await;
+    let (_server, session, mut agent) = pair(SessionConfig { progress: Some(progress), ..patient() }).await;
     let pending = session.load("m", "/packages/d.safetensors", "d", load_options(), PATIENCE);
     let Envelope { id, body, .. } = agent.hear().await;
     let HostMessage::Load { model, url, digest, options } = body else { panic!("expected load") };
@@ -103,7 +113,7 @@ async fn load_reports_progress_and_is_answered() {
 
 #[tokio::test]
 async fn outputs_come_with_their_answer_and_answers_in_any_order() {
-    let (_server, session, mut agent) = pair(quick()).await;
+    let (_server, session, mut agent) = pair(patient()).await;
     let (first, second) = (run(&session), run(&session));
     let (first_id, second_id) = (agent.hear().await.id, agent.hear().await.id);
     agent.send(output(second_id, 0, &[3.0])).await;
@@ -146,7 +156,7 @@ async fn requests_of_many_callers_are_queued_in_the_order_of_their_ids() {
 
 #[tokio::test]
 async fn input_tensors_follow_their_request() {
-    let (_server, session, mut agent) = pair(quick()).await;
+    let (_server, session, mut agent) = pair(patient()).await;
     let inputs = vec![
         ("ids".to_owned(), Tensor::u32([1, 2], vec![101, 102]).unwrap()),
         ("mask".to_owned(), Tensor::u32([1, 2], vec![1, 1]).unwrap()),
@@ -168,7 +178,7 @@ async fn input_tensors_follow_their_request() {
 
 #[tokio::test]
 async fn outputs_that_do_not_fit_their_report_are_an_error() {
-    let (_server, session, mut agent) = pair(quick()).await;
+    let (_server, session, mut agent) = pair(patient()).await;
     let pending = run(&session);
     let id = agent.hear().await.id;
     agent.send(output(id, 0, &[1.0, 2.0])).await;
@@ -216,7 +226,7 @@ async fn times_of_many_runs_come_whole() {
 
 #[tokio::test]
 async fn frames_out_of_order_fail_the_request_and_close_the_socket() {
-    let (_server, session, mut agent) = pair(quick()).await;
+    let (_server, session, mut agent) = pair(patient()).await;
     let pending = run(&session);
     let id = agent.hear().await.id;
     agent.send(output(id, 1, &[1.0])).await;
@@ -229,7 +239,7 @@ async fn frames_out_of_order_fail_the_request_and_close_the_socket() {
 #[tokio::test]
 async fn malformed_messages_fail_what_was_waiting() {
     for bad in [Message::Text("{}".into()), Message::Binary(vec![0; 30].into())] {
-        let (_server, session, mut agent) = pair(quick()).await;
+        let (_server, session, mut agent) = pair(patient()).await;
         let pending = run(&session);
         agent.hear().await;
         agent.send(bad).await;
@@ -246,9 +256,7 @@ async fn next_run(agent: &mut FakeAgent) -> u64 {
 
 #[tokio::test]
 async fn a_page_that_comes_back_finds_its_requests() {
-    // Silence must not end the socket before the test does.
-    let patient = SessionConfig { heartbeat: PATIENCE, grace: PATIENCE, ..quick() };
-    let (server, session, mut agent) = pair(patient).await;
+    let (server, session, mut agent) = pair(patient()).await;
     let before = run(&session);
     let id = next_run(&mut agent).await;
     agent.send(output(id, 0, &[1.0])).await;
@@ -274,8 +282,7 @@ async fn a_request_that_the_page_works_on_is_not_sent_again() {
     let seen = Arc::new(tokio::sync::Notify::new());
     let notify = Arc::clone(&seen);
     let progress: ProgressSink = Arc::new(move |_| notify.notify_one());
-    let (server, session, mut agent) =
-        pair(SessionConfig { grace: PATIENCE, progress: Some(progress), ..quick() }).await;
+    let (server, session, mut agent) = pair(SessionConfig { progress: Some(progress), ..patient() }).await;
     let pending = run(&session);
     let id = next_run(&mut agent).await;
     agent.tell(id, AgentMessage::Progress { stage: Stage::Run, done: 1, total: 9 }).await;
@@ -303,7 +310,7 @@ async fn a_page_that_closes_for_good_ends_the_session() {
 
 #[tokio::test]
 async fn a_silent_page_is_lost() {
-    let (_server, session, agent) = pair(quick()).await;
+    let (_server, session, agent) = pair(SessionConfig { heartbeat: Duration::from_millis(500), ..quick() }).await;
     // The socket stays open, but nobody answers the pings.
     let error = tokio::time::timeout(PATIENCE, session.ended()).await.unwrap();
     assert_eq!(error.code, ErrorCode::Disconnected);
@@ -313,7 +320,7 @@ async fn a_silent_page_is_lost() {
 
 #[tokio::test]
 async fn both_sides_answer_pings() {
-    let (_server, session, mut agent) = pair(quick()).await;
+    let (_server, session, mut agent) = pair(watchful()).await;
     let answering = tokio::spawn(async move {
         agent.tell(77, AgentMessage::Ping { payload: "are you there".into() }).await;
         let (mut pongs, mut pings) = (0, 0);
@@ -343,7 +350,7 @@ async fn both_sides_answer_pings() {
 
 #[tokio::test]
 async fn a_worker_that_is_stuck_is_told_from_one_that_works() {
-    let (_server, session, mut agent) = pair(SessionConfig { heartbeat: PATIENCE, ..quick() }).await;
+    let (_server, session, mut agent) = pair(patient()).await;
     let (working, works) = tokio::sync::watch::channel(false);
     let page = tokio::spawn(async move {
         loop {
@@ -367,7 +374,7 @@ async fn a_worker_that_is_stuck_is_told_from_one_that_works() {
 
 #[tokio::test]
 async fn requests_can_be_cancelled() {
-    let (_server, session, mut agent) = pair(quick()).await;
+    let (_server, session, mut agent) = pair(patient()).await;
     let pending = run(&session);
     let id = agent.hear().await.id;
     pending.cancel();
@@ -384,7 +391,7 @@ async fn requests_can_be_cancelled() {
 #[tokio::test]
 async fn deadlines_hold_even_when_the_page_ignores_them() {
     // The page's socket lives, and it never answers.
-    let (_server, session, mut agent) = pair(SessionConfig { heartbeat: PATIENCE, ..quick() }).await;
+    let (_server, session, mut agent) = pair(patient()).await;
     let input = RunInput::ids(vec![]);
     let pending = session.run("m", input, RunOptions::default(), Duration::from_millis(50));
     let id = agent.hear().await.id;
@@ -395,8 +402,7 @@ async fn deadlines_hold_even_when_the_page_ignores_them() {
 
 #[tokio::test]
 async fn a_dead_browser_fails_requests_at_once() {
-    let (_server, session, mut agent) =
-        pair(SessionConfig { heartbeat: PATIENCE, grace: PATIENCE, progress: None }).await;
+    let (_server, session, mut agent) = pair(patient()).await;
     let pending = run(&session);
     agent.hear().await;
     session.browser_gone()("chromium was killed".into());
@@ -407,7 +413,7 @@ async fn a_dead_browser_fails_requests_at_once() {
 #[tokio::test]
 async fn a_page_that_fails_before_it_is_ready_says_why() {
     let server = fake_agent::server().await;
-    let session = Session::open(&server, quick());
+    let session = Session::open(&server, patient());
     assert!(session.capabilities(Duration::from_millis(10)).await.is_none(), "nobody is there yet");
     let mut agent = FakeAgent::connect(&server, session.token(), None).await;
     let error = RemoteError::new(ErrorCode::Internal, "wasm did not compile", "");
@@ -417,7 +423,7 @@ async fn a_page_that_fails_before_it_is_ready_says_why() {
 
 #[tokio::test]
 async fn shutdown_is_told_to_the_page() {
-    let (_server, session, mut agent) = pair(quick()).await;
+    let (_server, session, mut agent) = pair(patient()).await;
     session.shutdown().await;
     assert_eq!(agent.hear().await.body, HostMessage::Shutdown);
     assert!(agent.next().await.is_none(), "then the socket closes");
