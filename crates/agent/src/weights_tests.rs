@@ -92,6 +92,29 @@ async fn a_damaged_plane_is_named() {
 }
 
 #[wasm_bindgen_test]
+async fn a_changed_byte_is_found_wherever_it_is() {
+    let file = tiny_bert(Bits::B4);
+    let header = header_of(&file);
+    let changed = |at: u64| {
+        let mut damaged = file.clone();
+        damaged[at as usize] ^= 1;
+        serve(&damaged)
+    };
+    // Lengths, JSON and digests: the host says which header it means.
+    for at in (0..header.data_start).step_by(61) {
+        let error = load(&changed(at), Some(&header.digest)).await.err().expect("a header that was changed");
+        assert_eq!(error.code, ErrorCode::BadPackage, "byte {at}: {error:?}");
+    }
+    for plane in &header.planes {
+        for at in [plane.begin, plane.end - 1] {
+            let error = failure_of(&changed(at)).await;
+            assert_eq!(error.code, ErrorCode::BadPackage, "byte {at}: {error:?}");
+            assert!(error.message.contains(&plane.name()), "{}", error.message);
+        }
+    }
+}
+
+#[wasm_bindgen_test]
 async fn too_short_and_too_long_files_are_errors() {
     let file = tiny_bert(Bits::B4);
     let short = &file[..file.len() - 1];

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use webnibble_common::options::{Platform, Settings};
-use webnibble_common::quant::{Bits, Scheme};
+use webnibble_common::package::TOKENIZER;
+use webnibble_common::quant::{Bits, Granularity, Scheme};
+use webnibble_common::weights::WeightMap;
 
 use super::testing::{Tensors, checkpoint_bytes, model_files, tiny_config, tiny_model, write, write_model};
 use super::*;
@@ -307,6 +309,53 @@ fn other_files_are_told_from_packages() {
     assert!(error(&checkpoint).ends_with("make one of it with `webnibble quantize`"));
     assert!(error(b"").ends_with("the header should have 8 bytes, the file has 0: it is truncated"));
     assert!(error(b"not a header").ends_with("this is not a safetensors file"));
+}
+
+/// A package of the tiny model.
+fn tiny_package(folder: &Path) -> PackageFile {
+    write_model(folder, &tiny_model());
+    let options = QuantizeOptions { granularity: Granularity::Group(32), ..QuantizeOptions::default() };
+    let quantized = quantize(&ModelFolder::open(folder, "tiny").unwrap(), &options, &mut |_| {}).unwrap();
+    write_package(&quantized, &folder.join("tiny.safetensors")).unwrap()
+}
+
+/// What comes of a package whose bytes were changed: its header's digest, and its weights.
+fn taken(path: &Path, whole: &[u8], change: impl FnOnce(&mut [u8])) -> Result<(String, WeightMap), LoadError> {
+    let mut bytes = whole.to_vec();
+    change(&mut bytes);
+    std::fs::write(path, bytes).unwrap();
+    let package = PackageFile::open(path)?;
+    let weights = package.read_weights()?;
+    package.read_extra(TOKENIZER)?;
+    package.read_extra(crate::quantizer::REPORT)?;
+    Ok((package.header.digest, weights))
+}
+
+#[test]
+fn a_changed_byte_of_a_package_is_found_wherever_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let package = tiny_package(folder.path());
+    let (path, header) = (&package.path, &package.header);
+    let whole = std::fs::read(path).unwrap();
+    let (digest, _) = taken(path, &whole, |_| {}).unwrap();
+    for at in (0..header.data_start as usize).step_by(101) {
+        match taken(path, &whole, |bytes| bytes[at] ^= 1) {
+            Ok((other, _)) => assert_ne!(other, digest, "byte {at}"),
+            Err(error) => assert!(error.to_string().contains("tiny.safetensors"), "byte {at}: {error}"),
+        }
+    }
+    for plane in &header.planes {
+        for at in [plane.begin, plane.end - 1] {
+            let error = taken(path, &whole, |bytes| bytes[at as usize] ^= 0x80).unwrap_err().to_string();
+            let named = error.contains("tiny.safetensors") && error.contains(&format!("plane `{}`", plane.name()));
+            assert!(named && error.contains("SHA-256"), "byte {at}: {error}");
+        }
+        // The digest itself.
+        let place = whole.windows(64).position(|bytes| bytes == plane.sha256.as_bytes()).expect("the header has it");
+        let digit = if whole[place] == b'0' { b'1' } else { b'0' };
+        let error = taken(path, &whole, |bytes| bytes[place] = digit).unwrap_err().to_string();
+        assert!(error.contains(&format!("plane `{}`", plane.name())), "{error}");
+    }
 }
 
 #[test]

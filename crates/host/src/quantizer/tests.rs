@@ -139,9 +139,18 @@ fn a_damaged_package_is_made_anew() {
     let store = PackageStore::at(folder.path());
     let path = store.prepare(&model, &options(Bits::B4), &mut |_| {}).unwrap().package.path;
     let whole = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    assert!(store.prepare(&model, &options(Bits::B4), &mut |_| {}).unwrap().made);
-    assert_eq!(std::fs::read(&path).unwrap(), whole);
+    let changed = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x20;
+        bytes
+    };
+    // Cut short; its length, and the first and last of its header's JSON.
+    let header_end = 8 + whole[8..].iter().position(|byte| *byte == b'}').unwrap();
+    for damaged in [whole[..whole.len() / 2].to_vec(), changed(0), changed(7), changed(8), changed(header_end)] {
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(store.prepare(&model, &options(Bits::B4), &mut |_| {}).unwrap().made);
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
 }
 
 #[test]
