@@ -141,6 +141,7 @@ fn main() -> ExitCode {
     let sandbox = Sandbox::default();
     let temporary = sandbox.path().join("host");
     std::fs::create_dir(&temporary).expect("the sandbox can be written");
+    webnibble_host::loader::use_cache(sandbox.cache());
     // Where browsers' folders go.
     let _ = tempfile::env::override_temp_dir(&temporary);
     let before = left_by_browsers();

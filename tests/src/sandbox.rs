@@ -1,6 +1,6 @@
 //! A folder for the temporary files of one command, by which its processes are known too.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -85,9 +85,14 @@ impl Sandbox {
         self.folder.path()
     }
 
+    /// Its cache.
+    pub fn cache(&self) -> PathBuf {
+        self.path().join("cache")
+    }
+
     /// The command line with these arguments, its temporary files and its cache in here.
     pub fn command(&self, args: &[&str]) -> Command {
-        let (temporary, cache) = (self.path().join("tmp"), self.path().join("cache"));
+        let (temporary, cache) = (self.path().join("tmp"), self.cache());
         std::fs::create_dir_all(&temporary).expect("the sandbox can be written");
         let mut command = Command::new(webnibble());
         command.args(args).env("TMPDIR", temporary).env("XDG_CACHE_HOME", cache);
@@ -95,6 +100,11 @@ impl Sandbox {
         command.env("WEBNIBBLE_HISTORY", self.path().join("history.sqlite"));
         let models = crate::mini_lm().parent().map(Path::to_path_buf);
         command.env("WEBNIBBLE_MODELS", models.expect("the model lies in a folder"));
+        // What a person has of the hub, and how they reach it, is no part of a test.
+        command.env("HF_HOME", self.path().join("hub"));
+        for name in ["HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"] {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -76,9 +76,9 @@ macro_rules! suite {
             }
 
             #[test]
-            fn a_missing_platform_exits_with_3() {
+            fn without_fallback_a_missing_platform_exits_with_3_and_another_with_0() {
                 skip_unless!($arguments);
-                super::a_missing_platform_exits_with_3(&$arguments.expect("looked for before"), EXPECTED);
+                super::without_fallback_a_missing_platform_exits_with_3_and_another_with_0(&$arguments.expect("looked for before"), EXPECTED);
             }
 
             #[test]
@@ -170,21 +170,24 @@ async fn without_fallback_what_is_missing_is_an_error(browser: &Opened, expected
     }
 }
 
-fn a_missing_platform_exits_with_3(browser: &[String], expected: Expected) {
-    let missing = [Platform::Webgpu, Platform::Webnn].into_iter().find(|platform| !expected.of(*platform).1);
-    let Some(platform) = missing else {
-        println!("this browser has every platform: none is missing");
-        return;
-    };
+fn without_fallback_a_missing_platform_exits_with_3_and_another_with_0(browser: &[String], expected: Expected) {
     let sandbox = Sandbox::default();
     let bert = golden_bert();
     let ids = sandbox.path().join("ids");
     std::fs::write(&ids, "1 2 3").unwrap();
-    let args = ["run", "--json", "--no-fallback", "--platform", platform.name(), "--model", bert.to_str().unwrap()];
     let browser: Vec<&str> = browser.iter().map(String::as_str).collect();
-    let finished = sandbox.run(&[&args[..], &["--ids", ids.to_str().unwrap()], &browser].concat());
-    assert_eq!(finished.code, Some(3), "{finished:?}");
-    assert!(!finished.json()["error"]["hint"].as_str().unwrap().is_empty());
+    for platform in [Platform::Webgpu, Platform::Webnn] {
+        let args =
+            ["run", "--json", "--no-fallback", "--gpu", "software", "--platform", platform.name(), "--runs", "1"];
+        let more = ["--model", bert.to_str().unwrap(), "--bits", "8", "--ids", ids.to_str().unwrap()];
+        let finished = sandbox.run(&[&args[..], &more, &browser].concat());
+        let ((name, real), record) = (expected.of(platform), finished.json());
+        assert_eq!(finished.code, Some(if real { 0 } else { 3 }), "{finished:?}");
+        match real {
+            true => assert_eq!(record["implementation_type"], name),
+            false => assert!(!record["error"]["hint"].as_str().unwrap().is_empty(), "{record}"),
+        }
+    }
     sandbox.assert_clean();
 }
 

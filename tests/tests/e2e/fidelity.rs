@@ -13,6 +13,8 @@ use webnibble_kernels::cpu;
 use webnibble_models::text::TextTokenizer;
 use webnibble_tests::{browser_available, mini_lm, mini_lm_available, skip_unless};
 
+use crate::opened::own_cache;
+
 /// All bits of one model take minutes on a software adapter.
 const LIMIT: Duration = Duration::from_secs(230);
 
@@ -32,6 +34,7 @@ fn expected(package: &PackageFile) -> Vec<(String, webnibble_common::tensor::Ten
 #[tokio::test(flavor = "multi_thread")]
 async fn embeddings_of_the_browser_are_those_of_the_reference() {
     skip_unless!(browser_available(), mini_lm_available());
+    let _sandbox = own_cache();
     let model = Model::open(&mini_lm(), "all-MiniLM-L6-v2").unwrap();
     let launch = LaunchOptions { gpu: Some(GpuProfile::Software), ..LaunchOptions::default() };
     let host = Host::builder().launch(launch).start().await.unwrap();

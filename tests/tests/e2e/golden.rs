@@ -68,9 +68,25 @@ pub(crate) fn answer(record: &RunRecord) -> Vec<f32> {
     }
 }
 
-/// `max |a − b| / max |reference|`.
+/// Checks that an answer is the golden model's as far as its bits allow: the least cosine to the answer of PyTorch.
+#[track_caller]
+pub(crate) fn assert_near(record: &RunRecord, expected: &[f32], least: f64) {
+    let found = cosine(&answer(record), expected);
+    println!("golden BERT: cosine {found:.6}, {least} at least");
+    assert!(found >= least, "cosine {found}, expected {least} at least");
+}
+
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// `max |a − b| / max |reference|`; infinite where a number is none.
 pub(crate) fn error(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-    found.iter().zip(expected).fold(0.0f32, |largest, (a, b)| largest.max((a - b).abs())) / largest
+    let off = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    // `max` alone would leave out what is no number.
+    off.fold(0.0f32, |largest, off| if off.is_nan() { f32::INFINITY } else { largest.max(off) }) / largest
 }

@@ -5,7 +5,7 @@ use webnibble_common::result::{ErrorInfo, RunRecord, Status};
 use webnibble_common::tensor::Tensor;
 use webnibble_host::Host;
 use webnibble_host::run::{Input, RunRequest, run_on};
-use webnibble_tests::golden_bert;
+use webnibble_tests::{Sandbox, golden_bert};
 
 use crate::golden::golden;
 
@@ -13,6 +13,14 @@ use crate::golden::golden;
 pub(crate) struct Opened {
     host: Host,
     launch: LaunchOptions,
+    _sandbox: Sandbox,
+}
+
+/// For tests that are the host themselves: what they make is put here, and not into the user's cache.
+pub(crate) fn own_cache() -> Sandbox {
+    let sandbox = Sandbox::default();
+    webnibble_host::loader::use_cache(sandbox.cache());
+    sandbox
 }
 
 impl Opened {
@@ -28,8 +36,9 @@ impl Opened {
                 other => panic!("{other} is no argument that names a browser"),
             }
         }
+        let sandbox = own_cache();
         let host = Host::builder().launch(launch.clone()).start().await.unwrap();
-        Self { host, launch }
+        Self { host, launch, _sandbox: sandbox }
     }
 
     /// The golden model on its golden input, twice.

@@ -11,6 +11,7 @@ use webnibble_tests::{
 };
 
 use crate::golden::{answer, error, golden};
+use crate::opened::own_cache;
 
 /// The golden model as a package, its inputs and its answer.
 struct Golden {
@@ -77,7 +78,7 @@ fn assert_no_session(grid: &Grid) {
 fn forty_runs_on_four_sessions_survive_a_dead_node_and_a_crashed_browser() {
     const RUNS: usize = 40;
     skip_unless!(grid_available());
-    let sandbox = Sandbox::default();
+    let sandbox = own_cache();
     let golden = Golden::new(&sandbox);
     let grid = Grid::start(&[2, 1, 1]);
     runtime().block_on(async {
@@ -123,7 +124,7 @@ fn sessions_beside(records: &[RunRecord]) -> BTreeMap<u64, usize> {
 #[test]
 fn a_grid_with_fewer_slots_than_sessions_does_all_runs() {
     skip_unless!(grid_available());
-    let sandbox = Sandbox::default();
+    let sandbox = own_cache();
     let golden = Golden::new(&sandbox);
     let grid = Grid::start(&[2]);
     runtime().block_on(async {

@@ -10,7 +10,7 @@ use webnibble_tests::{
     Sandbox, chromium, firefox, golden_bert, mini_lm, mini_lm_available, skip_unless, webkit, webnn_browser,
 };
 
-use crate::golden::{answer, error, golden};
+use crate::golden::{answer, assert_near, error, golden};
 use crate::opened::{Opened, failure, option, ran_as};
 
 const NONE: fn() -> Settings = Settings::default;
@@ -90,6 +90,7 @@ async fn half_tiles_are_taken_where_the_adapter_has_f16_and_told_where_not() {
     let settings = Settings { bits: Some(Bits::B32), half_tiles: Some(true), ..NONE() };
     let record = browser.golden(Platform::Webgpu, settings).await;
     assert_eq!(ran_as(&record), "REAL_WEBGPU");
+    assert_near(&record, &golden().1, 0.9999);
     let has_f16 = record.adapter.as_ref().unwrap().features.iter().any(|feature| feature == "shader-f16");
     if has_f16 {
         assert!(kernels(&record).contains("F16"));
@@ -213,6 +214,7 @@ async fn execution_provider_is_the_device_that_webnn_is_asked_for() {
 async fn chunked_operations_leave_a_usual_model_as_it_is() {
     skip_unless!(chromium());
     let browser = Opened::start(&chromium().expect("looked for before")).await;
+    let mut ran = Vec::new();
     for chunked in [true, false] {
         let settings = Settings {
             bits: Some(Bits::B8),
@@ -223,7 +225,10 @@ async fn chunked_operations_leave_a_usual_model_as_it_is() {
         let record = browser.golden(Platform::Webgpu, settings).await;
         assert_eq!(ran_as(&record), "REAL_WEBGPU");
         assert_eq!(option(&record, "chunked_operations"), (json!(chunked), "explicit".into()));
+        assert_near(&record, &golden().1, 0.999);
+        ran.push((kernels(&record), answer(&record)));
     }
+    assert_eq!(ran[0], ran[1], "the same kernels, and the same answer to the bit");
     browser.close().await;
 }
 

@@ -1,11 +1,12 @@
 //! `run` and `doctor` in a real browser.
 
 use serde_json::{Value, json};
+use webnibble_common::result::RunRecord;
 use webnibble_tests::{
     Sandbox, browser_available, firefox, golden_bert, mini_lm, mini_lm_available, skip_unless, webkit,
 };
 
-use crate::golden::{answer, error, golden_input, run_golden};
+use crate::golden::{answer, assert_near, error, golden_input, run_golden};
 
 #[test]
 fn doctor_reports_what_browsers_can_do() {
@@ -95,18 +96,19 @@ fn two_runs_at_once_do_not_disturb_each_other() {
     skip_unless!(browser_available());
     let sandboxes = [Sandbox::default(), Sandbox::default()];
     std::thread::scope(|scope| {
-        let runs: Vec<_> = sandboxes
-            .iter()
-            .zip(["8", "4"])
-            .map(|(sandbox, bits)| {
-                scope.spawn(move || {
-                    let (input, _) = golden_input(sandbox);
-                    run_golden(sandbox, &input, &["--platform", "wasm", "--bits", bits, "--runs", "1"])
-                })
+        let runs = [(&sandboxes[0], "8"), (&sandboxes[1], "4")].map(|(sandbox, bits)| {
+            scope.spawn(move || {
+                let (input, expected) = golden_input(sandbox);
+                (run_golden(sandbox, &input, &["--platform", "wasm", "--bits", bits, "--runs", "1"]), expected)
             })
-            .collect();
-        let bits: Vec<_> = runs.into_iter().map(|run| run.join().unwrap().quantization.unwrap().bits.count()).collect();
+        });
+        let [(eight, expected), (four, _)] = runs.map(|run| run.join().unwrap());
+        let bits = [&eight, &four].map(|record| record.quantization.as_ref().unwrap().bits.count());
         assert_eq!(bits, [8, 4]);
+        assert_near(&eight, &expected, 0.999);
+        assert_near(&four, &expected, 0.9);
+        let lost = [&eight, &four].map(|record| error(&answer(record), &expected));
+        assert!(lost[0] < lost[1], "each has its own weights: {lost:?}");
     });
     sandboxes.iter().for_each(Sandbox::assert_clean);
 }
@@ -197,7 +199,7 @@ fn texts_come_by_file_and_prompts_from_the_model() {
 fn a_package_runs_as_it_is_and_as_nothing_else() {
     skip_unless!(browser_available());
     let sandbox = Sandbox::default();
-    let (input, _) = golden_input(&sandbox);
+    let (input, expected) = golden_input(&sandbox);
     let package = sandbox.path().join("eight.safetensors");
     let (bert, package) = (golden_bert(), package.to_str().unwrap());
     assert_eq!(sandbox.run(&["quantize", bert.to_str().unwrap(), package, "--bits", "8"]).code, Some(0));
@@ -209,6 +211,8 @@ fn a_package_runs_as_it_is_and_as_nothing_else() {
     assert_eq!((other.code, &other.json()["error"]["code"]), (Some(2), &"package_fixed".into()), "{other:?}");
     let finished = run(&["--runs", "1"]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
+    let record: RunRecord = serde_json::from_str(&finished.stdout).unwrap();
+    assert_near(&record, &expected, 0.999);
     let record = finished.json();
     assert_eq!(record["quantization"]["bits"], 8);
     assert_eq!(record["performance_metrics"]["quantization_error"], Value::Null, "its f32 weights are not at hand");

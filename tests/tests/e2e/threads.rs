@@ -4,7 +4,7 @@ use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, RunRecord};
 use webnibble_tests::{Sandbox, browser_available, mini_lm, mini_lm_available, repository, skip_unless};
 
-use crate::golden::{answer, error, golden_input, run_golden};
+use crate::golden::{answer, cosine, error, golden_input, run_golden};
 
 /// Whether `make wasm` built the binary with threads.
 pub(crate) fn threads_built() -> Result<(), String> {
@@ -77,9 +77,4 @@ fn assert_int8(record: &RunRecord) {
     assert_eq!((made.bits, made.activation_bits), (Bits::B8, Bits::B8));
     assert!(record.fallbacks.is_empty(), "{:?}", record.fallbacks);
     assert!(record.kernels.as_ref().unwrap()["linear"].starts_with("int8_dynamic: "), "{:?}", record.kernels);
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

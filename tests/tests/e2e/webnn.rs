@@ -3,7 +3,7 @@
 use webnibble_common::result::{Output, RunRecord};
 use webnibble_tests::{Sandbox, mini_lm, mini_lm_available, skip_unless, webnn_browser};
 
-use crate::golden::{answer, error, golden_input, run_golden};
+use crate::golden::{answer, assert_near, error, golden_input, run_golden};
 
 /// Long enough to be divided among parts.
 const TEXT: &str = "Rain fell on the roof all night, and in the morning the children saw that the small stream behind the \
@@ -67,13 +67,15 @@ fn the_golden_answer_on_webnn() {
 #[test]
 fn four_bits_are_an_experiment_and_otherwise_eight() {
     skip_unless!(webnn_browser());
-    let (record, _) = run(&["--bits", "4"]);
+    let (record, expected) = run(&["--bits", "4"]);
+    assert_near(&record, &expected, 0.999);
     assert_eq!(record.implementation_type.unwrap().to_string(), "REAL_WEBNN");
     assert_eq!(record.quantization.unwrap().bits.count(), 8);
     assert_eq!(record.fallbacks.len(), 1);
     assert!(record.fallbacks[0].reason.contains("8 and 16 bits"), "{:?}", record.fallbacks);
 
-    let (record, _) = run(&["--bits", "4", "--experimental-precision", "--no-fallback"]);
+    let (record, expected) = run(&["--bits", "4", "--experimental-precision", "--no-fallback"]);
+    assert_near(&record, &expected, 0.9);
     assert_eq!(record.implementation_type.unwrap().to_string(), "REAL_WEBNN");
     let made = record.quantization.unwrap();
     assert_eq!((made.bits.count(), made.experimental), (4, true));

@@ -33,21 +33,24 @@ async fn run(model: &Model, input: &str, options: JsValue) -> Result<JsValue, Js
 async fn every_kind_of_input_runs() {
     let model = model().await;
     assert_eq!(get(&model.report(), "implementation_type").as_string().as_deref(), Some("REAL_WASM"));
-    for input in [r#""the cat""#, r#"["the cat"]"#, r#"{"ids":[[2,4,5,3]]}"#] {
-        let result = run(&model, input, JsValue::UNDEFINED).await.unwrap();
-        let output = get(&result, "outputs.sentence_embedding");
-        assert_eq!(String::from(JSON::stringify(&get(&output, "shape")).unwrap()), "[1,32]", "{input}");
-        assert_eq!(get(&output, "data").dyn_into::<js_sys::Float32Array>().unwrap().length(), 32);
-        assert_eq!(get(&result, "report.run_ms.length").as_f64(), Some(0.0));
-        assert!(get(&result, "report.first_ms").as_f64() > Some(0.0));
-    }
     let tensors = js_sys::Function::new_no_args(
         "const tensor = (...data) => ({ shape: [1, 4], data: new Uint32Array(data) });
          return { tensors: { input_ids: tensor(2, 4, 5, 3), attention_mask: tensor(1, 1, 1, 1),
                              token_type_ids: tensor(0, 0, 0, 0) } };",
     );
-    let input = tensors.call0(&JsValue::NULL).unwrap();
-    JsFuture::from(model.run(input, JsValue::UNDEFINED, JsValue::UNDEFINED)).await.unwrap();
+    let tensors = tensors.call0(&JsValue::NULL).unwrap();
+    let texts = [r#""the cat""#, r#"["the cat"]"#, r#"{"ids":[[2,4,5,3]]}"#].map(js);
+    let mut embeddings = Vec::new();
+    for input in texts.into_iter().chain([tensors]) {
+        let result = JsFuture::from(model.run(input.clone(), JsValue::UNDEFINED, JsValue::UNDEFINED)).await.unwrap();
+        let output = get(&result, "outputs.sentence_embedding");
+        assert_eq!(String::from(JSON::stringify(&get(&output, "shape")).unwrap()), "[1,32]", "{input:?}");
+        embeddings.push(get(&output, "data").dyn_into::<js_sys::Float32Array>().unwrap().to_vec());
+        assert_eq!(get(&result, "report.run_ms.length").as_f64(), Some(0.0));
+        assert!(get(&result, "report.first_ms").as_f64() > Some(0.0));
+    }
+    assert_eq!(embeddings[0].len(), 32);
+    assert!(embeddings.iter().all(|one| *one == embeddings[0]), "one text, in whatever form: {embeddings:?}");
 }
 
 #[wasm_bindgen_test]
