@@ -75,7 +75,7 @@ fn four_bits_are_an_experiment_and_otherwise_eight() {
     assert!(record.fallbacks[0].reason.contains("8 and 16 bits"), "{:?}", record.fallbacks);
 
     let (record, expected) = run(&["--bits", "4", "--experimental-precision", "--no-fallback"]);
-    assert_near(&record, &expected, 0.9);
+    assert_near(&record, &expected, 0.97);
     assert_eq!(record.implementation_type.unwrap().to_string(), "REAL_WEBNN");
     let made = record.quantization.unwrap();
     assert_eq!((made.bits.count(), made.experimental), (4, true));
@@ -84,12 +84,17 @@ fn four_bits_are_an_experiment_and_otherwise_eight() {
 #[test]
 fn the_device_is_what_the_context_says() {
     skip_unless!(webnn_browser());
-    let (record, _) = run(&["--bits", "16", "--execution-provider", "cpu", "--no-fallback"]);
-    let webnn = record.webnn.unwrap();
-    assert_eq!(webnn.requested, "cpu");
-    if let Some(devices) = webnn.reported_devices {
-        assert_eq!(devices, ["cpu"]);
-    }
+    // The request alone would be an echo: this browser says where the graph lies, and for a GPU something else.
+    let reported = |device: &str| {
+        let (record, expected) = run(&["--bits", "16", "--execution-provider", device, "--no-fallback"]);
+        assert_near(&record, &expected, 0.9999);
+        let webnn = record.webnn.expect("WebNN ran");
+        assert_eq!(webnn.requested, device);
+        webnn.reported_devices.expect("this browser says where graphs lie")
+    };
+    assert_eq!(reported("cpu"), ["cpu"]);
+    let gpu = reported("gpu");
+    assert!(gpu.iter().any(|name| name == "gpu"), "{gpu:?}");
 }
 
 /// What the real model gives for [`TEXT`] on a platform of the browser with WebNN, of how it was computed, and of which
