@@ -1,7 +1,7 @@
 # webnibble: `make demo` and `make test` do all their own set-up; `make` alone lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup wasm native model demo test soak lint clean
+.PHONY: help setup wasm native model demo test soak fuzz lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: wasm model ## all tests: native, in the browser, end to end
 
 soak: wasm ## 200 runs in a row (SOAK_RUNS=20 for fewer): nothing left behind, no memory that grows
 	@cargo run --quiet -p webnibble-tests --example soak
+
+fuzz: ## hostile files and messages, FUZZ_SECONDS=600 for each target (scripts/fuzz.sh; not in CI)
+	@scripts/fuzz.sh
 
 lint: setup ## formatting, clippy for native and wasm, licences, shell scripts
 	@scripts/lint.sh

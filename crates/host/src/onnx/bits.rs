@@ -12,8 +12,12 @@ const LEAST_ELEMENTS: i64 = 1024;
 
 /// Fewest bits of the matrices of an ONNX file; `None` for a file that is not there or cannot be read.
 pub(crate) fn bits_in(path: &Path) -> Option<Bits> {
-    let model = Model::decode(&std::fs::read(path).ok()?[..]).ok()?;
-    bits_of(&model.graph?)
+    bits_of_file(&std::fs::read(path).ok()?)
+}
+
+/// The same of the file's bytes, whatever they are.
+pub(crate) fn bits_of_file(bytes: &[u8]) -> Option<Bits> {
+    bits_of(&Model::decode(bytes).ok()?.graph?)
 }
 
 fn bits_of(graph: &Graph) -> Option<Bits> {
