@@ -15,6 +15,7 @@ pub mod checkpoint;
 mod config;
 mod head;
 pub mod input;
+mod post_processor;
 pub mod sentence;
 pub mod text;
 pub mod tokenizer_files;

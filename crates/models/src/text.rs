@@ -12,6 +12,7 @@ use webnibble_common::result::TokensKept;
 use webnibble_common::tensor::{Tensor, TensorError};
 
 use crate::bert::POOLING_MASK;
+use crate::post_processor;
 
 /// A model's tokenizer and its longest input.
 #[derive(Clone)]
@@ -139,6 +140,8 @@ impl TextTokenizer {
     pub fn from_bytes(tokenizer_json: &[u8], max_len: usize, vocab_size: usize) -> Result<TextTokenizer, TextError> {
         let reason = |error: tokenizers::Error| TextError::Tokenizer { reason: error.to_string() };
         let mut tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(reason)?;
+        let checked = tokenizer.get_post_processor().map_or(Ok(()), post_processor::check);
+        checked.map_err(|reason| TextError::Tokenizer { reason })?;
         let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if max_len <= special {
             return Err(TextError::Limit { special, found: max_len });
