@@ -5,6 +5,8 @@
 //! but for the end at which a text is cut, because how long an input may be is the model's business, a longer batch only
 //! costs time, and a text is never cut unless the caller says so.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationParams};
 use webnibble_common::graph::Graph;
 use webnibble_common::prompt::UnknownPrompt;
@@ -139,7 +141,8 @@ impl TextTokenizer {
     /// When the file cannot be read, or the limit has no room for a token of a text.
     pub fn from_bytes(tokenizer_json: &[u8], max_len: usize, vocab_size: usize) -> Result<TextTokenizer, TextError> {
         let reason = |error: tokenizers::Error| TextError::Tokenizer { reason: error.to_string() };
-        let mut tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(reason)?;
+        let mut tokenizer =
+            caught(|| Tokenizer::from_bytes(tokenizer_json)).map_err(|reason| TextError::Tokenizer { reason })?;
         let checked = tokenizer.get_post_processor().map_or(Ok(()), post_processor::check);
         checked.map_err(|reason| TextError::Tokenizer { reason })?;
         let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
@@ -200,7 +203,7 @@ impl TextTokenizer {
     }
 
     fn encode(&self, index: usize, text: &str) -> Result<Encoding, TextError> {
-        self.tokenizer.encode(text, true).map_err(|error| TextError::Encode { index, reason: error.to_string() })
+        caught(|| self.tokenizer.encode(text, true)).map_err(|reason| TextError::Encode { index, reason })
     }
 
     /// Tokens that a text had before it was cut, special ones included.
@@ -231,6 +234,15 @@ struct Before {
     tokens: usize,
     /// Tokens that a pooling leaves out which takes the text alone.
     pooled_apart: usize,
+}
+
+/// What the tokenizers library gives. It panics over some files that are wrong, which is an error like its others; in a page a
+/// panic cannot be caught, and ends the agent.
+fn caught<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err("the tokenizers library panicked over it".to_owned()),
+    }
 }
 
 /// One row before padding.
