@@ -1,5 +1,6 @@
 //! What comes over the socket.
 
+use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::frame::{Frame, FrameAssembler, FrameKind, decode, encode};
 use webnibble_common::wire::{AgentMessage, Envelope, HostMessage, TensorInfo};
 
@@ -48,7 +49,7 @@ fn finish(assembler: FrameAssembler, tensors: &[TensorInfo], carried: &[u8]) {
             assert!(complete, "what can be finished is complete");
             assert!(found.iter().zip(tensors).all(|(tensor, info)| tensor.shape() == info.shape));
             assert!(found.iter().all(|tensor| tensor.len() * 4 == tensor.to_le_bytes().len()));
-            let bytes: Vec<u8> = found.iter().flat_map(|tensor| tensor.to_le_bytes()).collect();
+            let bytes: Vec<u8> = found.iter().flat_map(Tensor::to_le_bytes).collect();
             assert_eq!(bytes, carried);
         }
         Err(error) => assert!(!error.to_string().is_empty()),
