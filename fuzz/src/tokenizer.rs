@@ -11,14 +11,14 @@ const LONG: &str =
 /// The input is a `tokenizer.json`.
 pub(crate) fn tokenizer(data: &[u8]) {
     for limit in [3, 512] {
-        let Ok(tokenizer) = TextTokenizer::from_bytes(data, limit) else { continue };
+        let Ok(tokenizer) = TextTokenizer::from_bytes(data, limit, usize::MAX) else { continue };
         TEXTS.iter().for_each(|text| encode(&tokenizer, text, limit));
     }
 }
 
 /// Rows are whole, and never over the limit.
 fn encode(tokenizer: &TextTokenizer, text: &str, limit: usize) {
-    let Ok(encoded) = tokenizer.encode_batch(&[text, text], true) else { return };
+    let Ok(encoded) = tokenizer.encode_batch(&[text, text], "", true) else { return };
     assert_eq!(encoded.batch, 2);
     assert!(encoded.seq > 0 && encoded.seq <= limit, "{} tokens, {limit} at most", encoded.seq);
     let lengths = [encoded.input_ids.len(), encoded.attention_mask.len(), encoded.token_type_ids.len()];
