@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the agent for the page into pkg/: cargo, wasm-bindgen, wasm-opt for each variant, and the loader that chooses
-# among them in the page. Prints sizes and fails over the limit. Quick when nothing changed: the last two steps run only
+# Builds the agent for the page into pkg/: cargo, wasm-bindgen, wasm-opt and esbuild for each variant, and the loader that
+# chooses among them in the page. Prints sizes and fails over the limit. Quick when nothing changed: the last two steps run only
 # on a new binary. `scripts/build-wasm.sh relaxed` builds only that variant, and leaves the others as they are.
 #
 #   baseline   fixed-width SIMD, one thread: every browser that has WebGPU
@@ -12,7 +12,20 @@ set -euo pipefail
 LIMIT_GZIP_BYTES=1500000
 PROFILE="wasm-release"
 pkg="$REPO/pkg"
+loader="$REPO/crates/agent/loader"
+npm_bin="$REPO/www/node_modules/.bin"
 [ $# -gt 0 ] || set -- baseline relaxed threads
+
+# one_script FOLDER: makes one file of what wasm-bindgen put there, and of the guard around the binary. Bundlers hand it
+# out as it is, which is not to be had from a script with others beside it.
+one_script() {
+    # What wasm-bindgen names twice is one and the same; comments in `import()` are for bundlers, so nothing is minified.
+    "$npm_bin/esbuild" "$loader/variant.js" --bundle --format=esm --log-level=warning \
+        --log-override:duplicate-object-key=silent --alias:wasm-bindgen-output="$1/webnibble_agent.js" \
+        --define:WebAssembly.instantiate=instantiateGuarded --inject:"$loader/guard.js" --outfile="$1/one.js"
+    mv "$1/one.js" "$1/webnibble_agent.js"
+    rm -r "$1/snippets"
+}
 
 # build VARIANT: pkg/VARIANT.
 build() {
@@ -21,8 +34,9 @@ build() {
     (cd "$REPO" && WEBNIBBLE_WASM_VARIANT=$variant scripts/wasm-cargo.sh build -p webnibble-agent --lib --profile "$PROFILE")
     [ -f "$wasm" ] || die "cargo made no $wasm: webnibble-agent's [lib] needs crate-type = [\"cdylib\", \"rlib\"]"
 
-    # What pkg/ is made of: the binary, the two tools, and the way they are called.
-    key=$(cat "$wasm" "$REPO/www/package-lock.json" "$REPO/scripts/build-wasm.sh" <(wasm-bindgen --version) | sha256sum)
+    # What pkg/ is made of: the binary, the tools, and the way they are called.
+    key=$(cat "$wasm" "$loader"/{variant,guard}.js "$REPO/www/package-lock.json" "$REPO/scripts/build-wasm.sh" \
+        <(wasm-bindgen --version) | sha256sum)
     if [ "$key" != "$(cat "$pkg/$variant/built-from" 2>/dev/null)" ]; then
         # Into a folder beside pkg/ first: a host that serves pkg/ meanwhile never sees half of it.
         work=$(mktemp -d "$REPO/target/pkg.XXXXXX")
@@ -32,9 +46,10 @@ build() {
         # The target_features section tells wasm-opt what the browser may be asked for (SIMD, bulk memory).
         wasm-bindgen "$wasm" --target web --out-dir "$work" --out-name webnibble_agent
         # Nothing lies in the first KiB of memory (the end of the stack): so addresses may be folded into loads.
-        "$REPO/www/node_modules/.bin/wasm-opt" -O3 --low-memory-unused --strip-debug --strip-producers \
+        "$npm_bin/wasm-opt" -O3 --low-memory-unused --strip-debug --strip-producers \
             "$work/webnibble_agent_bg.wasm" -o "$work/opt.wasm"
         mv "$work/opt.wasm" "$work/webnibble_agent_bg.wasm"
+        one_script "$work"
         printf '%s\n' "$key" >"$work/built-from"
         rm -rf "${pkg:?}/$variant"
         mv "$work" "$pkg/$variant"
@@ -51,4 +66,6 @@ mkdir -p "$pkg" "$REPO/target"
 # What lay there when there was one binary only.
 rm -rf "$pkg"/snippets "$pkg"/built-from "$pkg"/webnibble_agent_bg.*
 for variant in "$@"; do build "$variant"; done
-cp "$REPO"/crates/agent/loader/webnibble_agent.* "$pkg/"
+cp "$loader"/webnibble_agent.* "$pkg/"
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$REPO/Cargo.toml")
+sed "s/\"version\": \"[^\"]*\"/\"version\": \"$version\"/" "$loader/package.json" >"$pkg/package.json"

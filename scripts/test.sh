@@ -119,6 +119,7 @@ if wanted wasm; then
 fi
 if wanted e2e; then
     scripts/fetch-selenium-grid.sh >/dev/null || say "no Selenium Grid: pools are tested without one"
+    scripts/fetch-bundlers.sh >/dev/null || say "no bundlers: no page is built by Vite and webpack"
     part e2e nextest -p webnibble-tests
 fi
 

@@ -105,6 +105,14 @@ pub fn webnn_browser() -> Result<Vec<String>, String> {
     Ok(vec!["--browser-binary".into(), text(&browser), "--driver".into(), text(&driver)])
 }
 
+/// Whether Node.js is here.
+///
+/// # Errors
+/// The reason why not.
+pub fn node_available() -> Result<(), String> {
+    on_path("node").map(drop).ok_or_else(|| "no node on PATH (make setup)".into())
+}
+
 /// Firefox and its driver, as arguments.
 ///
 /// # Errors

@@ -3,6 +3,8 @@
 // Everything is decided in Rust (crates/kernels/src/plan): which buffers, pipelines and dispatches, in what order.
 // Failures are thrown as Error with a `code` of the wire's ErrorCode.
 
+import { nextTask as turn } from "./tasks.js";
+
 // While the machine's GPU process sleeps between polls, a finished readback waits up to 2.4 ms; a tiny submit wakes it
 // (docs/gpu.md has what was measured). No more pokes are sent than it keeps up with: they would pile up while it works, and
 // delay what comes after.
@@ -30,18 +32,6 @@ const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|basic render/i;
 
 function fail(code, message) {
   return Object.assign(new Error(message), { code });
-}
-
-const channel = new MessageChannel();
-const turns = [];
-channel.port1.onmessage = () => turns.shift()?.();
-
-// Resolves in a later turn of the event loop, with no timer's minimum delay.
-function turn() {
-  return new Promise((resolve) => {
-    turns.push(resolve);
-    channel.port2.postMessage(0);
-  });
 }
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -10,11 +10,12 @@ globalThis.fetch = (url, options = {}) => {
 
 /**
  * Serves `bytes` in chunks of `chunkBytes`; 0 never sends any. Each number of `breaks` is a place in the file where a connection breaks,
- * once. `length` is the content-length to claim, or -1 for none. Gives the address.
+ * once. `length` is the content-length to claim, or -1 for none. Of `otherOrigin` only that header is seen. Gives the
+ * address.
  */
-export function serve(bytes, chunkBytes, breaks, resumable, length) {
+export function serve(bytes, chunkBytes, breaks, resumable, length, otherOrigin) {
   const url = `/test-server/${files.size}`;
-  files.set(url, { bytes, chunkBytes, breaks: [...breaks], resumable, length, requests: [] });
+  files.set(url, { bytes, chunkBytes, breaks: [...breaks], resumable, length, otherOrigin, requests: [] });
   return url;
 }
 
@@ -41,8 +42,10 @@ function answer(file, { headers = {}, signal }) {
       at = end;
     },
   });
-  const fields = { etag: '"test"' };
-  if (file.length >= 0) fields["content-length"] = String(file.length - at);
-  if (range) fields["content-range"] = `bytes ${at}-${file.bytes.length - 1}/${file.bytes.length}`;
-  return Promise.resolve(new Response(body, { status: range ? 206 : 200, headers: fields }));
+  const fields = file.otherOrigin ? {} : { etag: '"test"' };
+  if (file.length >= 0) fields["content-length"] = String(Math.max(0, file.length - at));
+  if (range && !file.otherOrigin) fields["content-range"] = `bytes ${at}-${file.bytes.length - 1}/${file.bytes.length}`;
+  const response = new Response(body, { status: range ? 206 : 200, headers: fields });
+  if (file.otherOrigin) Object.defineProperty(response, "type", { value: "cors" });
+  return Promise.resolve(response);
 }

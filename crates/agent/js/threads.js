@@ -11,9 +11,10 @@ export function mayBlock() {
   return inWorker;
 }
 
-// Where wasm-bindgen's module for this binary lies: it puts this file three folders below.
+// The address of a module of wasm-bindgen's, as this file sees it; of none, of the module that this file was made a part
+// of (scripts/build-wasm.sh).
 export function moduleUrl(file) {
-  return new URL(`../../../${file}`, import.meta.url).href;
+  return new URL(file, import.meta.url).href;
 }
 
 // Resolves once the thread is about to serve, and calls `onEnd`, if given, after it has ended by itself.
@@ -48,7 +49,7 @@ export function startThread({ url, module, memory, number, failed }, onEnd) {
 
 async function serve({ url, module, memory, number, failed }) {
   try {
-    const { initSync, serveThread } = await import(url);
+    const { initSync, serveThread } = await import(/* @vite-ignore */ /* webpackIgnore: true */ url);
     const exports = initSync({ module, memory });
     self.postMessage({ state: "ready" });
     serveThread(number);

@@ -82,7 +82,7 @@ function configure(wasm, threads) {
 async function importVendored(file) {
   listenToLog();
   try {
-    return await import(vendored(file));
+    return await import(/* @vite-ignore */ /* webpackIgnore: true */ vendored(file));
   } catch (error) {
     const hint = "the host serves it where `npm ci` put it: run `make setup`";
     throw failure("engine_failed", `${file} could not be fetched from this page's host: ${error.message}`, hint);

@@ -1,6 +1,6 @@
 //! Making [`RemoteError`]s, which is how every failure in the page reaches its caller.
 
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsValue;
 use webnibble_common::wire::{ErrorCode, RemoteError};
 
 /// A failure with what was expected and found, and what to do about it (empty where nothing can be said).
@@ -21,9 +21,7 @@ pub(crate) fn describe(thrown: &JsValue) -> String {
         (Some(name), Some(message)) if name == "Error" && !message.is_empty() => message,
         (Some(name), Some(message)) if !message.is_empty() => format!("{name}: {message}"),
         (Some(name), _) => name,
-        _ => thrown.as_string().unwrap_or_else(|| match thrown.dyn_ref::<js_sys::Object>() {
-            Some(object) => String::from(object.to_string()),
-            None => format!("{thrown:?}"),
-        }),
+        // Not by `toString`, which an object need not have.
+        _ => thrown.as_string().unwrap_or_else(|| format!("{thrown:?}")),
     }
 }

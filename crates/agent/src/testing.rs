@@ -18,7 +18,14 @@ use webnibble_models::ModelConfig;
 #[wasm_bindgen(module = "/js/test_server.js")]
 extern "C" {
     #[wasm_bindgen(js_name = serve)]
-    fn serve_js(bytes: &Uint8Array, chunk_bytes: u32, breaks: &Array, resumable: bool, length: f64) -> String;
+    fn serve_js(
+        bytes: &Uint8Array,
+        chunk_bytes: u32,
+        breaks: &Array,
+        resumable: bool,
+        length: f64,
+        other_origin: bool,
+    ) -> String;
 
     #[wasm_bindgen(js_name = requests)]
     fn requests_js(url: &str) -> Array;
@@ -34,19 +41,23 @@ pub(crate) struct Serving {
     pub(crate) resumable: bool,
     /// The content-length that it claims, if any.
     pub(crate) length: Option<usize>,
+    /// Whether it is another origin, which shows the length and no other header.
+    pub(crate) other_origin: bool,
 }
 
 impl Serving {
     /// As a static server does.
     pub(crate) fn well(bytes: &[u8]) -> Self {
-        Self { chunk_bytes: 1 << 16, breaks: Vec::new(), resumable: true, length: Some(bytes.len()) }
+        let (breaks, length) = (Vec::new(), Some(bytes.len()));
+        Self { chunk_bytes: 1 << 16, breaks, resumable: true, length, other_origin: false }
     }
 
     /// The address of `bytes`.
     pub(crate) fn serve(&self, bytes: &[u8]) -> String {
         let breaks = self.breaks.iter().map(|place| JsValue::from(*place)).collect();
         let length = self.length.map_or(-1.0, |length| length as f64);
-        serve_js(&Uint8Array::from(bytes), self.chunk_bytes, &breaks, self.resumable, length)
+        let bytes = Uint8Array::from(bytes);
+        serve_js(&bytes, self.chunk_bytes, &breaks, self.resumable, length, self.other_origin)
     }
 }
 

@@ -170,17 +170,44 @@ async fn a_broken_stream_is_taken_up_again() {
 }
 
 #[wasm_bindgen_test]
-async fn a_stream_that_stays_broken_is_an_error() {
+async fn without_ranges_the_file_is_read_once_more() {
     let file = tiny_bert(Bits::B4);
     let place = file.len() as u32 / 2;
     let url = Serving { breaks: vec![place], resumable: false, ..Serving::well(&file) }.serve(&file);
-    let error = failure_of(&url).await;
-    assert_eq!(error.code, ErrorCode::Fetch);
-    assert!(error.message.contains("does not resume"), "{}", error.message);
+    let (header, sink, _) = load(&url, None).await.unwrap();
+    assert_eq!(sink.planes.len(), header.planes.len() - 1);
+    assert_eq!(ranges_asked(&url), ["".to_owned(), format!("bytes={place}-")]);
+}
+
+#[wasm_bindgen_test]
+async fn a_stream_that_stays_broken_is_an_error() {
+    let file = tiny_bert(Bits::B4);
+    let place = file.len() as u32 / 2;
     let url = Serving { breaks: vec![place; 9], ..Serving::well(&file) }.serve(&file);
     let error = failure_of(&url).await;
+    assert_eq!(error.code, ErrorCode::Fetch);
     assert!(error.message.contains("3 times"), "{}", error.message);
-    assert_eq!(ranges_asked(&url).len(), 4);
+    // A range that brought nothing is not asked for again.
+    assert_eq!(ranges_asked(&url), ["".to_owned(), format!("bytes={place}-"), "".to_owned(), "".to_owned()]);
+}
+
+/// A length that counts encoded bytes says nothing where the encoding is not shown; digests decide.
+#[wasm_bindgen_test]
+async fn another_origin_may_send_another_length_than_the_files() {
+    let file = tiny_bert(Bits::B4);
+    let place = file.len() as u32 / 3;
+    for (length, breaks) in [(file.len() / 2, vec![]), (file.len() * 2, vec![]), (file.len() / 2, vec![place])] {
+        let serving = Serving { length: Some(length), breaks, other_origin: true, ..Serving::well(&file) };
+        let url = serving.serve(&file);
+        let (header, sink, _) = load(&url, None).await.unwrap();
+        assert_eq!(sink.planes.len(), header.planes.len() - 1, "{length} of {}", file.len());
+    }
+    let mut damaged = file.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    for bytes in [&damaged[..], &file[..file.len() - 1]] {
+        let serving = Serving { length: Some(file.len() / 2), other_origin: true, ..Serving::well(bytes) };
+        assert_eq!(failure_of(&serving.serve(bytes)).await.code, ErrorCode::BadPackage);
+    }
 }
 
 #[wasm_bindgen_test]

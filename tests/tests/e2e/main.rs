@@ -8,6 +8,7 @@ mod bench;
 mod browsers;
 mod cache;
 mod drivers;
+mod embedding;
 mod eval;
 mod fallback;
 mod faults;

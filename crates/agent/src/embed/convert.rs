@@ -1,16 +1,13 @@
-//! Between JavaScript values and ours.
+//! What JavaScript gets.
 
 use js_sys::{Array, Error, Float32Array, JSON, Object, Reflect, Uint32Array};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
-use webnibble_common::prompt::PromptChoice;
-use webnibble_common::tensor::{Tensor, TensorError};
-use webnibble_common::wire::{ErrorCode, RemoteError};
+use webnibble_common::tensor::Tensor;
+use webnibble_common::wire::RemoteError;
 
-use super::sys::{NamedTensors, TensorInput, WebnibbleError};
-use crate::error::{error, internal};
-use crate::model::Input;
+use super::sys::WebnibbleError;
+use crate::error::internal;
 
 /// The thrown form of a failure.
 pub(super) fn thrown(problem: &RemoteError) -> JsValue {
@@ -26,65 +23,6 @@ pub(super) fn thrown(problem: &RemoteError) -> JsValue {
 pub(super) fn plain(value: &impl Serialize) -> JsValue {
     let text = serde_json::to_string(value).expect("wire types have string keys");
     JSON::parse(&text).expect("serde writes JSON")
-}
-
-/// Reads plain options; nothing at all stands for the defaults.
-pub(super) fn options<T: DeserializeOwned + Default>(value: &JsValue) -> Result<T, RemoteError> {
-    if value.is_undefined() || value.is_null() {
-        return Ok(T::default());
-    }
-    let text = JSON::stringify(value).map_or_else(|_| String::new(), String::from);
-    serde_json::from_str(&text).map_err(|e| bad(format!("options: {e}")))
-}
-
-/// Reads a `ModelInput`.
-pub(super) fn input(value: &JsValue, truncate: bool, prompt: PromptChoice) -> Result<Input, RemoteError> {
-    #[derive(serde::Deserialize)]
-    #[serde(untagged)]
-    enum Plain {
-        Text(String),
-        Texts(Vec<String>),
-        Ids { ids: Vec<Vec<u32>> },
-    }
-    if let Some(named) = value.is_object().then(|| value.unchecked_ref::<NamedTensors>().tensors()).flatten() {
-        return Ok(Input::Tensors(tensors(&named)?));
-    }
-    let text = JSON::stringify(value).map_or_else(|_| String::new(), String::from);
-    match serde_json::from_str(&text) {
-        Ok(Plain::Text(text)) => Ok(Input::Texts { texts: vec![text], truncate, prompt }),
-        Ok(Plain::Texts(texts)) => Ok(Input::Texts { texts, truncate, prompt }),
-        Ok(Plain::Ids { ids }) => Ok(Input::Ids { rows: ids, truncate }),
-        Err(_) => Err(bad("an input should be a string, strings, `{ ids }` or `{ tensors }`".to_owned())),
-    }
-}
-
-fn tensors(named: &Object) -> Result<Vec<(String, Tensor)>, RemoteError> {
-    let entries = Object::entries(named).to_vec();
-    let entries = entries.iter().map(Array::from);
-    entries
-        .map(|entry| {
-            let name = entry.get(0).as_string().unwrap_or_default();
-            let tensor = tensor(&name, &entry.get(1))?;
-            Ok((name, tensor))
-        })
-        .collect()
-}
-
-fn tensor(name: &str, value: &JsValue) -> Result<Tensor, RemoteError> {
-    let expected = || bad(format!("tensor `{name}` should be {{ shape: number[], data: Float32Array | Uint32Array }}"));
-    if !value.is_object() {
-        return Err(expected());
-    }
-    let value: &TensorInput = value.unchecked_ref();
-    let extents = value.shape().into_iter().map(|extent| extent.as_f64().map(|extent| extent as usize));
-    let shape: Vec<usize> = extents.collect::<Option<_>>().ok_or_else(expected)?;
-    let data = value.data();
-    let made = match (data.dyn_ref::<Float32Array>(), data.dyn_ref::<Uint32Array>()) {
-        (Some(floats), _) => Tensor::f32(shape, floats.to_vec()),
-        (_, Some(integers)) => Tensor::u32(shape, integers.to_vec()),
-        _ => return Err(expected()),
-    };
-    made.map_err(|e: TensorError| bad(format!("tensor `{name}`: {e}")))
 }
 
 /// `RunResult.outputs`.
@@ -114,8 +52,4 @@ fn set(object: &Object, name: &str, value: &JsValue) -> Result<(), RemoteError> 
         Ok(_) => Ok(()),
         Err(_) => Err(internal(format!("a new object does not take the field `{name}`"))),
     }
-}
-
-fn bad(message: String) -> RemoteError {
-    error(ErrorCode::BadInput, message, "")
 }

@@ -2,8 +2,10 @@
 //!
 //! It runs where it is called: from a Worker if a page must stay smooth while the CPU computes.
 
+use std::pin::pin;
 use std::rc::Rc;
 
+use futures_util::future::{Either, select};
 use futures_util::lock::Mutex;
 use js_sys::Function;
 use serde::Deserialize;
@@ -16,15 +18,18 @@ use webnibble_common::quant::Bits;
 use webnibble_common::wire::{self, ErrorCode, LoadReport, RemoteError, Stage};
 
 use crate::backend::Devices;
-use crate::error::error;
-use crate::model::{LoadRequest, LoadedModel};
+use crate::error::{error, internal};
+use crate::model::{Input, LoadRequest, LoadedModel};
+use crate::panic;
 use crate::stop::Stop;
 
 mod convert;
+mod read;
 mod sys;
 
-use convert::{input, object, options, outputs, plain, thrown};
-use sys::{Abortable, Options};
+use convert::{object, outputs, plain, thrown};
+use read::{Given, callback, input, options, url};
+use sys::Abortable;
 
 thread_local! {
     /// Shared by all models of this page or Worker.
@@ -34,9 +39,15 @@ thread_local! {
 /// What the browser can do. Never throws: what is missing is part of the answer.
 #[wasm_bindgen(unchecked_return_type = "Capabilities")]
 pub async fn capabilities() -> JsValue {
+    fail_loudly();
     let devices = DEVICES.with(Rc::clone);
     let found = crate::capabilities::detect(&mut *devices.lock().await).await;
     plain(&found)
+}
+
+/// From now on a panic is thrown as any other failure: the loader gives it to everyone who waits for an answer.
+fn fail_loudly() {
+    panic::throw(|message| thrown(&internal(message)));
 }
 
 /// A loaded model. Runs are done one after another; `dispose` frees the memory of the GPU at once.
@@ -62,9 +73,6 @@ struct LoadOptions {
     workgroup_size: Option<[u32; 3]>,
     half_tiles: bool,
     deadline_ms: Option<u64>,
-    /// Not plain data: read on its own.
-    #[serde(rename = "signal")]
-    _signal: Option<serde::de::IgnoredAny>,
 }
 
 impl LoadOptions {
@@ -99,9 +107,6 @@ struct RunOptions {
     runs: u32,
     profile: bool,
     deadline_ms: Option<u64>,
-    /// Not plain data: read on its own.
-    #[serde(rename = "signal")]
-    _signal: Option<serde::de::IgnoredAny>,
 }
 
 /// A field that is there, be it `null`.
@@ -116,21 +121,13 @@ impl Model {
     /// # Errors
     /// A `WebnibbleError` when the platform is not there, or the package cannot be fetched or is damaged.
     pub async fn load(
-        url: String,
+        #[wasm_bindgen(js_name = url, unchecked_param_type = "string | URL")] given_url: JsValue,
         #[wasm_bindgen(js_name = options, unchecked_optional_param_type = "LoadOptions")] given: JsValue,
         #[wasm_bindgen(js_name = onProgress, unchecked_optional_param_type = "(progress: Progress) => void")]
         on_progress: JsValue,
     ) -> Result<Model, JsValue> {
-        let load = async {
-            let asked: LoadOptions = options(&given)?;
-            let stop = Stop::new(asked.deadline_ms);
-            let _watch = Watch::of(&given, &stop);
-            let request = LoadRequest { url: &url, digest: asked.digest.as_deref(), options: &asked.wire() };
-            let devices = DEVICES.with(Rc::clone);
-            let mut devices = devices.lock().await;
-            LoadedModel::load(request, &mut devices, &stop, Rc::new(progress_to(on_progress))).await
-        };
-        let (loaded, report) = load.await.map_err(|e| thrown(&e))?;
+        fail_loudly();
+        let (loaded, report) = load(&given_url, &given, &on_progress).await.map_err(|e| thrown(&e))?;
         Ok(Model { loaded: Rc::new(Mutex::new(Some(loaded))), report })
     }
 
@@ -155,7 +152,7 @@ impl Model {
         let loaded = Rc::clone(&self.loaded);
         // A promise and not an `async fn`: that would borrow the model until the end, and `dispose` could not be called.
         wasm_bindgen_futures::future_to_promise(async move {
-            run(&loaded, &given_input, &given, on_progress).await.map_err(|e| thrown(&e))
+            run(loaded, &given_input, &given, &on_progress).await.map_err(|e| thrown(&e))
         })
     }
 
@@ -168,36 +165,86 @@ impl Model {
     }
 }
 
+async fn load(
+    given_url: &JsValue,
+    given: &JsValue,
+    on_progress: &JsValue,
+) -> Result<(LoadedModel, LoadReport), RemoteError> {
+    let url = url(given_url)?;
+    let Given { options, signal } = options::<LoadOptions>(given, "LoadOptions")?;
+    let (stop, on_progress) = (Stop::new(options.deadline_ms), callback(on_progress)?);
+    let progress = Rc::new(progress_to(on_progress, &stop));
+    let _watch = Watch::of(signal, &stop);
+    let request_stop = stop.clone();
+    let work = async move {
+        let request = LoadRequest { url: &url, digest: options.digest.as_deref(), options: &options.wire() };
+        let devices = DEVICES.with(Rc::clone);
+        LoadedModel::load(request, &devices, &request_stop, progress).await
+    };
+    unless_stopped(&stop, work).await
+}
+
 async fn run(
-    loaded: &Mutex<Option<LoadedModel>>,
+    loaded: Rc<Mutex<Option<LoadedModel>>>,
     given_input: &JsValue,
     given: &JsValue,
-    on_progress: JsValue,
+    on_progress: &JsValue,
 ) -> Result<JsValue, RemoteError> {
-    let RunOptions { truncate, prompt_name, warmup, runs, profile, deadline_ms, .. } = options(given)?;
+    let Given { options, signal } = options::<RunOptions>(given, "RunOptions")?;
+    let RunOptions { truncate, prompt_name, warmup, runs, profile, deadline_ms } = options;
     let prompt = match prompt_name {
         None => PromptChoice::Default,
         Some(None) => PromptChoice::None,
         Some(Some(name)) => PromptChoice::Named(name),
     };
     let input = input(given_input, truncate, prompt)?;
-    let stop = Stop::new(deadline_ms);
-    let _watch = Watch::of(given, &stop);
+    let (stop, on_progress) = (Stop::new(deadline_ms), callback(on_progress)?);
+    let progress = progress_to(on_progress, &stop);
+    let _watch = Watch::of(signal, &stop);
+    let options = wire::RunOptions { warmup, runs, profile, deadline_ms };
+    let request_stop = stop.clone();
+    unless_stopped(&stop, async move { run_on(&loaded, input, &options, &request_stop, progress).await }).await
+}
+
+async fn run_on(
+    loaded: &Mutex<Option<LoadedModel>>,
+    input: Input,
+    options: &wire::RunOptions,
+    stop: &Stop,
+    progress: impl Fn(Stage, u64, u64),
+) -> Result<JsValue, RemoteError> {
     let mut loaded = loaded.lock().await;
+    stop.check()?;
     let Some(model) = loaded.as_mut() else {
         return Err(error(ErrorCode::UnknownModel, "the model was disposed of", "load it again"));
     };
-    let options = wire::RunOptions { warmup, runs, profile, deadline_ms };
-    let ran = model.run(input, &options, &stop, progress_to(on_progress)).await?;
+    let ran = model.run(input, options, stop, progress).await?;
     let result = object(&[("outputs", outputs(&ran.outputs)?.into()), ("report", plain(&ran.report))])?;
     Ok(result.into())
 }
 
-/// Calls back with `Progress`, if there is a function to call.
-fn progress_to(on_progress: JsValue) -> impl Fn(Stage, u64, u64) {
-    let on_progress = on_progress.dyn_into::<Function>().ok();
+/// What `work` gives; the reason to stop as soon as there is one, though a browser may still be at work on what it was
+/// given. `work` then ends by itself, and frees what it holds.
+async fn unless_stopped<T: 'static>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, RemoteError>> + 'static,
+) -> Result<T, RemoteError> {
+    match select(Box::pin(work), pin!(stop.stopped())).await {
+        Either::Left((done, _)) => done,
+        Either::Right((Some(reason), work)) => {
+            spawn_local(async { drop(work.await) });
+            Err(reason)
+        }
+        // The caller keeps `stop` until the end.
+        Either::Right((None, work)) => work.await,
+    }
+}
+
+/// Calls back with `Progress`, if there is a function to call, until the request is stopped.
+fn progress_to(on_progress: Option<Function>, stop: &Stop) -> impl Fn(Stage, u64, u64) + use<> {
+    let stop = stop.clone();
     move |stage, done, total| {
-        let Some(on_progress) = &on_progress else { return };
+        let (Some(on_progress), Ok(())) = (&on_progress, stop.check()) else { return };
         let fields = [("stage", plain(&stage)), ("done", (done as f64).into()), ("total", (total as f64).into())];
         let Ok(progress) = object(&fields) else { return };
         if let Err(thrown) = on_progress.call1(&JsValue::NULL, &progress) {
@@ -214,8 +261,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn of(options: &JsValue, stop: &Stop) -> Option<Self> {
-        let signal = options.is_object().then(|| options.unchecked_ref::<Options>().signal()).flatten()?;
+    fn of(signal: Option<AbortSignal>, stop: &Stop) -> Option<Self> {
+        let signal = signal?;
         let stop = stop.clone();
         let abort = move || stop.because(error(ErrorCode::Cancelled, "the request was aborted", ""));
         if signal.aborted() {

@@ -1,8 +1,7 @@
 //! Bindings written by hand, and the TypeScript declarations of the JavaScript face.
 
-use js_sys::{Array, Error, Function, Object};
+use js_sys::{Error, Function};
 use wasm_bindgen::prelude::*;
-use web_sys::AbortSignal;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
@@ -172,26 +171,9 @@ export interface WebnibbleError extends Error {
 
 #[wasm_bindgen]
 extern "C" {
-    /// `LoadOptions` or `RunOptions`, of which only the signal is no plain data.
-    pub(super) type Options;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn signal(this: &Options) -> Option<AbortSignal>;
-
-    /// An input of the kind `{ tensors }`.
-    pub(super) type NamedTensors;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn tensors(this: &NamedTensors) -> Option<Object>;
-
-    /// `TensorInput`.
-    pub(super) type TensorInput;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn shape(this: &TensorInput) -> Array;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn data(this: &TensorInput) -> JsValue;
+    /// Throws for a proxy that was revoked.
+    #[wasm_bindgen(catch, js_namespace = Array, js_name = isArray)]
+    pub(super) fn is_array(value: &JsValue) -> Result<bool, JsValue>;
 
     /// An [`Error`] with the fields of `WebnibbleError`.
     #[wasm_bindgen(extends = Error)]

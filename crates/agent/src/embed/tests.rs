@@ -6,7 +6,7 @@ use wasm_bindgen_test::wasm_bindgen_test;
 use webnibble_common::quant::Bits;
 
 use super::*;
-use crate::testing::{serve, tiny_bert};
+use crate::testing::{Serving, serve, tiny_bert};
 
 fn js(text: &str) -> JsValue {
     JSON::parse(text).unwrap()
@@ -22,7 +22,7 @@ fn code(thrown: &JsValue) -> String {
 
 async fn model() -> Model {
     let url = serve(&tiny_bert(Bits::B4));
-    Model::load(url, js(r#"{"platform":"wasm"}"#), JsValue::UNDEFINED).await.unwrap()
+    Model::load(url.into(), js(r#"{"platform":"wasm"}"#), JsValue::UNDEFINED).await.unwrap()
 }
 
 async fn run(model: &Model, input: &str, options: JsValue) -> Result<JsValue, JsValue> {
@@ -71,11 +71,11 @@ async fn a_prompt_is_chosen_by_its_name() {
 #[wasm_bindgen_test]
 async fn failures_are_thrown_with_code_and_hint() {
     let thrown =
-        Model::load("/nope.safetensors".to_owned(), JsValue::UNDEFINED, JsValue::UNDEFINED).await.err().unwrap();
+        Model::load("/nope.safetensors".into(), JsValue::UNDEFINED, JsValue::UNDEFINED).await.err().unwrap();
     assert_eq!(code(&thrown), "fetch");
     assert_eq!(get(&thrown, "name").as_string().as_deref(), Some("WebnibbleError"));
     assert!(thrown.is_instance_of::<js_sys::Error>() && get(&thrown, "hint").as_string().is_some());
-    let misspelt = Model::load("/x".to_owned(), js(r#"{"plattform":"wasm"}"#), JsValue::UNDEFINED).await.err().unwrap();
+    let misspelt = Model::load("/x".into(), js(r#"{"plattform":"wasm"}"#), JsValue::UNDEFINED).await.err().unwrap();
     assert!(get(&misspelt, "message").as_string().unwrap().contains("plattform"));
     let model = model().await;
     for input in [r#""""#, "[]", "17", "{}", r#"{"tensors":{"input_ids":{"shape":[1],"data":[1]}}}"#] {
@@ -118,8 +118,66 @@ async fn progress_is_told() {
     let record = js_sys::Function::new_with_args("calls", "return (progress) => calls.push(progress)");
     let record = record.call1(&JsValue::NULL, &calls).unwrap();
     let url = serve(&tiny_bert(Bits::B8));
-    Model::load(url, js(r#"{"platform":"wasm"}"#), record).await.unwrap();
+    Model::load(url.into(), js(r#"{"platform":"wasm"}"#), record).await.unwrap();
     let last = calls.get(calls.length() - 1);
     assert_eq!(get(&last, "stage").as_string().as_deref(), Some("fetch"));
     assert!(get(&last, "done").as_f64() > Some(0.0) && get(&last, "done") == get(&last, "total"));
+}
+
+/// What TextEncoder makes of it, and so of the whole web.
+#[wasm_bindgen_test]
+async fn half_a_surrogate_pair_is_a_replacement_character() {
+    let model = model().await;
+    let run = |input: JsValue| JsFuture::from(model.run(input, JsValue::UNDEFINED, JsValue::UNDEFINED));
+    let values = |result: JsValue| get(&result, "outputs.sentence_embedding.data").unchecked_into::<js_sys::Float32Array>();
+    let broken = js_sys::Function::new_no_args(r#"return ["the \ud83d cat", "cat\udc00", "sat"]"#);
+    let found = values(run(broken.call0(&JsValue::NULL).unwrap()).await.unwrap());
+    let expected = values(run(js(r#"["the \ufffd cat", "cat\ufffd", "sat"]"#)).await.unwrap());
+    assert_eq!(found.to_vec(), expected.to_vec());
+    assert_eq!(found.length(), 3 * 32);
+}
+
+#[wasm_bindgen_test]
+async fn a_wrong_option_is_named_with_what_it_should_be() {
+    let model = model().await;
+    for (options, words) in [
+        (r#"{"runs":"many"}"#, ["`runs`", "u32"]),
+        (r#"{"deadlineMs":-1}"#, ["`deadlineMs`", "u64"]),
+        (r#"{"repeats":1}"#, ["`repeats`", "`warmup`"]),
+        (r#"{"signal":{}}"#, ["`signal`", "AbortSignal"]),
+        ("[true]", ["an object", "an array"]),
+    ] {
+        let thrown = run(&model, r#""cat""#, js(options)).await.unwrap_err();
+        let message = get(&thrown, "message").as_string().unwrap();
+        assert_eq!(code(&thrown), "bad_option", "{options}");
+        assert!(words.iter().all(|word| message.contains(word)), "{options}: {message}");
+        assert!(!message.contains(" at line "), "{message}");
+    }
+}
+
+/// A server that never sends holds up its own load, and nobody else's.
+#[wasm_bindgen_test]
+async fn a_stalled_load_keeps_nobody_waiting() {
+    let url = Serving { chunk_bytes: 0, ..Serving::well(&[0; 64]) }.serve(&[0; 64]);
+    let stalled = Model::load(url.into(), js(r#"{"platform":"wasm","deadlineMs":60000}"#), JsValue::UNDEFINED);
+    spawn_local(async move { drop(stalled.await) });
+    crate::tasks::sleep(10.0).await;
+    let others = async {
+        capabilities().await;
+        model().await;
+    };
+    assert!(crate::tasks::within(30_000.0, others).await.is_some());
+}
+
+/// The first run takes the model for as long as it likes; the deadline of the second is kept all the same.
+#[wasm_bindgen_test]
+async fn a_deadline_counts_while_a_run_waits_for_another() {
+    let model = model().await;
+    let aborter = web_sys::AbortController::new().unwrap();
+    let options = js(r#"{"runs":1000000}"#);
+    Reflect::set(&options, &"signal".into(), &aborter.signal()).unwrap();
+    let long = model.run(js(r#""cat""#), options, JsValue::UNDEFINED);
+    assert_eq!(code(&run(&model, r#""cat""#, js(r#"{"deadlineMs":50}"#)).await.unwrap_err()), "deadline");
+    aborter.abort();
+    assert_eq!(code(&JsFuture::from(long).await.unwrap_err()), "cancelled");
 }

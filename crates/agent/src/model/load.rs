@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use futures_util::lock::Mutex;
 use webnibble_common::graph::Graph;
 use webnibble_common::package::{Header, TOKENIZER};
 use webnibble_common::profiles::idle_options;
@@ -30,7 +31,7 @@ impl LoadedModel {
     /// Loads a package. `progress` gets stage, done and total.
     pub(crate) async fn load(
         request: LoadRequest<'_>,
-        devices: &mut Devices,
+        devices: &Mutex<Devices>,
         stop: &Stop,
         progress: Rc<dyn Fn(Stage, u64, u64)>,
     ) -> Result<(Self, LoadReport), RemoteError> {
@@ -40,9 +41,15 @@ impl LoadedModel {
         let package_bytes = header.total_bytes;
         let (graph, max_positions) = graph_of(header)?;
         let encoder = InputEncoder::new(&graph, header.meta.max_tokens(max_positions), header.meta.sentence.clone());
+        // The devices are for whoever needs them next, and not held while weights are fetched.
+        let backend = {
+            let mut devices = devices.lock().await;
+            stop.check()?;
+            backend::Model::new(&mut devices, graph.clone(), header, request.options).await?
+        };
         // From here on, leaving early drops the model, which frees what it holds.
         let mut model = Self {
-            backend: backend::Model::new(devices, graph.clone(), header, request.options).await?,
+            backend,
             graph,
             encoder,
             idle: idle_options(request.options),

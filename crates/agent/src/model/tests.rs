@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use futures_util::lock::Mutex;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 use webnibble_common::options::Platform;
 use webnibble_common::prompt::PromptChoice;
@@ -14,7 +15,6 @@ use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, Ru
 use webnibble_models::ModelConfig;
 
 use super::*;
-use crate::backend::Devices;
 use crate::stop::Stop;
 use crate::tasks::sleep;
 use crate::testing::{MAX_LEN, VOCAB, package, ran_on_webgpu, random_weights, serve, tiny_bert};
@@ -27,7 +27,7 @@ fn options(platform: Platform) -> LoadOptions {
 
 async fn load(file: &[u8], options: &LoadOptions) -> Result<(LoadedModel, LoadReport), RemoteError> {
     let request = LoadRequest { url: &serve(file), digest: None, options };
-    LoadedModel::load(request, &mut Devices::default(), &Stop::new(None), Rc::new(|_, _, _| {})).await
+    LoadedModel::load(request, &Mutex::default(), &Stop::new(None), Rc::new(|_, _, _| {})).await
 }
 
 async fn on_cpu(bits: Bits) -> LoadedModel {
@@ -237,7 +237,7 @@ async fn loading_reports_progress_from_nothing_to_all() {
     let options = options(Platform::Wasm);
     let request = LoadRequest { url: &serve(&file), digest: None, options: &options };
     let report = move |stage, done, total| sink.borrow_mut().push((stage, done, total));
-    LoadedModel::load(request, &mut Devices::default(), &Stop::new(None), Rc::new(report)).await.unwrap();
+    LoadedModel::load(request, &Mutex::default(), &Stop::new(None), Rc::new(report)).await.unwrap();
     let (seen, total) = (seen.borrow(), file.len() as u64);
     assert_eq!(seen.first(), Some(&(Stage::Fetch, 0, total)));
     assert_eq!(seen.last(), Some(&(Stage::Fetch, total, total)));

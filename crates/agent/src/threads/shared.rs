@@ -11,8 +11,9 @@ use webnibble_kernels::cpu::{Helper, Threads};
 use super::sys;
 use crate::error::describe;
 
-/// The module of wasm-bindgen's that belongs to this binary: the tests' runner names its own.
-const MODULE_FILE: &str = if cfg!(test) { "wasm-bindgen-test.js" } else { "webnibble_agent.js" };
+/// The module of wasm-bindgen's that belongs to this binary, as `js/threads.js` sees it: itself, unless it is the tests'
+/// runner's, which leaves every file where wasm-bindgen puts it.
+const MODULE_FILE: &str = if cfg!(test) { "../../../wasm-bindgen-test.js" } else { "" };
 
 /// Helpers by number, until their Worker takes them.
 static WAITING: Mutex<Waiting> = Mutex::new(Waiting { last: 0, helpers: BTreeMap::new() });

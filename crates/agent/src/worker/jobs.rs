@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use futures_util::lock::Mutex;
 use webnibble_common::options::Engine;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{AgentMessage, ErrorCode, LoadOptions, RemoteError, RunOptions, take_times};
@@ -44,7 +45,7 @@ enum Loaded {
 /// Devices and loaded models. The job at hand owns them; between jobs they are the session's.
 #[derive(Default)]
 pub(super) struct Workshop {
-    devices: Devices,
+    devices: Mutex<Devices>,
     models: BTreeMap<String, Loaded>,
 }
 
@@ -54,7 +55,7 @@ impl Workshop {
         stop.check()?;
         match job {
             Job::Detect => {
-                let capabilities = Box::new(capabilities::detect(&mut self.devices).await);
+                let capabilities = Box::new(capabilities::detect(self.devices.get_mut()).await);
                 Ok(Answer::of(AgentMessage::Capabilities { capabilities }))
             }
             Job::Load { model, url, digest, options } => {
@@ -78,15 +79,15 @@ impl Workshop {
     ) -> Result<Answer, RemoteError> {
         // A model of the same name gives its memory back before the new one takes any.
         self.models.remove(&model);
-        let progress = progress_of(id, stop);
-        let (devices, progress) = (&mut self.devices, Rc::new(progress));
+        let progress = Rc::new(progress_of(id, stop));
         let (loaded, report) = match request.options.engine {
             Engine::Native => {
-                let (loaded, report) = LoadedModel::load(request, devices, stop, progress).await?;
+                let (loaded, report) = LoadedModel::load(request, &self.devices, stop, progress).await?;
                 (Loaded::Native(Box::new(loaded)), report)
             }
             Engine::TransformersJs => {
                 let LoadRequest { url, options, .. } = request;
+                let devices = self.devices.get_mut();
                 let (loaded, report) = transformers_js::Model::load(url, options, devices, stop, progress).await?;
                 (Loaded::TransformersJs(loaded), report)
             }
