@@ -34,6 +34,25 @@ function fail(code, message) {
   return Object.assign(new Error(message), { code });
 }
 
+// Does `work`, and promises the first error that it made on the device, or null: models share a device, and an error is
+// whose work made it.
+function errorOf(device, work) {
+  const filters = ["internal", "out-of-memory", "validation"];
+  let scopes;
+  filters.forEach((filter) => device.pushErrorScope(filter));
+  try {
+    work();
+  } finally {
+    scopes = filters.map(() => device.popErrorScope());
+  }
+  // A lost device tells of itself.
+  return Promise.all(scopes).then((errors) => errors.find(Boolean) ?? null, () => null);
+}
+
+function codeOf(error) {
+  return error.constructor.name === "GPUOutOfMemoryError" ? "out_of_memory" : "validation";
+}
+
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // Chromium gives no adapter for a moment after it started, so one refusal says nothing.
@@ -95,13 +114,11 @@ export class Gpu {
     this.device = device;
     this.description = description;
     this.lost = null;
-    this.failure = null;
-    this.allocations = [];
     device.lost.then((info) => {
       this.lost = `${info.reason || "unknown"}: ${info.message}`;
     });
-    device.addEventListener("uncapturederror", (event) => {
-      this.failure ??= event.error;
+    device.addEventListener("uncapturederror", ({ error }) => {
+      console.error(`webnibble: an error on the GPU outside of any request: ${error.message}`);
     });
     this.pokeBuffer = device.createBuffer({ label: "poke", size: 4, usage: GPUBufferUsage.COPY_DST });
     this.pokeData = new Uint32Array(1);
@@ -127,61 +144,9 @@ export class Gpu {
     this.device.destroy();
   }
 
-  createBuffer(label, size, usage, mappedAtCreation) {
-    this.device.pushErrorScope("out-of-memory");
-    this.device.pushErrorScope("validation");
-    let buffer;
-    let thrown = null;
-    try {
-      buffer = this.device.createBuffer({ label, size, usage, mappedAtCreation });
-    } catch (error) {
-      thrown = error;
-    }
-    const scopes = [this.device.popErrorScope(), this.device.popErrorScope()];
-    const settled = Promise.all(scopes).then(([validation, memory]) => {
-      if (memory || thrown) {
-        throw fail("out_of_memory", `${size} bytes for ${label}: ${(memory ?? thrown).message}`);
-      }
-      if (validation) {
-        throw fail("validation", `${size} bytes for ${label}: ${validation.message}`);
-      }
-    });
-    // A rejection is collected by checkAllocations, possibly after other awaits.
-    settled.catch(() => {});
-    this.allocations.push(settled);
-    if (thrown) {
-      throw fail("out_of_memory", `${size} bytes for ${label}: ${thrown.message}`);
-    }
-    return buffer;
-  }
-
-  // A buffer of weights, mapped so that bytes go straight into it.
-  weightBuffer(label, size) {
-    return this.createBuffer(label, size, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC, true);
-  }
-
-  // Rejects with the first allocation that failed since the last call.
-  async checkAllocations() {
-    const pending = this.allocations;
-    this.allocations = [];
-    try {
-      await Promise.all(pending);
-    } catch (error) {
-      this.check();
-      throw error;
-    }
-    this.check();
-  }
-
-  check() {
+  checkLost() {
     if (this.lost !== null) {
       throw fail("device_lost", `the GPU device was lost (${this.lost})`);
-    }
-    if (this.failure !== null) {
-      const failure = this.failure;
-      this.failure = null;
-      const code = failure.constructor.name === "GPUOutOfMemoryError" ? "out_of_memory" : "validation";
-      throw fail(code, failure.message);
     }
   }
 
@@ -194,7 +159,7 @@ export class Gpu {
       return await this.device.createComputePipelineAsync({ label, layout: "auto", compute: { module, entryPoint: "main" } });
     } catch (error) {
       await settled;
-      this.check();
+      this.checkLost();
       const info = await module.getCompilationInfo();
       const lines = info.messages.map((m) => `${m.type} ${m.lineNum}:${m.linePos} ${m.message}`);
       throw fail("validation", `kernel \`${label}\` failed to build: ${[error.message, ...lines].join("; ")}`);
@@ -238,13 +203,61 @@ export class Gpu {
     this.device.popErrorScope().then(taken, taken);
   }
 
-  // `plan` is JSON of backend::webgpu::spec; `weights` and `pipelines` are arrays in its order.
-  record(plan, uniforms, weights, pipelines) {
-    return new Recorded(this, JSON.parse(plan), uniforms, weights, pipelines);
+  // Where one model's buffers come from.
+  memory() {
+    return new Memory(this);
   }
 
   close() {
     this.device.destroy();
+  }
+}
+
+// Buffers of one model on a device that others share, and what became of its requests for them.
+export class Memory {
+  constructor(gpu) {
+    this.gpu = gpu;
+    this.requests = [];
+  }
+
+  // Does `work` on the device; its errors are thrown by checkAllocations as those of `what`.
+  request(what, work) {
+    const failed = errorOf(this.gpu.device, work);
+    this.requests.push(failed.then((error) => error && fail(codeOf(error), `${what}: ${error.message}`)));
+  }
+
+  createBuffer(label, size, usage, mappedAtCreation) {
+    const what = `${size} bytes for ${label}`;
+    let buffer;
+    this.request(what, () => {
+      try {
+        buffer = this.gpu.device.createBuffer({ label, size, usage, mappedAtCreation });
+      } catch (error) {
+        throw fail("out_of_memory", `${what}: ${error.message}`);
+      }
+    });
+    return buffer;
+  }
+
+  // A buffer of weights, mapped so that bytes go straight into it.
+  weightBuffer(label, size) {
+    return this.createBuffer(label, size, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC, true);
+  }
+
+  // Rejects with the first of its requests that failed since the last call.
+  async checkAllocations() {
+    const pending = this.requests;
+    this.requests = [];
+    const failure = (await Promise.all(pending)).find(Boolean);
+    this.gpu.checkLost();
+    if (failure) {
+      throw failure;
+    }
+  }
+
+  // `plan` is JSON of backend::webgpu::spec; `weights` and `pipelines` are arrays in its order.
+  record(plan, uniforms, weights, pipelines) {
+    return new Recorded(this, JSON.parse(plan), uniforms, weights, pipelines);
   }
 }
 
@@ -262,35 +275,40 @@ export function destroy(buffer) {
 
 // An inference for one shape: everything is made here once, and replayed by `run`.
 export class Recorded {
-  constructor(gpu, plan, uniformBytes, weights, pipelines) {
-    this.gpu = gpu;
-    const { device } = gpu;
-    const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+  constructor(memory, plan, uniformBytes, weights, pipelines) {
+    this.gpu = memory.gpu;
+    this.memory = memory;
     this.own = [];
-    const own = (label, size, usage) => {
-      const buffer = gpu.createBuffer(label, size, usage, false);
-      this.own.push(buffer);
-      return buffer;
-    };
-    const buffers = plan.buffers.map((b) => (b.weights === null ? own(b.label, b.bytes, storage) : weights[b.weights]));
-    const uniforms = own("uniforms", uniformBytes.length, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
-    device.queue.writeBuffer(uniforms, 0, uniformBytes);
-    this.dispatches = plan.dispatches.map((d) => ({
-      pipeline: pipelines[d.pipeline],
-      groups: d.workgroups,
-      bindGroup: device.createBindGroup({
-        label: d.operator,
-        layout: pipelines[d.pipeline].getBindGroupLayout(0),
-        entries: d.bindings.map(([binding, buffer, offset, size]) => ({
-          binding,
-          resource: { buffer: buffer === null ? uniforms : buffers[buffer], offset, size },
-        })),
-      }),
-    }));
+    const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+    const uniforms = this.buffer("uniforms", uniformBytes.length, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+    const buffers = plan.buffers.map((b) => {
+      return b.weights === null ? this.buffer(b.label, b.bytes, storage) : weights[b.weights];
+    });
+    memory.request("bind groups", () => {
+      this.gpu.device.queue.writeBuffer(uniforms, 0, uniformBytes);
+      this.dispatches = plan.dispatches.map((dispatch) => this.bind(dispatch, pipelines, buffers, uniforms));
+    });
     this.inputs = plan.inputs.map((ix) => buffers[ix]);
     this.outputs = plan.outputs.map(([ix, bytes]) => ({ buffer: buffers[ix], bytes }));
     this.outputBytes = this.outputs.reduce((sum, o) => sum + o.bytes, 0);
-    this.readback = own("readback", this.outputBytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    this.readback = this.buffer("readback", this.outputBytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+  }
+
+  // A buffer that goes with this recording.
+  buffer(label, size, usage) {
+    const made = this.memory.createBuffer(label, size, usage, false);
+    this.own.push(made);
+    return made;
+  }
+
+  bind({ operator, pipeline, bindings, workgroups }, pipelines, buffers, uniforms) {
+    const entries = bindings.map(([binding, buffer, offset, size]) => ({
+      binding,
+      resource: { buffer: buffer === null ? uniforms : buffers[buffer], offset, size },
+    }));
+    const layout = pipelines[pipeline].getBindGroupLayout(0);
+    const bindGroup = this.gpu.device.createBindGroup({ label: operator, layout, entries });
+    return { pipeline: pipelines[pipeline], groups: workgroups, bindGroup };
   }
 
   encodeDispatches(encoder) {
@@ -314,13 +332,9 @@ export class Recorded {
       const count = this.dispatches.length * 2;
       this.querySet = device.createQuerySet({ type: "timestamp", count });
       this.own.push(this.querySet);
-      const buffer = (label, usage) => {
-        const made = this.gpu.createBuffer(label, count * 8, usage, false);
-        this.own.push(made);
-        return made;
-      };
-      this.queryResolve = buffer("timestamps", GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC);
-      this.queryReadback = buffer("timestamps.readback", GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+      const [resolve, read] = [GPUBufferUsage.QUERY_RESOLVE, GPUBufferUsage.MAP_READ];
+      this.queryResolve = this.buffer("timestamps", count * 8, resolve | GPUBufferUsage.COPY_SRC);
+      this.queryReadback = this.buffer("timestamps.readback", count * 8, read | GPUBufferUsage.COPY_DST);
     }
     this.dispatches.forEach(({ pipeline, bindGroup, groups }, ix) => {
       const pass = encoder.beginComputePass({
@@ -335,14 +349,11 @@ export class Recorded {
     encoder.copyBufferToBuffer(this.queryResolve, 0, this.queryReadback, 0, this.dispatches.length * 16);
   }
 
-  // Writes the inputs, runs all dispatches in one submit, and reads the outputs back, one after the other.
-  // With `timed`, `times` holds begin and end of each dispatch in ns.
-  async run(inputs, timed) {
-    const { gpu } = this;
-    gpu.check();
-    const { queue } = gpu.device;
-    inputs.forEach((bytes, ix) => queue.writeBuffer(this.inputs[ix], 0, bytes));
-    const encoder = gpu.device.createCommandEncoder();
+  // Writes the inputs and submits all dispatches and the copies of the outputs. Promises that these can be read.
+  submit(inputs, timed) {
+    const { device } = this.gpu;
+    inputs.forEach((bytes, ix) => device.queue.writeBuffer(this.inputs[ix], 0, bytes));
+    const encoder = device.createCommandEncoder();
     if (timed) {
       this.encodeTimed(encoder);
     } else {
@@ -353,16 +364,28 @@ export class Recorded {
       encoder.copyBufferToBuffer(buffer, 0, this.readback, at, bytes);
       at += bytes;
     }
-    queue.submit([encoder.finish()]);
-    try {
-      const maps = [this.readback.mapAsync(GPUMapMode.READ)];
-      if (timed) {
-        maps.push(this.queryReadback.mapAsync(GPUMapMode.READ));
-      }
-      await gpu.settle(Promise.all(maps));
-    } catch (error) {
-      gpu.check();
-      throw fail("internal", `reading the outputs failed: ${error.message}`);
+    device.queue.submit([encoder.finish()]);
+    const readable = timed ? [this.readback, this.queryReadback] : [this.readback];
+    return Promise.all(readable.map((buffer) => buffer.mapAsync(GPUMapMode.READ)));
+  }
+
+  // Runs all dispatches in one submit, and reads the outputs back, one after the other.
+  // With `timed`, `times` holds begin and end of each dispatch in ns.
+  async run(inputs, timed) {
+    const { gpu } = this;
+    gpu.checkLost();
+    let mapped;
+    const failed = errorOf(gpu.device, () => {
+      mapped = this.submit(inputs, timed);
+    });
+    const unreadable = await gpu.settle(mapped).then(() => null, (error) => error);
+    const error = await failed;
+    gpu.checkLost();
+    if (error) {
+      throw fail(codeOf(error), error.message);
+    }
+    if (unreadable) {
+      throw fail("internal", `reading the outputs failed: ${unreadable.message}`);
     }
     const outputs = new Uint8Array(this.readback.getMappedRange().slice(0));
     this.readback.unmap();
@@ -371,7 +394,6 @@ export class Recorded {
       times = Float64Array.from(new BigUint64Array(this.queryReadback.getMappedRange()), Number);
       this.queryReadback.unmap();
     }
-    gpu.check();
     return { outputs, times };
   }
 

@@ -25,7 +25,7 @@ pub(crate) use gpu::Gpu;
 
 use self::gpu::from_js;
 use self::replay::{outcome, spec};
-use self::sys::{JsRecorded, Ran};
+use self::sys::{JsMemory, JsRecorded, Ran};
 use self::upload::WeightMemory;
 use super::{Built, RunOutcome};
 use crate::error::{error, internal};
@@ -37,6 +37,8 @@ const PREPARED_SHAPES: usize = 8;
 /// A model whose weights lie in GPU buffers.
 pub(crate) struct Model {
     gpu: Rc<Gpu>,
+    /// Its buffers, whose failures are its own: other models share the device.
+    memory: JsMemory,
     graph: Graph,
     plan: WeightPlan,
     options: PlanOptions,
@@ -110,6 +112,7 @@ impl Model {
         let peak_bytes = plan.total_bytes() as u64;
         Ok(Self {
             gpu: Rc::clone(gpu),
+            memory: gpu.js.memory(),
             graph,
             plan,
             options,
@@ -129,7 +132,7 @@ impl Model {
             let message = format!("the package has not every plane of `{}`", self.plan.buffers[index].label);
             return Err(error(ErrorCode::BadPackage, message, "quantize the model again"));
         }
-        JsFuture::from(self.gpu.js.check_allocations()).await.map_err(|e| from_js(&e))?;
+        JsFuture::from(self.memory.check_allocations()).await.map_err(|e| from_js(&e))?;
         let start = now_ms();
         if self.precompile {
             self.precompile().await?;
@@ -219,9 +222,9 @@ impl Model {
             pipelines.push(&self.gpu.pipeline(kernel).await?);
         }
         let uniforms = Uint8Array::from(&recording.uniforms[..]);
-        let js = self.gpu.js.record(&spec(&recording, &kernels), uniforms, &weights, &pipelines);
+        let js = self.memory.record(&spec(&recording, &kernels), uniforms, &weights, &pipelines);
         let js = js.map_err(|e| from_js(&e))?;
-        JsFuture::from(self.gpu.js.check_allocations()).await.map_err(|e| from_js(&e))?;
+        JsFuture::from(self.memory.check_allocations()).await.map_err(|e| from_js(&e))?;
         Ok(Prepared { bindings: bindings.clone(), recording, js })
     }
 

@@ -9,6 +9,10 @@ extern "C" {
     #[wasm_bindgen(js_name = Gpu)]
     pub(super) type JsGpu;
 
+    /// One model's buffers on the device.
+    #[wasm_bindgen(js_name = Memory)]
+    pub(super) type JsMemory;
+
     /// An inference for one shape.
     #[wasm_bindgen(js_name = Recorded)]
     pub(super) type JsRecorded;
@@ -28,18 +32,21 @@ extern "C" {
     #[wasm_bindgen(method, js_name = loseDevice)]
     pub(super) fn lose_device(this: &JsGpu);
 
+    #[wasm_bindgen(method)]
+    pub(super) fn memory(this: &JsGpu) -> JsMemory;
+
     #[wasm_bindgen(method, catch, js_name = weightBuffer)]
-    pub(super) fn weight_buffer(this: &JsGpu, label: &str, bytes: f64) -> Result<JsValue, JsValue>;
+    pub(super) fn weight_buffer(this: &JsMemory, label: &str, bytes: f64) -> Result<JsValue, JsValue>;
 
     #[wasm_bindgen(method, js_name = checkAllocations)]
-    pub(super) fn check_allocations(this: &JsGpu) -> Promise;
+    pub(super) fn check_allocations(this: &JsMemory) -> Promise;
 
     #[wasm_bindgen(method)]
     pub(super) fn pipeline(this: &JsGpu, label: &str, code: &str) -> Promise;
 
     #[wasm_bindgen(method, catch)]
     pub(super) fn record(
-        this: &JsGpu,
+        this: &JsMemory,
         plan: &str,
         uniforms: Uint8Array,
         weights: &Array,

@@ -198,14 +198,44 @@ async fn a_lost_device_is_an_error_and_not_a_hang() {
     assert!(gpu.is_lost());
 }
 
+/// Makes the browser refuse buffers of one label, as it does when memory runs out: nothing is thrown, the buffer is of no
+/// use.
+const REFUSE_BUFFERS: &str = r"
+    const real = GPUDevice.prototype.createBuffer;
+    GPUDevice.prototype.createBuffer = function (descriptor) {
+        const refused = descriptor.label === 'refused';
+        return real.call(this, refused ? { ...descriptor, usage: 0, mappedAtCreation: false } : descriptor);
+    };
+    globalThis.mend = () => { GPUDevice.prototype.createBuffer = real; };
+";
+
+#[wasm_bindgen_test]
+async fn a_failed_allocation_is_told_to_its_own_model() {
+    let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
+    let problem = &linear_problems()[0];
+    let loading = gpu.js.memory();
+    js_sys::eval(REFUSE_BUFFERS).unwrap();
+    loading.weight_buffer("refused", 16.0).unwrap();
+    js_sys::eval("globalThis.mend()").unwrap();
+    // Another model on the same device loads and runs meanwhile.
+    let mut other = load(&gpu, problem, PlanOptions::default()).await;
+    let found = other.run(&problem.inputs, false).await.unwrap();
+    problem.check(&found.outputs).unwrap();
+    let failed = wasm_bindgen_futures::JsFuture::from(loading.check_allocations()).await;
+    let failed = super::from_js(&failed.unwrap_err());
+    assert_eq!(failed.code, ErrorCode::Validation);
+    assert!(failed.message.contains("refused"), "{failed:?}");
+}
+
 #[wasm_bindgen_test]
 async fn a_buffer_over_the_limit_is_an_error_with_its_size() {
     let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
     let bytes = gpu.adapter.limits["maxStorageBufferBindingSize"] * 64;
-    let error = match gpu.js.weight_buffer("too large", bytes as f64) {
+    let memory = gpu.js.memory();
+    let error = match memory.weight_buffer("too large", bytes as f64) {
         Err(thrown) => super::from_js(&thrown),
         Ok(_) => {
-            let checked = wasm_bindgen_futures::JsFuture::from(gpu.js.check_allocations()).await;
+            let checked = wasm_bindgen_futures::JsFuture::from(memory.check_allocations()).await;
             super::from_js(&checked.unwrap_err())
         }
     };

@@ -83,7 +83,7 @@ impl Model {
             Some(buffer) => buffer.clone(),
             None => {
                 let wanted = &self.plan.buffers[slot.buffer];
-                let made = self.gpu.js.weight_buffer(&wanted.label, wanted.bytes as f64).map_err(|e| from_js(&e))?;
+                let made = self.memory.weight_buffer(&wanted.label, wanted.bytes as f64).map_err(|e| from_js(&e))?;
                 memory.buffer.insert(made).clone()
             }
         };
