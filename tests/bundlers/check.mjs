@@ -6,21 +6,23 @@
 // The first builds page/ (see builds.mjs); `--tools` is what scripts/fetch-bundlers.sh prints. The second opens a page of
 // plain/ beside the package.
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { serveBuilt } from "./builds.mjs";
 import { collect, serveFolder } from "./servers.mjs";
 
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 100_000;
+const BROWSERS = ["chromium", "google-chrome", "chromium-browser"];
 const FLAGS = [
   "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run",
   "--disable-quic", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader",
 ];
 
-const names = ["pkg", "model", "input", "build", "from", "tools", "page", "browser"];
+const names = ["pkg", "model", "input", "build", "from", "tools", "page"];
 const { values: asked } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, { type: "string" }])) });
 const work = await mkdtemp(join(tmpdir(), "check-"));
 
@@ -32,11 +34,18 @@ async function servePage() {
   return { ...(await serveFolder(root)), warnings: [] };
 }
 
+/** The first browser on PATH. */
+function findBrowser() {
+  const folders = process.env.PATH.split(delimiter);
+  const places = BROWSERS.flatMap((name) => folders.map((folder) => join(folder, name)));
+  return places.find((file) => existsSync(file)) ?? BROWSERS[0];
+}
+
 /** Starts the browser on `url`; ends it by `close`, and rejects `failed` if it ends before. */
 function open(url) {
   const flags = [...FLAGS, `--user-data-dir=${join(work, "profile")}`, url];
   // A process group of its own, so that all of its processes end with it.
-  const browser = spawn(asked.browser ?? "chromium", flags, { detached: true, stdio: "ignore" });
+  const browser = spawn(findBrowser(), flags, { detached: true, stdio: "ignore" });
   const ended = new Promise((resolve) => browser.once("exit", resolve));
   const failed = new Promise((_, reject) => {
     browser.once("error", reject);

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use webnibble_tests::{PATIENCE, Running, Sandbox, browser_available, golden_bert, node_available, repository, skip_unless};
+use webnibble_tests::{
+    PATIENCE, Running, Sandbox, browser_available, golden_bert, node_available, repository, skip_unless,
+};
 
 use crate::golden::{error, golden_input};
 
@@ -49,7 +51,8 @@ fn check(sandbox: &Sandbox, model: &Path, input: &Path, what: &[&str]) -> Value 
 /// The golden model as a package of its own f32 weights.
 fn golden_package(sandbox: &Sandbox) -> PathBuf {
     let (bert, package) = (golden_bert(), sandbox.path().join("golden.safetensors"));
-    let args = ["quantize", bert.to_str().unwrap(), package.to_str().unwrap(), "--bits", "32", "--embedding-bits", "32"];
+    let args =
+        ["quantize", bert.to_str().unwrap(), package.to_str().unwrap(), "--bits", "32", "--embedding-bits", "32"];
     let finished = sandbox.run(&args);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     package
@@ -66,7 +69,11 @@ fn assert_built(build: &str, from: &str, tools: &str) {
     assert_eq!(report["page"]["implementation_type"], "REAL_WEBGPU");
     for variant in VARIANTS {
         let found = &report[variant];
-        assert_eq!((&found["variant"], &found["implementation_type"]), (&variant.into(), &"REAL_WASM".into()), "{found}");
+        assert_eq!(
+            (&found["variant"], &found["implementation_type"]),
+            (&variant.into(), &"REAL_WASM".into()),
+            "{found}"
+        );
     }
     assert_eq!(report["threads"]["threads"], "2", "{build} {from}");
     for who in ["page", "baseline", "relaxed", "threads"] {
@@ -88,7 +95,9 @@ fn without_a_bundler() {
 fn built_by_vite() {
     skip_unless!(browser_available(), node_available(), every_binary_built(), bundlers());
     let tools = bundlers().unwrap();
-    for (build, from) in [("vite-dev", "source"), ("vite-dev", "module"), ("vite-build", "source"), ("vite-build", "module")] {
+    for (build, from) in
+        [("vite-dev", "source"), ("vite-dev", "module"), ("vite-build", "source"), ("vite-build", "module")]
+    {
         assert_built(build, from, &tools);
     }
 }
@@ -97,7 +106,9 @@ fn built_by_vite() {
 fn built_by_webpack() {
     skip_unless!(browser_available(), node_available(), every_binary_built(), bundlers());
     let tools = bundlers().unwrap();
-    for (build, from) in [("webpack-dev", "source"), ("webpack-dev", "module"), ("webpack-build", "source"), ("webpack-build", "module")] {
+    for (build, from) in
+        [("webpack-dev", "source"), ("webpack-dev", "module"), ("webpack-build", "source"), ("webpack-build", "module")]
+    {
         assert_built(build, from, &tools);
     }
 }

@@ -70,8 +70,7 @@ async fn a_prompt_is_chosen_by_its_name() {
 
 #[wasm_bindgen_test]
 async fn failures_are_thrown_with_code_and_hint() {
-    let thrown =
-        Model::load("/nope.safetensors".into(), JsValue::UNDEFINED, JsValue::UNDEFINED).await.err().unwrap();
+    let thrown = Model::load("/nope.safetensors".into(), JsValue::UNDEFINED, JsValue::UNDEFINED).await.err().unwrap();
     assert_eq!(code(&thrown), "fetch");
     assert_eq!(get(&thrown, "name").as_string().as_deref(), Some("WebnibbleError"));
     assert!(thrown.is_instance_of::<js_sys::Error>() && get(&thrown, "hint").as_string().is_some());
@@ -129,7 +128,8 @@ async fn progress_is_told() {
 async fn half_a_surrogate_pair_is_a_replacement_character() {
     let model = model().await;
     let run = |input: JsValue| JsFuture::from(model.run(input, JsValue::UNDEFINED, JsValue::UNDEFINED));
-    let values = |result: JsValue| get(&result, "outputs.sentence_embedding.data").unchecked_into::<js_sys::Float32Array>();
+    let values =
+        |result: JsValue| get(&result, "outputs.sentence_embedding.data").unchecked_into::<js_sys::Float32Array>();
     let broken = js_sys::Function::new_no_args(r#"return ["the \ud83d cat", "cat\udc00", "sat"]"#);
     let found = values(run(broken.call0(&JsValue::NULL).unwrap()).await.unwrap());
     let expected = values(run(js(r#"["the \ufffd cat", "cat\ufffd", "sat"]"#)).await.unwrap());
