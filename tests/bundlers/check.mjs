@@ -45,7 +45,8 @@ function findBrowser() {
 function open(url) {
   const flags = [...FLAGS, `--user-data-dir=${join(work, "profile")}`, url];
   // A process group of its own, so that all of its processes end with it.
-  const browser = spawn(findBrowser(), flags, { detached: true, stdio: "ignore" });
+  const env = { ...process.env, TMPDIR: work };
+  const browser = spawn(findBrowser(), flags, { detached: true, stdio: "ignore", env });
   const ended = new Promise((resolve) => browser.once("exit", resolve));
   const failed = new Promise((_, reject) => {
     browser.once("error", reject);
