@@ -174,12 +174,12 @@ export function capabilities() {
   return ask((agent) => agent.capabilities());
 }
 
-export function startPage(config, onEvent) {
-  return loaded().startPage(config, onEvent);
+export function startPage(...given) {
+  return loaded().startPage(...given);
 }
 
-export function startWorker() {
-  return loaded().startWorker();
+export function startWorker(...given) {
+  return loaded().startWorker(...given);
 }
 
 /** Only `Model.load` makes models. */
