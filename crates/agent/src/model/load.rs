@@ -48,12 +48,7 @@ impl LoadedModel {
             backend::Model::new(&mut devices, graph.clone(), header, request.options).await?
         };
         // From here on, leaving early drops the model, which frees what it holds.
-        let mut model = Self {
-            backend,
-            graph,
-            encoder,
-            idle: idle_options(request.options),
-        };
+        let mut model = Self { backend, graph, encoder, idle: idle_options(request.options) };
         stop.check()?;
 
         let on_fetch = Rc::clone(&progress);
