@@ -162,7 +162,7 @@ async fn a_browser_that_does_not_start_is_rows_with_its_reason() {
     for sessions in [1, 2] {
         let request = BenchRequest { browsers: vec![missing.clone()], models: models.clone(), sessions, ..request() };
         for record in refused_rows(request).await {
-            assert_eq!(record.error.unwrap().code, "browser_not_found");
+            assert_eq!(record.error.unwrap().code, "not_there");
             assert_eq!(record.options["browser_binary"].value, "/no/such/browser");
         }
     }
