@@ -252,7 +252,6 @@ async fn prepare_for(
     model: &Arc<Model>,
 ) -> Result<Option<Prepared>, HostError> {
     if record.platform == Platform::Auto {
-        auto::check_options(request, model)?;
         return Ok(None);
     }
     let prepared = Prepared::new(request, Arc::clone(model), record.platform).await?;
@@ -357,13 +356,17 @@ fn tell(request: &RunRequest, what: &str, done: u64, total: u64) {
     }
 }
 
-/// Finds and opens the model, and sees that the input fits it, before a browser is started for it. Away from the runtime: a
-/// model may be fetched, and is read.
+/// Finds and opens the model, and sees that options and input fit it, before a browser is started for it. Away from the
+/// runtime: a model may be fetched, and is read.
 async fn load_model(record: &mut RunRecord, request: &RunRequest) -> Result<Arc<Model>, HostError> {
-    let request = request.clone();
+    let (request, platform) = (request.clone(), record.platform);
     let (model, input) = blocking(move || {
         let mut progress = |at: loader::Progress<'_>| tell(&request, at.what, at.done, at.total);
         let model = Arc::new(Model::load(&request.model, &mut progress)?);
+        match platform {
+            Platform::Auto => auto::check_options(&request, &model)?,
+            platform => drop(resolve_for(&request, &model, platform)?),
+        }
         let input = fitting_input(&model, &request.input)?;
         Ok((model, input))
     })
