@@ -161,7 +161,7 @@ fn statistics_of_times() {
     assert_eq!(Times::of(&[3.0]), Some(Times { p50: 3.0, p90: 3.0, min: 3.0, runs: 1 }));
     let ten: Vec<f64> = (1..=10).rev().map(f64::from).collect();
     assert_eq!(Times::of(&ten), Some(Times { p50: 5.5, p90: 9.0, min: 1.0, runs: 10 }));
-    let spread_widely = |late: f64| Times::of(&[4.0, 4.0, 4.0, late]).map(|times| times.spread_widely());
+    let spread_widely = |late: f64| Times::of(&[4.0, 4.0, 4.0, late]).map(Times::spread_widely);
     assert_eq!((spread_widely(5.0), spread_widely(5.1)), (Some(false), Some(true)));
 }
 
