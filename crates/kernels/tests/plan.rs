@@ -66,7 +66,9 @@ fn validate(kernel: &Kernel) -> Result<(usize, usize), String> {
 fn kernels_validate_and_keep_the_adapters_limits() {
     let mut failures = Vec::new();
     let mut checked = BTreeSet::new();
-    for (caps, half_tiles) in [(DeviceCaps::CORE, false), (SOFTWARE, false), (LARGE_GPU, false), (LARGE_GPU, true)] {
+    let with_storage = |workgroup_storage_bytes| (DeviceCaps { workgroup_storage_bytes, ..LARGE_GPU }, true);
+    let adapters = [(DeviceCaps::CORE, false), (SOFTWARE, false), (LARGE_GPU, false), (LARGE_GPU, true)];
+    for (caps, half_tiles) in adapters.into_iter().chain([with_storage(32 << 10), with_storage(16 << 10)]) {
         for problem in problems() {
             for dispatch in record(&problem, &caps, &PlanOptions { half_tiles, ..PlanOptions::default() }).dispatches {
                 if !checked.insert((dispatch.kernel.clone(), caps.workgroup_storage_bytes)) {

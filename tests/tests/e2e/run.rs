@@ -72,7 +72,8 @@ fn the_golden_answer_on_webgpu_with_every_field_of_the_record() {
     assert_eq!(document["options"]["bits"], json!({"value": 32, "source": "explicit"}));
     assert_eq!(
         document["input"],
-        json!({"kind": "tensors", "batch": 2, "sequence_length": null, "size": null, "seconds": null})
+        json!({"kind": "tensors", "batch": 2, "sequence_length": null, "size": null, "seconds": null, "tokens_kept": null,
+            "prompt_name": null})
     );
     assert_eq!(record.model.unwrap().family, "bert");
     sandbox.assert_clean();

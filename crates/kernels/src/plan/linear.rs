@@ -154,13 +154,17 @@ fn linear_kernel(file: &'static str, op: &Linear, layout: &Layout) -> Kernel {
 /// faster memory to stage tiles in; only tiles can be kept in `half` precision.
 fn tiling(m: usize, n: usize, wish: Tiling, half: bool, caps: &DeviceCaps) -> Tiling {
     let small_tiles = m.div_ceil(32) * n.div_ceil(32);
-    let eight_slices = caps.invocations >= 512 && caps.workgroup_storage_bytes >= 32 << 10;
+    // A slice's partial sums lie in the place of its tiles in f32, and beside those in f16.
+    let slice_bytes = if half { 6 << 10 } else { 4 << 10 };
+    let fit = |slices: usize| caps.workgroup_storage_bytes >= slices * slice_bytes;
+    let eight_slices = caps.invocations >= 512 && fit(8);
     match wish {
         Tiling::Auto if m <= FEW_ROWS => Tiling::Rows,
         Tiling::Auto if caps.software && !half => Tiling::Direct,
         Tiling::Auto if m * n >= MANY_OUTPUTS => Tiling::Fixed(64, 64, 16, 1),
         Tiling::Auto if small_tiles <= FEW_TILES && eight_slices => Tiling::Fixed(32, 32, 16, 8),
-        Tiling::Auto => Tiling::Fixed(32, 32, 16, 4),
+        Tiling::Auto if fit(4) => Tiling::Fixed(32, 32, 16, 4),
+        Tiling::Auto => Tiling::Fixed(32, 32, 16, 2),
         chosen => chosen,
     }
 }
