@@ -62,18 +62,18 @@ mod tests {
 
     fn of(set: &[(&str, &str)]) -> HubEnv {
         let variable = |name: &str| set.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned());
-        HubEnv::of(&variable, Some(Path::new("/home/me")))
+        HubEnv::of(&variable, Some(Path::new("/users/me")))
     }
 
     #[test]
     fn the_cache_is_where_the_ordinary_client_has_it() {
         for (set, cache) in [
-            (&[][..], "/home/me/.cache/huggingface/hub"),
+            (&[][..], "/users/me/.cache/huggingface/hub"),
             (&[("XDG_CACHE_HOME", "/x")], "/x/huggingface/hub"),
-            (&[("HF_HOME", "~/hf"), ("XDG_CACHE_HOME", "/x")], "/home/me/hf/hub"),
+            (&[("HF_HOME", "~/hf"), ("XDG_CACHE_HOME", "/x")], "/users/me/hf/hub"),
             (&[("HUGGINGFACE_HUB_CACHE", "/old"), ("HF_HOME", "/hf")], "/old"),
             (&[("HF_HUB_CACHE", "/c"), ("HUGGINGFACE_HUB_CACHE", "/old"), ("HF_HOME", "/hf")], "/c"),
-            (&[("HF_HUB_CACHE", ""), ("HF_HOME", "")], "/home/me/.cache/huggingface/hub"),
+            (&[("HF_HUB_CACHE", ""), ("HF_HOME", "")], "/users/me/.cache/huggingface/hub"),
         ] {
             assert_eq!(of(set).cache, Path::new(cache), "{set:?}");
         }
