@@ -161,6 +161,8 @@ fn main() -> ExitCode {
     }
     left.iter().for_each(|one| faults.add(format!("left behind: {one}")));
     summary(runs, &held, &mut faults);
+    // Once more, below the figures: whoever has only the end of a long log must find them.
+    faults.0.iter().for_each(|fault| println!("FAULT {fault}"));
     println!(
         "soak: {runs} runs in one process in {host_s:.0} s, {} by the command line in {:.0} s; {} left behind, {} faults",
         runs.div_ceil(10),
