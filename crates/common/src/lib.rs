@@ -2,22 +2,31 @@
 //!
 //! Data flows one way through this crate's modules: a model becomes a [`graph::Graph`] and weights,
 //! weights become [`quant::QTensor`]s, these are written as a [`package`], and requests about it
-//! travel as [`wire`] messages whose answers end in a [`result::RunRecord`].
+//! travel as [`wire`] messages whose answers end in a [`record::RunRecord`].
 //!
 //! Invariant: no I/O, no async, no browser and no GPU in here.
-//! Only the types of `wire`, `result`, `options`, `capabilities` and the package metadata are serialized.
+//! Only the types of `wire`, `record`, `options`, `capabilities` and the package metadata are serialized.
 
 pub mod capabilities;
+pub mod error;
+pub mod fallback;
 pub mod graph;
+pub mod implementation;
 pub mod options;
 pub mod package;
 pub mod profiles;
 pub mod prompt;
 pub mod quant;
-pub mod result;
+pub mod record;
 pub mod safetensors;
+pub mod sentence;
 pub mod stand_in;
 pub mod tensor;
+pub mod tokens;
 pub mod warmup;
+pub mod webnn;
 pub mod weights;
 pub mod wire;
+
+/// The name that [`record`] had.
+pub use record as result;

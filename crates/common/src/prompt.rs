@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::package::SentenceConfig;
-
 /// The prompts that a model was trained with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompts {
@@ -67,12 +65,11 @@ impl Prompts {
 }
 
 impl PromptChoice {
-    /// The prompt that this choice means for a model; `None` where none is put before its texts.
+    /// The prompt that this choice means for a model with these prompts; `None` where none is put before its texts.
     ///
     /// # Errors
     /// When the model has no prompt of the chosen name.
-    pub fn of<'a>(&self, sentence: Option<&'a SentenceConfig>) -> Result<Option<Prompt<'a>>, UnknownPrompt> {
-        let prompts = sentence.map(|sentence| &sentence.prompts);
+    pub fn of<'a>(&self, prompts: Option<&'a Prompts>) -> Result<Option<Prompt<'a>>, UnknownPrompt> {
         match self {
             PromptChoice::None => Ok(None),
             PromptChoice::Default => Ok(prompts.and_then(|prompts| prompts.get(prompts.default_name.as_deref()?))),
@@ -95,30 +92,27 @@ impl PromptChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Pooling;
 
-    fn sentence(default_name: Option<&str>) -> SentenceConfig {
+    fn prompts(default_name: Option<&str>) -> Prompts {
         let by_name = [("query", "query: "), ("passage", "passage: ")].map(|(name, text)| (name.into(), text.into()));
-        let prompts = Prompts { by_name: by_name.into(), default_name: default_name.map(str::to_owned) };
-        SentenceConfig { prompts, ..SentenceConfig::new(Pooling::Mean, true, None) }
+        Prompts { by_name: by_name.into(), default_name: default_name.map(str::to_owned) }
     }
 
     #[test]
     fn the_default_is_taken_unless_another_or_none_is_chosen() {
-        let model = sentence(Some("query"));
-        let text =
-            |choice: PromptChoice, model: &SentenceConfig| choice.of(Some(model)).unwrap().map(|p| p.text.to_owned());
+        let model = prompts(Some("query"));
+        let text = |choice: PromptChoice, model: &Prompts| choice.of(Some(model)).unwrap().map(|p| p.text.to_owned());
         assert_eq!(text(PromptChoice::Default, &model).as_deref(), Some("query: "));
         assert_eq!(text(PromptChoice::Named("passage".into()), &model).as_deref(), Some("passage: "));
         assert_eq!(text(PromptChoice::None, &model), None);
-        assert_eq!(text(PromptChoice::Default, &sentence(None)), None);
+        assert_eq!(text(PromptChoice::Default, &prompts(None)), None);
         assert_eq!(PromptChoice::Default.of(None), Ok(None));
     }
 
     #[test]
     fn an_unknown_name_is_told_with_those_that_there_are() {
         let named = PromptChoice::Named("question".into());
-        let error = named.of(Some(&sentence(None))).unwrap_err().to_string();
+        let error = named.of(Some(&prompts(None))).unwrap_err().to_string();
         assert_eq!(error, "the model has no prompt `question`: its prompts are passage, query");
         assert_eq!(
             named.of(None).unwrap_err().to_string(),

@@ -50,7 +50,8 @@ impl InputEncoder {
     /// As [`TextTokenizer::encode_batch`], for a prompt that the model does not have, and where there is no tokenizer.
     pub fn encode_texts(&self, texts: &[String], prompt: &PromptChoice, truncate: bool) -> Result<Encoded, TextError> {
         let tokenizer = self.tokenizer.as_ref().ok_or(TextError::NoTokenizer)?;
-        let prompt = prompt.of(self.sentence.as_ref())?.map_or("", |prompt| prompt.text);
+        let prompt =
+            prompt.of(self.sentence.as_ref().map(|sentence| &sentence.prompts))?.map_or("", |prompt| prompt.text);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         tokenizer.encode_batch(&texts, prompt, truncate)
     }

@@ -57,7 +57,7 @@ fn under_json_every_failure_is_one_document() {
 #[test]
 fn the_record_of_a_run_is_a_report_with_its_time_from_start_to_first_result() {
     let sandbox = Sandbox::default();
-    let record = repository().join("crates/common/src/record.golden.json");
+    let record = repository().join("crates/common/src/record/record.golden.json");
     let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
     let total = golden["performance_metrics"]["start_to_first_result_ms"]["total"].as_f64().unwrap();
     let shown = sandbox.run(&["report", record.to_str().unwrap()]);

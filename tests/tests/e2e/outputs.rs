@@ -38,7 +38,7 @@ fn a_models_files_are_kept() {
     std::fs::hard_link(model.join("model.safetensors"), sandbox.path().join("hard.safetensors")).unwrap();
     std::fs::write(sandbox.path().join("texts.txt"), "a\nb\n").unwrap();
     let before = contents(&model);
-    let record = repository().join("crates/common/src/record.golden.json");
+    let record = repository().join("crates/common/src/record/record.golden.json");
     for args in [
         &["quantize", "model", "model/model.safetensors"][..],
         &["quantize", "model", "other/./model.safetensors"],

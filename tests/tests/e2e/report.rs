@@ -10,7 +10,7 @@ use crate::page::Page;
 
 /// A record of the model `name` that ran on one batch of 32 tokens; `change` makes another of it.
 fn record(name: &str, batch: usize, change: impl FnOnce(&mut serde_json::Value)) -> RunRecord {
-    let golden = include_str!("../../../crates/common/src/record.golden.json");
+    let golden = include_str!("../../../crates/common/src/record/record.golden.json");
     let mut record: serde_json::Value = serde_json::from_str(golden).unwrap();
     record["model"]["name"] = name.into();
     (record["status"], record["error"], record["fallbacks"]) = ("ok".into(), json!(null), json!([]));

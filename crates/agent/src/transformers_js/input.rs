@@ -60,7 +60,9 @@ impl Model {
 
     /// Texts with the prompt before each.
     fn after_prompt(&self, texts: Vec<String>, prompt: &PromptChoice) -> Result<Vec<String>, RemoteError> {
-        let prompt = prompt.of(self.sentence.as_ref()).map_err(|e| bad_input(e.to_string()))?;
+        let prompt = prompt
+            .of(self.sentence.as_ref().map(|sentence| &sentence.prompts))
+            .map_err(|e| bad_input(e.to_string()))?;
         let Some(prompt) = prompt.filter(|prompt| !prompt.text.is_empty()) else { return Ok(texts) };
         if self.sentence.as_ref().is_some_and(SentenceConfig::leaves_prompts_out) {
             let message =

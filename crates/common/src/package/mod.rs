@@ -39,9 +39,9 @@ pub use parse::Parsed;
 pub use read::read_weights;
 pub use write::{WriteError, write};
 
-use crate::graph::{Pooling, Role};
-use crate::prompt::Prompts;
+use crate::graph::Role;
 use crate::quant::{Format, LinearActivations};
+pub use crate::sentence::SentenceConfig;
 
 /// Name of the plane that holds `tokenizer.json`.
 pub const TOKENIZER: &str = "tokenizer.json";
@@ -87,31 +87,6 @@ pub struct Activations {
     pub linears: BTreeMap<String, LinearActivations>,
 }
 
-/// How a sentence-transformers model makes an embedding of its hidden states.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct SentenceConfig {
-    /// How tokens are pooled.
-    pub pooling: Pooling,
-    /// Whether the embedding is divided by its norm.
-    pub normalize: bool,
-    /// Longest text in tokens, special ones included, where the model says.
-    pub max_seq_length: Option<usize>,
-    /// What is put before texts.
-    #[serde(default, skip_serializing_if = "Prompts::is_empty")]
-    pub prompts: Prompts,
-    /// Whether tokens of the prompt are pooled as those of the text are.
-    #[serde(default = "included", skip_serializing_if = "is_true")]
-    pub include_prompt: bool,
-}
-
-fn included() -> bool {
-    true
-}
-
-fn is_true(flag: &bool) -> bool {
-    *flag
-}
-
 impl PackageMeta {
     /// The longest input in tokens, special ones included, of a model that has so many positions.
     pub fn max_tokens(&self, positions: usize) -> usize {
@@ -124,19 +99,6 @@ impl PackageMeta {
 pub fn max_tokens(positions: usize, sentence: Option<&SentenceConfig>, model_max_length: Option<usize>) -> usize {
     let limits = [sentence.and_then(|sentence| sentence.max_seq_length), model_max_length];
     limits.into_iter().flatten().fold(positions, usize::min)
-}
-
-impl SentenceConfig {
-    /// A model without prompts.
-    pub const fn new(pooling: Pooling, normalize: bool, max_seq_length: Option<usize>) -> Self {
-        let prompts = Prompts { by_name: BTreeMap::new(), default_name: None };
-        Self { pooling, normalize, max_seq_length, prompts, include_prompt: true }
-    }
-
-    /// Whether a text may have tokens that are attended to, but not pooled.
-    pub fn leaves_prompts_out(&self) -> bool {
-        !self.include_prompt && self.prompts.by_name.values().any(|prompt| !prompt.is_empty())
-    }
 }
 
 /// One tensor of the graph.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::graph::Pooling;
 use crate::quant::{ActivationScale, Bits, Granularity, Quantizer, Scheme};
 use crate::safetensors::HeaderError;
 use crate::weights::{WeightData, WeightMap};

@@ -6,10 +6,10 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{ResolvedSettings, Source, Sourced};
-use crate::options::{Engine, Platform};
+use super::resolved::ResolvedSettings;
+use crate::fallback::Fallback;
+use crate::options::{Engine, Platform, Source, Sourced};
 use crate::quant::Bits;
-use crate::result::Fallback;
 use crate::wire::{Adjustment, LoadOptions};
 
 /// Where an option has an effect. Options of the package (bits, scheme, groups) have one everywhere, and no row.

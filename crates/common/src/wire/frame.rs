@@ -21,8 +21,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use super::{MAX_BINARY_BYTES, TensorInfo};
+use super::run::TensorInfo;
 use crate::tensor::{Tensor, TensorError};
+
+/// Largest binary frame, header included, in bytes. Longer tensors travel in parts.
+pub const MAX_BINARY_BYTES: usize = 8 << 20;
 
 /// First bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"WNB1";

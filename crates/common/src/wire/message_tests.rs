@@ -2,12 +2,19 @@
 
 use std::fmt::Debug;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::capabilities::{Adapter, Capabilities};
+use crate::implementation::ImplementationType;
 use crate::options::Platform;
+use crate::prompt::PromptChoice;
 use crate::quant::Bits;
+use crate::tensor::DType;
+use crate::tokens::TokensKept;
+use crate::warmup::Warmup;
 
 /// The message is written as `expected`, and `expected` is read as the message.
 #[track_caller]
@@ -323,7 +330,7 @@ fn texts_over_the_limit_are_refused_both_ways() {
 #[test]
 fn every_message_and_code_is_in_the_document() {
     let document = include_str!("../../../../docs/wire.md");
-    let source = include_str!("mod.rs");
+    let source = concat!(include_str!("message.rs"), include_str!("../error.rs"));
     let mut names = Vec::new();
     let mut inside = false;
     for line in source.lines() {

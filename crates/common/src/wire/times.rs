@@ -1,9 +1,9 @@
 //! Measured times of a `ran`: those of a few runs stand in its text, those of many travel as tensors behind its outputs,
 //! since a text frame has a limit.
 
-use super::{RemoteError, RunReport, TensorInfo};
+use super::run::{RunReport, TensorInfo};
+use crate::error::{ErrorCode, RemoteError};
 use crate::tensor::Tensor;
-use crate::wire::ErrorCode;
 
 /// Most measured runs whose times stand in the text.
 pub const MOST_TIMES_IN_TEXT: usize = 10_000;

@@ -147,7 +147,10 @@ pub async fn eval(request: EvalRequest) -> Result<Eval, HostError> {
     let texts = Arc::new(Texts::of(&pairs, request.prompt.clone()));
     tell(&request, "looking for the model", 0, 0);
     let model = load_model(&request).await?;
-    let prompt = request.prompt.of(model.sentence()).map_err(|error| HostError::Text(error.into()))?;
+    let prompt = request
+        .prompt
+        .of(model.sentence().map(|sentence| &sentence.prompts))
+        .map_err(|error| HostError::Text(error.into()))?;
     let mut prepared = Vec::new();
     for bits in row_bits(&request, &model) {
         prepared.push(prepare_row(&request, &model, bits).await?);

@@ -4,7 +4,7 @@ use webnibble_common::result::{ErrorInfo, PerformanceMetrics, RunRecord, Status}
 
 /// The record of a run that took `p50_ms`.
 pub(crate) fn ran(browser: &str, bits: u8, p50_ms: f64) -> RunRecord {
-    let golden = include_str!("../../../common/src/record.golden.json");
+    let golden = include_str!("../../../common/src/record/record.golden.json");
     let mut record: RunRecord = serde_json::from_str(golden).expect("the golden record is one");
     let (value, times) = (bits.try_into().expect("a bit width"), record.performance_metrics.inference_time_ms.as_mut());
     let times = times.expect("the golden record has times");

@@ -390,7 +390,8 @@ fn fitting_input(model: &Model, input: &Input) -> Result<InputInfo, HostError> {
 /// Name of the prompt that is put before texts.
 fn prompt_name(model: &Model, input: &RunInput) -> Result<Option<String>, HostError> {
     let RunInput::Text { prompt, .. } = input else { return Ok(None) };
-    let prompt = prompt.of(model.sentence()).map_err(|error| HostError::Text(error.into()))?;
+    let prompt =
+        prompt.of(model.sentence().map(|sentence| &sentence.prompts)).map_err(|error| HostError::Text(error.into()))?;
     Ok(prompt.map(|prompt| prompt.name.to_owned()))
 }
 

@@ -12,7 +12,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use webnibble_common::wire::{AgentMessage, Envelope, ErrorCode, HostMessage, MAX_BINARY_BYTES, RemoteError};
+use webnibble_common::wire::{
+    AgentMessage, Envelope, ErrorCode, HostMessage, MAX_BINARY_BYTES, RemoteError, other_agent_version,
+};
 
 use super::registry::Admission;
 use super::{Shared, lock};
@@ -108,7 +110,7 @@ async fn admit(socket: &mut WebSocket, shared: &Shared) -> Result<(u64, Admissio
         return Err((id, expected("another message")));
     };
     if agent_version != AGENT_VERSION {
-        let error = RemoteError::agent_version(AGENT_VERSION, &agent_version);
+        let error = other_agent_version(AGENT_VERSION, &agent_version);
         lock(&shared.registry).turn_away(&token, &error);
         return Err((id, error));
     }

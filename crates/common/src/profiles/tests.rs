@@ -1,6 +1,10 @@
 //! The tables, and which row of them wins.
 
+use serde_json::{Value, json};
+
 use super::*;
+use crate::options::{BrowserKind, ExecutionProvider, GpuProfile, Platform};
+use crate::quant::{Bits, Granularity, Scheme};
 
 fn context(platform: Platform, browser: BrowserKind, family: &str) -> Context<'_> {
     Context { platform, browser, family, gpu: GpuProfile::Software }
