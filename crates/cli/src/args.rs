@@ -15,6 +15,7 @@ use webnibble_host::server::DEFAULT_ADDRESS;
 mod hyphens;
 mod launch;
 mod options;
+mod switch;
 #[cfg(test)]
 mod tests;
 

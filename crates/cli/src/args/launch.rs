@@ -3,7 +3,7 @@
 use clap::{ArgGroup, Args};
 use webnibble_common::options::{BrowserKind, GpuProfile, LaunchOptions};
 
-use super::options::switch;
+use super::switch::switch;
 
 /// One browser, and how it is started.
 #[derive(Clone, Debug, Args)]

@@ -6,15 +6,7 @@ use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::{Bits, Granularity, Scheme};
 
 use super::launch::LaunchArgs;
-
-/// A flag and its `--no-` form: what was typed, if anything.
-pub(super) fn switch(yes: bool, no: bool) -> Option<bool> {
-    match (yes, no) {
-        (true, _) => Some(true),
-        (_, true) => Some(false),
-        _ => None,
-    }
-}
+use super::switch::switch;
 
 /// Declares flags that have a `--no-` form, and how they become options.
 macro_rules! switches {

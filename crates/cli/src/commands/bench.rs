@@ -10,14 +10,12 @@ use webnibble_host::loader::DEFAULT_MODEL;
 use webnibble_host::output::{OutputError, check_outputs};
 use webnibble_host::versus::{self, COMPARISON_HEADER, Versus, VersusRequest};
 
+use super::defaults::{DEFAULT_TOKENS, typed_or};
 use super::{failed, matrix, report, wrong_arguments};
 use crate::args::{BenchArgs, Rival};
 use crate::commands::run::sink;
 use crate::print;
 use crate::progress::Bar;
-
-/// Length of the input where none was typed.
-pub(super) const DEFAULT_TOKENS: usize = 128;
 
 /// Measures, prints tables or the JSON document, and writes files where a folder was named.
 pub(crate) async fn run(args: BenchArgs, json: bool, verbose: bool) -> ExitCode {
@@ -90,10 +88,10 @@ fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> VersusRequest {
     let settings = Settings { granularity, activation_bits: None, ..options.settings.clone() };
     VersusRequest {
         model: args.model.first().map_or(DEFAULT_MODEL, String::as_str).to_owned(),
-        platforms: or(&args.platforms(), &[Platform::Webgpu, Platform::Wasm]),
-        bits: or(&args.bits, &[Bits::B32, Bits::B16, Bits::B8, Bits::B4]),
+        platforms: typed_or(&args.platforms(), &[Platform::Webgpu, Platform::Wasm]),
+        bits: typed_or(&args.bits, &[Bits::B32, Bits::B16, Bits::B8, Bits::B4]),
         int8_activations: options.settings.activation_bits == Some(Bits::B8),
-        threads: or(&args.threads, &[1]),
+        threads: typed_or(&args.threads, &[1]),
         tokens: args.tokens.first().copied().unwrap_or(DEFAULT_TOKENS),
         runs: options.measure.runs.unwrap_or(50),
         options: Options { settings, launch: launch.clone(), ..options },
@@ -102,11 +100,6 @@ fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> VersusRequest {
         revision: env!("WEBNIBBLE_REVISION").into(),
         progress: Some(sink(bar)),
     }
-}
-
-/// What was typed, or the default.
-pub(super) fn or<T: Clone>(typed: &[T], default: &[T]) -> Vec<T> {
-    if typed.is_empty() { default.to_vec() } else { typed.to_vec() }
 }
 
 fn write(versus: &Versus, args: &BenchArgs) -> Result<(), HostError> {

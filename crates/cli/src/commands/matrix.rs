@@ -13,7 +13,7 @@ use webnibble_host::history::{History, HistoryError};
 use webnibble_host::loader::DEFAULT_MODEL;
 use webnibble_host::report::markdown;
 
-use super::bench::{DEFAULT_TOKENS, or};
+use super::defaults::{DEFAULT_TOKENS, typed_or};
 use super::{USAGE, report};
 use crate::args::BenchArgs;
 use crate::commands::run::sink;
@@ -139,11 +139,11 @@ fn request(args: &BenchArgs, verbose: bool, bar: &Bar) -> BenchRequest {
     let sweep = args.all && args.tokens.is_empty() && args.batch.is_empty();
     BenchRequest {
         browsers: browsers(args),
-        models: or(&args.model, &models),
-        platforms: or(&args.platforms(), args.preset.map_or(usual, |preset| preset.platforms)),
-        engines: or(&args.engine, &[Engine::Native]),
+        models: typed_or(&args.model, &models),
+        platforms: typed_or(&args.platforms(), args.preset.map_or(usual, |preset| preset.platforms)),
+        engines: typed_or(&args.engine, &[Engine::Native]),
         precisions: precisions(args, &options.settings),
-        sizes: Size::combinations(&or(&args.batch, &[1]), &or(&args.tokens, &[DEFAULT_TOKENS])),
+        sizes: Size::combinations(&typed_or(&args.batch, &[1]), &typed_or(&args.tokens, &[DEFAULT_TOKENS])),
         threads: args.threads.clone(),
         sweep: if sweep { Size::sweep() } else { Vec::new() },
         sessions: args.sessions,
@@ -158,12 +158,12 @@ fn precisions(args: &BenchArgs, shared: &Settings) -> Vec<Precision> {
     let preset = args.preset;
     // Without quantization weights are as the checkpoint has them.
     let usual = if shared.quantization == Some(false) { &[Bits::B32] } else { USUAL_BITS };
-    let bits = or(&args.bits, preset.map_or(usual, |preset| preset.bits));
+    let bits = typed_or(&args.bits, preset.map_or(usual, |preset| preset.bits));
     let of_preset = preset.filter(|_| shared.granularity.is_none()).map_or(&[][..], |preset| preset.group_sizes);
-    let group_sizes = or(&args.group_size, of_preset);
+    let group_sizes = typed_or(&args.group_size, of_preset);
     let typed = [(args.mixed_precision, true), (args.no_mixed_precision, false)];
     let typed: Vec<bool> = typed.iter().filter(|(typed, _)| *typed).map(|(_, mixed)| *mixed).collect();
-    let mixed = or(&typed, preset.map_or(&[], |preset| preset.mixed_precision));
+    let mixed = typed_or(&typed, preset.map_or(&[], |preset| preset.mixed_precision));
     let mut precisions = Precision::combinations(&bits, &group_sizes, &mixed);
     for precision in &mut precisions {
         precision.experimental = preset.is_some_and(|preset| preset.experimental) && precision.bits < Bits::B8;

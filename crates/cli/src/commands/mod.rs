@@ -8,6 +8,7 @@ use webnibble_host::HostError;
 use crate::print;
 
 pub(crate) mod bench;
+mod defaults;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod drivers;

@@ -7,7 +7,7 @@ use webnibble_common::result::{ErrorInfo, ImplementationType};
 use webnibble_host::browsers::{browsers_for, webnn_browser_missing};
 use webnibble_host::verify::{Verification, VerifyRequest, verify};
 
-use super::bench::or;
+use super::defaults::typed_or;
 use super::{failed, tell};
 use crate::args::{VerifyArgs, each_once};
 use crate::print;
@@ -17,7 +17,7 @@ use crate::progress::Bar;
 pub(crate) async fn run(args: VerifyArgs, json: bool, verbose: bool) -> ExitCode {
     let named = args.launch.kinds();
     let browsers = browsers_for(&named, &args.launch.options());
-    let platforms = or(&each_once(&args.platform), &[Platform::Webgpu, Platform::Webnn, Platform::Wasm]);
+    let platforms = typed_or(&each_once(&args.platform), &[Platform::Webgpu, Platform::Webnn, Platform::Wasm]);
     let request = VerifyRequest { browsers, platforms, settings: args.settings(), verbose };
     let bar = Bar::new(!json && !verbose);
     bar.step("starting browsers");
