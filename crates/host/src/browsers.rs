@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use webnibble_common::options::{BrowserKind, LaunchOptions};
 
+use crate::cache::cache_dir;
+
 /// The script of the repository that fetches a browser with WebNN.
 pub const WEBNN_SCRIPT: &str = "scripts/fetch-webnn-browser.sh";
 
@@ -66,7 +68,7 @@ pub fn name_of(launch: &LaunchOptions) -> String {
 pub(crate) fn webnn_browser() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     set("WEBNIBBLE_WEBNN_BROWSER").or_else(|| {
-        let folder = set("WEBNIBBLE_BROWSERS").unwrap_or_else(|| crate::loader::cache_dir().join("browsers"));
+        let folder = set("WEBNIBBLE_BROWSERS").unwrap_or_else(|| cache_dir().join("browsers"));
         fetched(&folder)
     })
 }

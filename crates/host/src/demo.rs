@@ -16,8 +16,9 @@ use crate::host::Host;
 use crate::loader::Model;
 use crate::prepare::{self, Package};
 use crate::reference::{Reference, cosine};
-use crate::run::{RunProgress, RunProgressSink, blocking, family, load_options, load_package, resolve};
+use crate::run::{RunProgress, RunProgressSink, family, load_options, load_package, resolve};
 use crate::session::ProgressSink;
+use crate::task::blocking;
 
 /// Bit widths that are shown.
 pub const BITS: [Bits; 4] = [Bits::B16, Bits::B8, Bits::B4, Bits::B2];

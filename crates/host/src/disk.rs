@@ -1,8 +1,10 @@
-//! Files that are there when they are whole.
+//! Files: written whole, and named by their content.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
 
 /// Writes a file in one step: what `write` gives appears under its name when all of it is on the disk. Who reads at the
 /// same time never sees half of it, nor does who comes after a power cut. When writing fails, what was there before stays,
@@ -23,6 +25,18 @@ pub(crate) fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Resu
         tracing::debug!("{} cannot be synced: {error}", folder.display());
     }
     Ok(())
+}
+
+/// Names the content of a file.
+pub(crate) fn digest_of(path: &Path) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
+    Ok(hex(&hash.finalize()[..16]))
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Temporary files are their owner's alone; this one is a file like any other.

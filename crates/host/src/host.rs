@@ -17,6 +17,7 @@ use crate::error::HostError;
 use crate::onnx::OnnxFolder;
 use crate::server::{DEFAULT_ADDRESS, Server};
 use crate::session::{ProgressSink, RunOutcome, Session, SessionConfig};
+use crate::time::ms_since;
 
 /// How long the page may take from being opened to telling what it can do. Most of it is the adapter's.
 const READY_LIMIT: Duration = Duration::from_secs(45);
@@ -170,11 +171,6 @@ pub(crate) async fn start_server(
         _ => address,
     };
     Server::start(address, assets, advertise).await
-}
-
-/// Time since a moment.
-pub(crate) fn ms_since(began: Instant) -> f64 {
-    began.elapsed().as_secs_f64() * 1e3
 }
 
 /// The same error with the file's path on this machine, where the page knows only its URL.

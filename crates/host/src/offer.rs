@@ -8,8 +8,9 @@ use webnibble_common::quant::Bits;
 use crate::error::HostError;
 use crate::loader::{self, Model, PackageFile};
 use crate::prepare;
-use crate::run::{RunProgress, RunProgressSink, blocking, family, resolve};
+use crate::run::{RunProgress, RunProgressSink, family, resolve};
 use crate::server::{Offered, Server};
+use crate::task::blocking;
 
 /// What to offer.
 #[derive(Clone)]

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::error::Failure;
+
 /// Folders below one that is read in which its files are looked for.
 const DEEPEST: usize = 4;
 
@@ -34,6 +36,16 @@ pub enum OutputError {
         /// Where it was to be written.
         output: PathBuf,
     },
+}
+
+impl Failure for OutputError {
+    fn code(&self) -> String {
+        "output".into()
+    }
+
+    fn hint(&self) -> String {
+        "give another file or folder to write to".into()
+    }
 }
 
 /// Refuses to write over what is read, by whatever name, and over files in a model's folder. `reads` are files, or folders

@@ -12,7 +12,7 @@ use webnibble_common::wire::ErrorCode;
 
 use crate::calibrate::CalibrationData;
 use crate::error::HostError;
-use crate::loader::{Model, ModelFolder, PackageFile, Progress};
+use crate::loader::{LoadError, Model, ModelFolder, PackageFile, Progress};
 use crate::quantizer::{PackageStore, QuantizeOptions};
 use crate::reference::ReferenceError;
 
@@ -75,9 +75,10 @@ impl Package {
         match error {
             HostError::Remote { error, .. } if error.code == ErrorCode::Fetch => !self.file.path.is_file(),
             HostError::Remote { error, .. } => error.code == ErrorCode::BadPackage,
-            HostError::Load(_) => true,
-            HostError::Reference(error) => matches!(**error, ReferenceError::Load(_)),
-            _ => false,
+            _ => {
+                error.failure::<LoadError>().is_some()
+                    || matches!(error.failure::<ReferenceError>(), Some(ReferenceError::Load(_)))
+            }
         }
     }
 

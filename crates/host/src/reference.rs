@@ -13,7 +13,11 @@ use webnibble_kernels::exec::{ExecError, Int8Linears};
 use webnibble_models::input::InputEncoder;
 use webnibble_models::text::{Encoded, TextError};
 
+use crate::error::Failure;
 use crate::loader::{LoadError, Model, ModelFolder, PackageFile};
+
+/// Tensors by the names of a graph's inputs or outputs.
+pub(crate) type NamedTensors = Vec<(String, Tensor)>;
 
 /// A model that is ready to run here.
 pub struct Reference {
@@ -43,6 +47,23 @@ pub enum ReferenceError {
     /// The input is tensors, and their values are not at hand.
     #[error("inputs by name are compared only with their values")]
     NoValues,
+}
+
+impl Failure for ReferenceError {
+    fn code(&self) -> String {
+        match self {
+            Self::Text(error) => error.code(),
+            _ => "reference".into(),
+        }
+    }
+
+    fn hint(&self) -> String {
+        match self {
+            Self::Load(error) => error.hint(),
+            Self::Text(error) => error.hint(),
+            _ => "`webnibble inspect` shows what the model is; --ids and --input must fit it".into(),
+        }
+    }
 }
 
 impl Reference {

@@ -22,7 +22,8 @@ use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::PackageFile;
 use crate::reference::{Reference, quantization_error};
-use crate::run::{blocking, load_options, missing, resolve};
+use crate::run::{load_options, missing, resolve};
+use crate::task::blocking;
 
 /// Least cosine to the CPU executor's answer on the same weights that counts as the same answer.
 pub const LEAST_COSINE: f64 = 0.999;

@@ -3,8 +3,6 @@
 use webnibble_common::options::{Engine, Platform, Settings};
 use webnibble_common::quant::{Bits, Granularity};
 
-use super::BenchRequest;
-
 /// How weights and activations are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Precision {
@@ -100,64 +98,8 @@ pub(super) struct Cell<'a> {
     pub(super) sweep: bool,
 }
 
-impl BenchRequest {
-    /// Number of rows, with those of the sweep, which are left out where nothing runs.
-    pub fn rows(&self) -> usize {
-        self.browsers.len() * self.cells().iter().map(|cell| cell.engines.len()).sum::<usize>()
-    }
-
-    /// All cells of a browser, in the order in which they are measured.
-    pub(super) fn cells(&self) -> Vec<Cell<'_>> {
-        let mut cells = Vec::new();
-        for model in &self.models {
-            for platform in &self.platforms {
-                let cell = |precision: Precision, size: Size, threads: Option<u32>, sweep: bool| {
-                    let engines = if sweep { &self.engines[..1] } else { &self.engines[..] };
-                    let takes = |engine: &Engine| {
-                        takes(*platform, *engine, precision) && self.takes_threads(*platform, *engine, threads)
-                    };
-                    let engines = engines.iter().copied().filter(takes).collect();
-                    Cell { model, platform: *platform, precision, size, threads, engines, sweep }
-                };
-                let threads = self.threads_on(*platform);
-                for precision in &self.precisions {
-                    for size in &self.sizes {
-                        cells.extend(threads.iter().map(|threads| cell(*precision, *size, *threads, false)));
-                    }
-                }
-                if let (Some(precision), false) = (self.swept(), self.engines.is_empty()) {
-                    let more = self.sweep.iter().filter(|size| !self.sizes.contains(size));
-                    cells.extend(more.map(|size| cell(precision, *size, threads[0], true)));
-                }
-            }
-        }
-        cells.retain(|cell| !cell.engines.is_empty());
-        cells
-    }
-
-    /// The numbers of threads that are rows of their own: WebGPU has none.
-    fn threads_on(&self, platform: Platform) -> Vec<Option<u32>> {
-        if self.threads.is_empty() || !matches!(platform, Platform::Wasm | Platform::Webnn) {
-            return vec![None];
-        }
-        self.threads.iter().copied().map(Some).collect()
-    }
-
-    /// Whether another number of threads makes another row. On WebNN they are parts of our graphs: other engines have one
-    /// row there.
-    fn takes_threads(&self, platform: Platform, engine: Engine, threads: Option<u32>) -> bool {
-        platform != Platform::Webnn || engine == Engine::Native || threads == self.threads.first().copied()
-    }
-
-    /// The precision of the sweep: 8 bits, which every platform runs as asked, where they are there.
-    fn swept(&self) -> Option<Precision> {
-        let mut weights = self.precisions.iter().filter(|one| one.activation_bits == Bits::B32);
-        weights.clone().find(|one| one.bits == Bits::B8).or_else(|| weights.next()).copied()
-    }
-}
-
 /// Whether a row would be one of its own. Activations are quantized by our WebNN graphs and our wasm alone.
-fn takes(platform: Platform, engine: Engine, precision: Precision) -> bool {
+pub(super) fn takes(platform: Platform, engine: Engine, precision: Precision) -> bool {
     precision.activation_bits == Bits::B32
         || (matches!(platform, Platform::Webnn | Platform::Wasm) && engine == Engine::Native)
 }

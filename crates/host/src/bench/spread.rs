@@ -8,7 +8,9 @@ use webnibble_common::options::LaunchOptions;
 use webnibble_common::result::RunRecord;
 
 use super::cells::Cell;
-use super::{BenchRequest, Inputs, is_worth_sweeping, refused};
+use super::inputs::Inputs;
+use super::request::BenchRequest;
+use super::rows::{is_worth_sweeping, refused};
 use crate::error::HostError;
 use crate::pool::Pool;
 use crate::run::References;

@@ -1,7 +1,12 @@
 //! Which rows there are, and what those say that cannot run.
 
+use webnibble_common::options::{Engine, MeasureOptions, Options, Platform};
 use webnibble_common::quant::Bits;
+use webnibble_common::wire::RunInput;
 
+use super::cells::Cell;
+use super::request::SWEEP_RUNS;
+use super::rows::SWEEP_RUN_MS;
 use super::*;
 use crate::loader::testing;
 

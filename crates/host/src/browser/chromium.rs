@@ -6,10 +6,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 use webnibble_common::options::GpuProfile;
 
-use super::BrowserConfig;
-use super::driver::TEMPORARY;
-use super::find::{Fit, Found, Programs};
+use super::config::BrowserConfig;
+use super::folder::TEMPORARY;
 use super::gpu;
+use super::program::{Fit, Found, Programs};
 use super::vendor::{Ask, Headless, Port, Vendor};
 
 /// Chrome or Chromium.

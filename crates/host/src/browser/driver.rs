@@ -13,6 +13,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
+use super::error::BrowserError;
 use super::vendor::Port;
 use super::{folder, process};
 use crate::error::HostError;
@@ -29,9 +30,6 @@ const LISTEN_POLL: Duration = Duration::from_millis(20);
 
 /// Lines kept of what driver and browser print.
 const KEPT_LINES: usize = 40;
-
-/// Where in its folder the browser puts temporary files.
-pub(super) const TEMPORARY: &str = "tmp";
 
 /// Keeps watch in case this process is killed without a chance to clean up: its end of the pipe closes then, and a shell
 /// in the driver's group ends the group and removes the browser's files (`$0`), once more after that from outside the group:
@@ -120,7 +118,7 @@ impl Driver {
             command.env("HOME", folder.path());
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let failed = |reason: String, log: &Log| HostError::BrowserStart {
+        let failed = |reason: String, log: &Log| BrowserError::Start {
             browser: program.display().to_string(),
             reason,
             log: log.lines(),
@@ -159,7 +157,7 @@ impl Driver {
         drop(driver);
         // With the processes gone, the pipes end, and the last words are there.
         let _ = tokio::time::timeout(LAST_WORDS_LIMIT, futures_util::future::join_all(readers)).await;
-        Err(failed(reason, &log))
+        Err(failed(reason, &log).into())
     }
 
     /// Where it listens.

@@ -4,78 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde::Serialize;
 use webnibble_common::options::LaunchOptions;
 
+use super::error::BrowserError;
+use super::program::{Fit, Found, PassedOver, Program, Programs};
 use super::vendor::Vendor;
 use crate::browsers::webnn_browser;
+use crate::cache::cache_dir;
 use crate::error::HostError;
-use crate::loader::cache_dir;
 
 /// How long a program may take to tell its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
-
-/// Where a browser or a driver is looked for.
-pub(super) struct Programs {
-    /// Names on PATH, best first.
-    pub(super) names: &'static [&'static str],
-    /// Places beside PATH where installers put it.
-    pub(super) places: &'static [&'static str],
-    /// Whether it prints its version when asked with `--version`; otherwise it is not asked, and it is not known.
-    pub(super) tells_version: bool,
-    /// What installs it.
-    pub(super) hint: &'static str,
-}
-
-/// A program and its version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Its version: `156.0.8078.79`; empty where it does not tell before it runs.
-    pub version: String,
-}
-
-impl Program {
-    /// First number of the version; 0 where there is none.
-    pub fn major(&self) -> u32 {
-        self.version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
-    }
-}
-
-/// A browser and the driver that fits it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The browser.
-    pub binary: Program,
-    /// Its driver.
-    pub driver: Program,
-    /// How they go together.
-    pub fit: Fit,
-    /// Programs that come before these, and are not taken.
-    pub passed_over: Vec<PassedOver>,
-}
-
-/// How a browser and its driver go together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit {
-    /// The driver is made for browsers of this version.
-    Fits,
-    /// The driver is of another version, and drives this browser all the same: the one with WebNN that the script of the
-    /// repository fetches is older than the drivers that systems have.
-    KnownToWork,
-    /// The driver is of another version, and was named by the caller.
-    Untried,
-}
-
-/// A program that was found, and is not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PassedOver {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Why it is not taken.
-    pub reason: String,
-}
 
 /// Finds a browser and its driver: the ones that the caller names, else the first pair of one version.
 ///
@@ -151,7 +90,7 @@ async fn candidates(programs: &Programs, named: Option<&str>, option: &'static s
 /// Sees whether the programs that the caller names are there, before anything is done.
 ///
 /// # Errors
-/// [`HostError::NotThere`] with the option and what was named.
+/// [`BrowserError::NotThere`] with the option and what was named.
 pub(super) fn check_named(launch: &LaunchOptions) -> Result<(), HostError> {
     let named = [("--browser-binary", &launch.browser_binary), ("--driver", &launch.driver)];
     named.into_iter().filter_map(|(option, named)| Some((option, named.as_deref()?))).try_for_each(|(option, named)| {
@@ -172,7 +111,7 @@ fn named_program(named: &str, option: &'static str) -> Result<PathBuf, HostError
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => "there is no such file".into(),
         Err(error) => error.to_string(),
     };
-    Err(HostError::NotThere { option, named: named.to_owned(), reason })
+    Err(BrowserError::NotThere { option, named: named.to_owned(), reason }.into())
 }
 
 /// Files that are there, each once: folders of PATH may be links to one another.
@@ -240,19 +179,13 @@ fn choose(vendor: &Vendor, binaries: Candidates, drivers: Candidates, driver_nam
     let binary_hint = vendor.binaries.hint;
     let Some(first) = binaries.programs.first() else {
         let looked = binaries.looked;
-        return Err(does_not_run(&binaries.passed_over, binary_hint).unwrap_or_else(|| HostError::BrowserNotFound {
-            browser: vendor.name.into(),
-            looked,
-            hint: binary_hint.into(),
-        }));
+        let not_found = || BrowserError::NotFound { browser: vendor.name.into(), looked, hint: binary_hint.into() };
+        return Err(does_not_run(&binaries.passed_over, binary_hint).unwrap_or_else(not_found).into());
     };
     let Some(first_driver) = drivers.programs.first() else {
         let (browser, looked, hint) = (first.path.display().to_string(), drivers.looked, vendor.drivers.hint);
-        return Err(does_not_run(&drivers.passed_over, hint).unwrap_or_else(|| HostError::DriverNotFound {
-            browser,
-            looked,
-            hint: hint.into(),
-        }));
+        let not_found = || BrowserError::DriverNotFound { browser, looked, hint: hint.into() };
+        return Err(does_not_run(&drivers.passed_over, hint).unwrap_or_else(not_found).into());
     };
     let fits = |binary: &Program, driver: &Program| !vendor.one_version || binary.major() == driver.major();
     let pairs =
@@ -264,18 +197,19 @@ fn choose(vendor: &Vendor, binaries: Candidates, drivers: Candidates, driver_nam
         // Whoever names a driver may know better.
         None if driver_named => (first, first_driver, Fit::Untried),
         None => {
-            return Err(HostError::VersionMismatch {
+            let mismatch = BrowserError::VersionMismatch {
                 binary: first.path.clone(),
                 browser_version: first.version.clone(),
                 driver: first_driver.path.clone(),
                 driver_version: first_driver.version.clone(),
                 hint: vendor.drivers.hint.into(),
-            });
+            };
+            return Err(mismatch.into());
         }
     };
     if vendor.binaries.tells_version && binary.major() < vendor.first_version {
         let (binary, found) = (binary.path.clone(), binary.version.clone());
-        return Err(HostError::BrowserTooOld { binary, found, needed: vendor.first_version });
+        return Err(BrowserError::TooOld { binary, found, needed: vendor.first_version }.into());
     }
     let (binary, driver) = (binary.clone(), driver.clone());
     let passed_over = passed_over(&binaries, &drivers, &binary, &driver);
@@ -296,12 +230,12 @@ fn passed_over(binaries: &Candidates, drivers: &Candidates, binary: &Program, dr
 }
 
 /// What to say where programs are there, and none of them runs.
-fn does_not_run(passed_over: &[PassedOver], hint: &str) -> Option<HostError> {
+fn does_not_run(passed_over: &[PassedOver], hint: &str) -> Option<BrowserError> {
     let first = passed_over.first()?;
     let more: Vec<_> = passed_over[1..].iter().map(|one| format!("{}: {}", one.path.display(), one.reason)).collect();
     let more = if more.is_empty() { String::new() } else { format!("; nor does {}", more.join("; nor does ")) };
     let reason = format!("{}{more}", first.reason);
-    Some(HostError::DoesNotRun { program: first.path.clone(), reason, hint: hint.into() })
+    Some(BrowserError::DoesNotRun { program: first.path.clone(), reason, hint: hint.into() })
 }
 
 /// Whether a browser is the one with WebNN that the repository's script fetches.

@@ -6,10 +6,11 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use webnibble_common::options::GpuProfile;
 
-use super::driver::TEMPORARY;
-use super::find::Programs;
+use super::config::BrowserConfig;
+use super::folder::TEMPORARY;
+use super::gpu;
+use super::program::Programs;
 use super::vendor::{Ask, Headless, Port, Vendor};
-use super::{BrowserConfig, gpu};
 
 /// Firefox.
 pub(super) const FIREFOX: Vendor = Vendor {

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::driver::TEMPORARY;
+use super::error::BrowserError;
 use crate::error::HostError;
+
+/// Where in its folder the browser puts temporary files.
+pub(super) const TEMPORARY: &str = "tmp";
 
 /// What its name begins with: by it the processes of our browsers are known.
 const PREFIX: &str = "webnibble-browser-";
@@ -21,7 +24,7 @@ const SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 const SOCKET: &str = "org.chromium.Chromium.XXXXXX/SingletonSocket";
 
 /// The longest folder in which a browser's folder may lie.
-pub(crate) const LONGEST: usize = SOCKET_PATH - (1 + PREFIX.len() + RANDOM + 1 + TEMPORARY.len() + 1 + SOCKET.len());
+pub(super) const LONGEST: usize = SOCKET_PATH - (1 + PREFIX.len() + RANDOM + 1 + TEMPORARY.len() + 1 + SOCKET.len());
 
 /// Bytes that must fit: with less, Firefox 153 starts and dies; Chromium 156 needs 1 MB.
 const NEEDED_BYTES: usize = 4 << 20;
@@ -30,7 +33,7 @@ const NEEDED_BYTES: usize = 4 << 20;
 /// another place of this machine where that is too long for sockets.
 ///
 /// # Errors
-/// [`HostError::BrowserFolder`] with each place that was tried, and what is wrong with it.
+/// [`BrowserError::Folder`] with each place that was tried, and what is wrong with it.
 pub(super) fn make() -> Result<TempDir, HostError> {
     make_in(&std::env::temp_dir(), &short_places())
 }
@@ -40,7 +43,7 @@ fn make_in(temporary: &Path, others: &[PathBuf]) -> Result<TempDir, HostError> {
     if fits(temporary) {
         return usable(temporary).map_err(|reason| {
             tried.push((temporary.to_owned(), reason));
-            HostError::BrowserFolder { tried }
+            not_usable(tried)
         });
     }
     let bytes = temporary.as_os_str().len();
@@ -51,7 +54,12 @@ fn make_in(temporary: &Path, others: &[PathBuf]) -> Result<TempDir, HostError> {
             Err(reason) => tried.push((place.clone(), reason)),
         }
     }
-    Err(HostError::BrowserFolder { tried })
+    Err(not_usable(tried))
+}
+
+/// The error of places of which none can be used.
+pub(super) fn not_usable(tried: Vec<(PathBuf, String)>) -> HostError {
+    BrowserError::Folder { tried, longest_bytes: LONGEST }.into()
 }
 
 /// Places with short names for temporary files.

@@ -7,40 +7,43 @@ use std::time::Duration;
 
 use serde_json::Value;
 use thirtyfour::WebDriver;
-use thirtyfour::error::{WebDriverError, WebDriverErrorInner};
-use webnibble_common::options::{BrowserKind, GpuProfile, LaunchOptions};
+use webnibble_common::options::{BrowserKind, LaunchOptions};
 
 use crate::error::{HostError, limits};
 use crate::proxy;
 
 mod chromium;
+mod config;
+mod display;
 mod driver;
+mod error;
 mod find;
 mod firefox;
 mod folder;
 mod gpu;
 mod process;
+mod program;
 mod remote;
+mod table;
 mod vendor;
+mod webdriver;
 mod webkit;
 
-pub use find::{Fit, Found, PassedOver, Program};
+pub use config::BrowserConfig;
+pub use error::BrowserError;
 pub(crate) use find::{drivers_dir, on_path as find_program};
-pub(crate) use folder::LONGEST as LONGEST_FOLDER;
 pub use gpu::default_gpu_profile;
 pub use process::Memory;
+pub use program::{Fit, Found, PassedOver, Program};
 pub(crate) use remote::{Slots, settled};
 
 pub(crate) use process::is_root;
 
+use display::{check_display, display, has_display, is_headless, own_display};
 use driver::{Driver, DriverStart, Log};
-use vendor::{Ask, Headless, Vendor, vendor};
-
-/// How long a browser may take to start.
-const START_LIMIT: Duration = Duration::from_secs(60);
-
-/// How long one command of the driver may take.
-const COMMAND_LIMIT: Duration = Duration::from_secs(20);
+use table::vendor;
+use vendor::Ask;
+use webdriver::{COMMAND_LIMIT, START_LIMIT, open_session, said};
 
 /// How long the driver may take to hand over the console; in an error nobody wants to wait for it.
 const CONSOLE_LIMIT: Duration = Duration::from_secs(2);
@@ -56,35 +59,6 @@ const CONSOLE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Lines of the console in an error.
 const CONSOLE_LINES: usize = 12;
-
-/// What to start.
-#[derive(Clone, Debug)]
-pub struct BrowserConfig {
-    /// Which browser.
-    pub kind: BrowserKind,
-    /// Without a window.
-    pub headless: bool,
-    /// What makes it find its GPU.
-    pub gpu: GpuProfile,
-    /// The caller's paths and arguments.
-    pub launch: LaunchOptions,
-    /// Whether the browser is to print what it logs.
-    pub verbose: bool,
-}
-
-impl BrowserConfig {
-    /// Chromium by default, without a window, with the GPU that this machine seems to have.
-    pub fn new(launch: LaunchOptions) -> Self {
-        let headless = launch.headless.unwrap_or(true);
-        Self {
-            kind: launch.browser.unwrap_or(BrowserKind::Chrome),
-            headless,
-            gpu: launch.gpu.unwrap_or_else(|| default_gpu_profile(headless)),
-            launch,
-            verbose: false,
-        }
-    }
-}
 
 /// A running browser with one page.
 #[derive(Debug)]
@@ -118,7 +92,7 @@ pub(crate) async fn find_browser(kind: BrowserKind, launch: &LaunchOptions) -> O
 /// little time, and is to be known before a model is fetched.
 ///
 /// # Errors
-/// [`HostError::NotThere`] with the option and what was named, [`HostError::WebDriverUnreachable`] when no server answers.
+/// [`BrowserError::NotThere`] with the option and what was named, [`BrowserError::WebDriverUnreachable`] when no server answers.
 pub async fn check_named(launch: &LaunchOptions) -> Result<(), HostError> {
     let Some(url) = &launch.webdriver else { return find::check_named(launch) };
     // Paths are those of the server's machine.
@@ -130,7 +104,7 @@ pub async fn check_named(launch: &LaunchOptions) -> Result<(), HostError> {
 /// not tell.
 ///
 /// # Errors
-/// [`HostError::WebDriverUnreachable`] when no server answers.
+/// [`BrowserError::WebDriverUnreachable`] when no server answers.
 pub(crate) async fn grid_slots(launch: &LaunchOptions) -> Result<Option<(String, Slots)>, HostError> {
     let Some(url) = &launch.webdriver else { return Ok(None) };
     let config = BrowserConfig::new(launch.clone());
@@ -229,7 +203,7 @@ impl Browser {
             as_root: on_loopback && process::is_root(),
             trusted_origin: (!on_loopback).then_some(origin),
         });
-        let failed = |reason: String| HostError::BrowserStart {
+        let failed = |reason: String| BrowserError::Start {
             browser: format!("{} at {url}", vendor(config.kind).name),
             reason,
             log: Vec::new(),
@@ -253,15 +227,15 @@ impl Browser {
     /// # Errors
     /// Fails when the browser does not load it.
     pub async fn open(&self, url: &str) -> Result<(), HostError> {
-        let failed = |reason: String| HostError::BrowserStart {
+        let failed = |reason: String| BrowserError::Start {
             browser: self.name.clone(),
             reason: format!("the page did not open: {reason}"),
             log: self.place.log(),
         };
         match tokio::time::timeout(COMMAND_LIMIT, self.webdriver().goto(url)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failed(said(&error))),
-            Err(_) => Err(failed(format!("no answer from the driver within {} s", COMMAND_LIMIT.as_secs()))),
+            Ok(Err(error)) => Err(failed(said(&error)).into()),
+            Err(_) => Err(failed(format!("no answer from the driver within {} s", COMMAND_LIMIT.as_secs())).into()),
         }
     }
 
@@ -349,57 +323,11 @@ impl Place {
     }
 }
 
-/// Opens a WebDriver session with a driver, which may take `limit`.
-async fn open_session(url: &str, capabilities: Value, limit: Duration) -> Result<WebDriver, String> {
-    let Value::Object(capabilities) = capabilities else {
-        unreachable!("every browser's capabilities are written as an object");
-    };
-    // Our own limit comes first: its words say more than those of an HTTP client.
-    let mut client = reqwest::Client::builder().timeout(limit * 2);
-    if proxy::is_loopback(url) {
-        client = client.no_proxy();
-    }
-    let client = client.build().map_err(|error| format!("no HTTP client: {error}"))?;
-    let builder = WebDriver::builder(url, thirtyfour::Capabilities::from(capabilities)).client(client);
-    match tokio::time::timeout(limit, builder.connect()).await {
-        Ok(Ok(webdriver)) => Ok(webdriver),
-        Ok(Err(error)) => Err(said(&error)),
-        Err(_) => Err(format!("no answer from the driver within {} s", limit.as_secs())),
-    }
-}
-
-/// What a driver said, on one line: without what its client puts around that, and without its own stack.
-fn said(error: &WebDriverError) -> String {
-    use WebDriverErrorInner::{
-        InvalidArgument, InvalidSessionId, NoSuchWindow, NotInSpec, SessionNotCreated, UnknownCommand, UnknownError,
-        UnsupportedOperation, WebDriverTimeout,
-    };
-    let (InvalidArgument(info)
-    | InvalidSessionId(info)
-    | NoSuchWindow(info)
-    | NotInSpec(info)
-    | SessionNotCreated(info)
-    | UnknownCommand(info)
-    | UnknownError(info)
-    | UnsupportedOperation(info)
-    | WebDriverTimeout(info)) = error.as_inner()
-    else {
-        return error.to_string();
-    };
-    let lines = info.value.message.lines().map(str::trim);
-    let said =
-        lines.filter(|line| !line.is_empty() && !line.starts_with("(Session info:")).collect::<Vec<_>>().join("; ");
-    match said.is_empty() {
-        false => said,
-        true => info.value.error.clone().unwrap_or_else(|| "it gives no reason".into()),
-    }
-}
-
 /// Why a browser did not start: what its driver said, or what is known to keep browsers from starting.
 fn not_started(binary: &Program, headless: bool, driver: &Driver, reason: String) -> HostError {
     if let Err(reason) = folder::has_space(driver.folder()) {
         let place = driver.folder().parent().unwrap_or(driver.folder());
-        return HostError::BrowserFolder { tried: vec![(place.to_owned(), reason)] };
+        return folder::not_usable(vec![(place.to_owned(), reason)]);
     }
     let display = ["WAYLAND_DISPLAY", "DISPLAY"].iter().find_map(|name| Some((name, display(name)?)));
     let reason = match display {
@@ -410,7 +338,7 @@ fn not_started(binary: &Program, headless: bool, driver: &Driver, reason: String
         }
         _ => reason,
     };
-    HostError::BrowserStart { browser: binary.path.display().to_string(), reason, log: driver.log().lines() }
+    BrowserError::Start { browser: binary.path.display().to_string(), reason, log: driver.log().lines() }.into()
 }
 
 /// Adds what the console got since the last call to `log`; nothing where the browser does not answer.
@@ -419,118 +347,5 @@ async fn read_console(webdriver: &WebDriver, log: &Log) {
     for entry in entries.ok().and_then(Result::ok).unwrap_or_default() {
         tracing::debug!(target: "console", "{}: {}", entry.level, entry.message);
         log.push(format!("{}: {}", entry.level, entry.message));
-    }
-}
-
-/// Whether somebody may look at windows of this process's user.
-fn has_display() -> bool {
-    ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| display(name).is_some())
-}
-
-/// The display that a variable names.
-fn display(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// Whether a window that is asked for can be shown; only where windows are those of X11 or Wayland is it known beforehand.
-fn check_display(vendor: &Vendor, headless: bool, has_display: bool) -> Result<(), HostError> {
-    let by_variables = cfg!(all(unix, not(target_os = "macos")));
-    if by_variables && vendor.headless == Headless::Mode && !headless && !has_display {
-        return Err(HostError::NoDisplay { browser: vendor.name.into() });
-    }
-    Ok(())
-}
-
-/// Whether a browser that has windows whatever it is told is given a display of its own: where nobody is to see them, and
-/// where there is no other.
-fn own_display(
-    vendor: &Vendor,
-    headless: bool,
-    has_display: bool,
-    has_server: impl FnOnce() -> bool,
-) -> Result<bool, HostError> {
-    if vendor.headless != Headless::OwnDisplay || (!headless && has_display) {
-        return Ok(false);
-    }
-    if has_server() {
-        return Ok(true);
-    }
-    let hint = match has_display {
-        true => "install it (Debian: `apt-get install xvfb`), or take --headed",
-        false => "install it (Debian: `apt-get install xvfb`), or set DISPLAY and take --headed",
-    };
-    Err(HostError::BrowserNotFound {
-        browser: format!("Xvfb, the display that {} needs where nobody is to see its windows", vendor.name),
-        looked: vec!["Xvfb on PATH".into()],
-        hint: hint.into(),
-    })
-}
-
-/// Whether nobody sees a window of a browser that is started so.
-fn is_headless(vendor: &Vendor, wanted: bool, own_display: bool) -> bool {
-    match vendor.headless {
-        Headless::Mode => wanted,
-        Headless::OwnDisplay => own_display,
-        Headless::Never => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What comes of a wish for a browser without a window: whether it gets a display of its own, and is headless.
-    fn started(kind: BrowserKind, wanted: bool, has_display: bool) -> (bool, bool) {
-        let vendor = vendor(kind);
-        let own = own_display(vendor, wanted, has_display, || true).unwrap();
-        (own, is_headless(vendor, wanted, own))
-    }
-
-    #[test]
-    fn headless_is_what_was_done_and_not_what_was_asked_for() {
-        for (wanted, has_display) in [(true, true), (true, false), (false, true), (false, false)] {
-            for kind in [BrowserKind::Chrome, BrowserKind::Edge, BrowserKind::Firefox] {
-                assert_eq!(started(kind, wanted, has_display), (false, wanted), "{kind}");
-            }
-            assert_eq!(started(BrowserKind::Safari, wanted, has_display), (false, false));
-        }
-        // A window only where one was asked for and can be seen.
-        assert_eq!(started(BrowserKind::Webkit, true, true), (true, true));
-        assert_eq!(started(BrowserKind::Webkit, true, false), (true, true));
-        assert_eq!(started(BrowserKind::Webkit, false, false), (true, true));
-        assert_eq!(started(BrowserKind::Webkit, false, true), (false, false));
-    }
-
-    #[test]
-    fn what_a_driver_says_is_one_line_without_its_stack() {
-        let answer = r##"{"value": {"error": "session not created", "message": "session not created: Chrome exited\n  (Session info: chrome=1)\nSee the log.", "stacktrace": "#0 0x5584\n#1 0x5585"}}"##;
-        let told = said(&WebDriverError::parse(500, answer.into()));
-        assert_eq!(told, "session not created: Chrome exited; See the log.");
-        let silent = r#"{"value": {"error": "unknown error", "message": "", "stacktrace": "at x"}}"#;
-        assert_eq!(said(&WebDriverError::parse(500, silent.into())), "unknown error");
-        assert!(said(&WebDriverError::parse(502, "<html>".into())).contains("502"));
-    }
-
-    #[cfg(all(unix, not(target_os = "macos")))]
-    #[test]
-    fn a_window_without_a_display_is_an_error_that_says_what_helps() {
-        for kind in [BrowserKind::Chrome, BrowserKind::Edge, BrowserKind::Firefox] {
-            let error = check_display(vendor(kind), false, false).unwrap_err();
-            assert_eq!(error.code(), "no_display");
-            assert!(error.hint().contains("xvfb-run") && error.hint().contains("--headed"), "{}", error.hint());
-            check_display(vendor(kind), false, true).unwrap();
-            check_display(vendor(kind), true, false).unwrap();
-        }
-        // It gets a display of its own.
-        check_display(vendor(BrowserKind::Webkit), false, false).unwrap();
-    }
-
-    #[test]
-    fn a_display_that_cannot_be_made_is_named() {
-        let webkit = vendor(BrowserKind::Webkit);
-        let error = own_display(webkit, true, true, || false).unwrap_err();
-        assert_eq!(error.code(), "browser_not_found");
-        assert!(error.hint().contains("--headed") && error.to_string().contains("Xvfb"), "{error}");
-        assert!(!own_display(webkit, false, true, || false).unwrap());
     }
 }

@@ -10,10 +10,11 @@ use serde_json::Value;
 use thirtyfour::WebDriver;
 use tokio::sync::{oneshot, watch};
 
-use super::{COMMAND_LIMIT, START_LIMIT};
+use super::error::BrowserError;
+use super::webdriver::{COMMAND_LIMIT, START_LIMIT, open_session, said};
 use crate::error::HostError;
 use crate::proxy;
-use crate::run::blocking;
+use crate::task::blocking;
 
 /// How long a server may take to say how it is.
 const STATUS_LIMIT: Duration = Duration::from_secs(10);
@@ -54,14 +55,14 @@ pub(crate) async fn settled(limit: Duration) {
 /// Whether the address of a server is one.
 ///
 /// # Errors
-/// [`HostError::NotThere`] with what it should be.
+/// [`BrowserError::NotThere`] with what it should be.
 pub(super) fn check_url(url: &str) -> Result<(), HostError> {
     let parsed = url.parse::<axum::http::Uri>().ok();
     if parsed.is_some_and(|url| url.scheme_str() == Some("http") && url.host().is_some_and(|host| !host.is_empty())) {
         return Ok(());
     }
     let reason = "expected an address as http://127.0.0.1:4444".to_owned();
-    Err(HostError::NotThere { option: "--webdriver", named: url.to_owned(), reason })
+    Err(BrowserError::NotThere { option: "--webdriver", named: url.to_owned(), reason }.into())
 }
 
 /// Opens a session. One that comes too late, because the server is busy or the caller is gone, is deleted.
@@ -72,7 +73,7 @@ pub(super) async fn connect(url: &str, capabilities: Value) -> Result<WebDriver,
     tokio::spawn(async move {
         let asked = Asked::new();
         // Longer than a grid lets a request wait: then its answer comes first.
-        let found = super::open_session(&url, capabilities, START_LIMIT * 6).await;
+        let found = open_session(&url, capabilities, START_LIMIT * 6).await;
         if let Err(Ok(webdriver)) = sender.send(found) {
             tracing::debug!("a session at {url} came too late: ending it");
             let _ = tokio::time::timeout(COMMAND_LIMIT, webdriver.quit()).await;
@@ -107,7 +108,7 @@ pub(super) async fn keep_alive(webdriver: WebDriver, gone: impl FnOnce(String) +
         tokio::time::sleep(KEEP_ALIVE).await;
         match tokio::time::timeout(COMMAND_LIMIT, webdriver.window()).await {
             Ok(Err(error)) if matches!(*error, InvalidSessionId(_) | NoSuchWindow(_)) => {
-                return gone(format!("the WebDriver server no longer has the session: {}", super::said(&error)));
+                return gone(format!("the WebDriver server no longer has the session: {}", said(&error)));
             }
             // The page's own socket is the better witness.
             Ok(Err(error)) => tracing::debug!("the WebDriver server: {error}"),
@@ -129,7 +130,7 @@ pub(crate) struct Slots {
 /// not.
 ///
 /// # Errors
-/// [`HostError::WebDriverUnreachable`] when nobody answers.
+/// [`BrowserError::WebDriverUnreachable`] when nobody answers.
 pub(super) async fn slots(url: &str, browser: &str) -> Result<Option<Slots>, HostError> {
     let (address, url) = (format!("{}/status", url.trim_end_matches('/')), url.to_owned());
     let status = blocking(move || {
@@ -141,7 +142,7 @@ pub(super) async fn slots(url: &str, browser: &str) -> Result<Option<Slots>, Hos
             Ok(text) => Ok(serde_json::from_str(&text).unwrap_or_default()),
             // Somebody is there, but keeps his status to himself.
             Err(ureq::Error::StatusCode(_)) => Ok(Value::Null),
-            Err(error) => Err(HostError::WebDriverUnreachable { url, reason: error.to_string() }),
+            Err(error) => Err(BrowserError::WebDriverUnreachable { url, reason: error.to_string() }.into()),
         }
     });
     Ok(slots_in(&status.await?, browser))

@@ -4,10 +4,9 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use serde_json::Value;
-use webnibble_common::options::BrowserKind;
 
-use super::BrowserConfig;
-use super::find::{Found, Programs};
+use super::config::BrowserConfig;
+use super::program::{Found, Programs};
 
 /// One browser.
 pub(super) struct Vendor {
@@ -67,15 +66,4 @@ pub(super) enum Headless {
     OwnDisplay,
     /// Not at all.
     Never,
-}
-
-/// The row of a browser.
-pub(super) fn vendor(kind: BrowserKind) -> &'static Vendor {
-    match kind {
-        BrowserKind::Chrome => &super::chromium::CHROME,
-        BrowserKind::Edge => &super::chromium::EDGE,
-        BrowserKind::Firefox => &super::firefox::FIREFOX,
-        BrowserKind::Safari => &super::webkit::SAFARI,
-        BrowserKind::Webkit => &super::webkit::WEBKIT_GTK,
-    }
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::driver::TEMPORARY;
-use super::find::Programs;
+use super::config::BrowserConfig;
+use super::folder::TEMPORARY;
+use super::process;
+use super::program::Programs;
 use super::vendor::{Ask, Headless, Port, Vendor};
-use super::{BrowserConfig, process};
 
 /// Safari, on macOS. It has no headless mode.
 pub(super) const SAFARI: Vendor = Vendor {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::error::{Failure, hints};
+
 /// The built-in sample, one text a line: news, descriptions, questions, code, some other languages.
 const SAMPLE: &str = include_str!("sample.txt");
 
@@ -35,6 +37,20 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl Failure for DataError {
+    fn code(&self) -> String {
+        "data".into()
+    }
+
+    fn hint(&self) -> String {
+        let hint = match self {
+            Self::Read { source, .. } => hints::io(source),
+            _ => "give a file of texts, one a line; without --calibrate a built-in sample is taken",
+        };
+        hint.into()
+    }
 }
 
 impl CalibrationData {

@@ -9,13 +9,12 @@ use webnibble_common::graph::{Graph, Op};
 use webnibble_common::package::Activations;
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::LinearActivations;
-use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
 use webnibble_common::wire::RunInput;
 use webnibble_kernels::cpu::Observed;
 
 use crate::loader::{ModelFolder, Progress};
-use crate::reference::{Reference, ReferenceError};
+use crate::reference::{NamedTensors, Reference, ReferenceError};
 
 mod data;
 mod ranges;
@@ -31,9 +30,6 @@ use ranges::Observer;
 
 /// Least mean cosine of int8 outputs to f32 outputs on the sample.
 pub const TARGET_COSINE: f64 = 0.99;
-
-/// Named tensors.
-type Named = Vec<(String, Tensor)>;
 
 /// What calibrating a model found.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +80,7 @@ fn calibrate_to(
 }
 
 /// One input a text, so that no padding is measured. Texts over the model's limit are cut.
-fn encode(model: &Reference, data: &CalibrationData) -> Result<Vec<Named>, ReferenceError> {
+fn encode(model: &Reference, data: &CalibrationData) -> Result<Vec<NamedTensors>, ReferenceError> {
     let encode = |text: &String| {
         let input = RunInput::Text { texts: vec![text.clone()], truncate: true, prompt: PromptChoice::Default };
         model.tensors(&model.encode(&input)?)
@@ -114,9 +110,9 @@ pub(crate) fn observe_sample(
 /// Runs every input in f32: what linear operators saw, and the outputs.
 fn observe(
     model: &Reference,
-    inputs: &[Named],
+    inputs: &[NamedTensors],
     progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<(Observer, Vec<Named>), ReferenceError> {
+) -> Result<(Observer, Vec<NamedTensors>), ReferenceError> {
     let mut observer = Observer::default();
     let mut outputs = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use webnibble_common::package::Activations;
 
-use super::Named;
 use crate::loader::Progress;
-use crate::reference::{Reference, ReferenceError, quantization_error};
+use crate::reference::{NamedTensors, Reference, ReferenceError, quantization_error};
 
 /// Inputs that the harm of a single operator is measured on: there are as many runs as there are operators.
 const SINGLE_INPUTS: usize = 16;
@@ -14,8 +13,8 @@ const SINGLE_INPUTS: usize = 16;
 /// Inputs and their outputs in f32, and how near to these outputs should be.
 #[derive(Clone, Copy)]
 pub(super) struct Sample<'a> {
-    pub(super) inputs: &'a [Named],
-    pub(super) expected: &'a [Named],
+    pub(super) inputs: &'a [NamedTensors],
+    pub(super) expected: &'a [NamedTensors],
     pub(super) target: f64,
 }
 

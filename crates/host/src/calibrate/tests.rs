@@ -137,9 +137,9 @@ fn calibrated_weights_are_nearer_to_f32_where_it_counts() {
         let quantized = quantize(&model, options, &mut |_| {}).unwrap();
         assert_eq!(quantized.meta.activations, None, "only weights are calibrated");
         let exact = Reference::of_folder(&model).unwrap();
-        let expected: Vec<Named> = inputs.iter().map(|input| exact.outputs_of(input).unwrap()).collect();
+        let expected: Vec<NamedTensors> = inputs.iter().map(|input| exact.outputs_of(input).unwrap()).collect();
         let found = exact.with_weights(quantized.weights);
-        let rmse = |(input, expected): (&Named, &Named)| {
+        let rmse = |(input, expected): (&NamedTensors, &NamedTensors)| {
             crate::reference::quantization_error(&found.outputs_of(input).unwrap(), expected).unwrap().rmse
         };
         inputs.iter().zip(&expected).map(rmse).sum::<f64>()

@@ -8,7 +8,7 @@ use tokio::process::Command;
 use webnibble_common::options::{BrowserKind, LaunchOptions};
 use webnibble_common::result::ErrorInfo;
 
-use crate::browser::{self, Program, drivers_dir, find_browser, find_program};
+use crate::browser::{self, BrowserError, Program, drivers_dir, find_browser, find_program};
 use crate::error::HostError;
 
 mod command;
@@ -78,13 +78,15 @@ pub async fn install(kind: BrowserKind, dry_run: bool, notify: &mut (dyn FnMut(&
     let mut report = without(kind, binary.as_ref(), &missing);
     let Some(binary) = binary else { return report };
     // The browser runs, so it is its driver that does not.
-    let of_driver = |error: &HostError| {
-        matches!(
-            error,
-            HostError::DriverNotFound { .. } | HostError::DoesNotRun { .. } | HostError::VersionMismatch { .. }
+    let is_of_driver = matches!(
+        missing.failure(),
+        Some(
+            BrowserError::DriverNotFound { .. }
+                | BrowserError::DoesNotRun { .. }
+                | BrowserError::VersionMismatch { .. }
         )
-    };
-    if !of_driver(&missing) {
+    );
+    if !is_of_driver {
         return report;
     }
     for route in routes(kind).iter().filter(|route| suits(route, &binary)) {

@@ -33,8 +33,13 @@ pub(crate) fn told() -> Option<String> {
     join(&found())
 }
 
+/// The limits of this process, as the end of a message about what they may have ended.
+pub(crate) fn limited() -> String {
+    told().map(|told| format!("; {told}")).unwrap_or_default()
+}
+
 /// What to do about them; `None` where there is none.
-pub(super) fn hint() -> Option<&'static str> {
+pub(crate) fn hint() -> Option<&'static str> {
     (!found().is_empty()).then_some(HINT)
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::error::{Failure, hints};
+
 /// Columns of the STS benchmark's files: genre, file, year, number, score, two sentences; some rows have sources after.
 const STS_COLUMNS: usize = 7;
 const STS_SCORE: usize = 4;
@@ -47,6 +49,24 @@ pub enum DataError {
         /// What is there.
         found: String,
     },
+}
+
+impl Failure for DataError {
+    fn code(&self) -> String {
+        "data".into()
+    }
+
+    fn hint(&self) -> String {
+        let hint = match self {
+            Self::Read { source, .. } => hints::io(source),
+            Self::TooFew { .. } => "give a file with two rows or more",
+            Self::Row { .. } => {
+                "rows are separated by tabs: score, sentence, sentence; or as the STS benchmark has them, with the score in \
+             column 5 and the sentences in 6 and 7"
+            }
+        };
+        hint.into()
+    }
 }
 
 /// Reads tab-separated rows without a header: `score, sentence, sentence`, or as the STS benchmark has them, with the score

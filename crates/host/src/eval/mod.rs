@@ -17,14 +17,16 @@ use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::{Bits, Scheme};
 use webnibble_common::result::{BrowserInfo, Fallback, ImplementationType, QuantizationError};
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{ErrorCode, RemoteError, RunOptions};
+use webnibble_common::wire::RunOptions;
+use webnibble_models::text::TextError;
 
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::{Model, PackageFile, Progress};
 use crate::prepare::{self, Package};
 use crate::reference::{Reference, quantization_error};
-use crate::run::{RunProgress, RunProgressSink, blocking, family, load_options, load_package, resolve};
+use crate::run::{RunProgress, RunProgressSink, family, load_options, load_package, resolve};
+use crate::task::blocking;
 
 mod data;
 mod stats;
@@ -147,10 +149,7 @@ pub async fn eval(request: EvalRequest) -> Result<Eval, HostError> {
     let texts = Arc::new(Texts::of(&pairs, request.prompt.clone()));
     tell(&request, "looking for the model", 0, 0);
     let model = load_model(&request).await?;
-    let prompt = request
-        .prompt
-        .of(model.sentence().map(|sentence| &sentence.prompts))
-        .map_err(|error| HostError::Text(error.into()))?;
+    let prompt = request.prompt.of(model.sentence().map(|sentence| &sentence.prompts)).map_err(TextError::from)?;
     let mut prepared = Vec::new();
     for bits in row_bits(&request, &model) {
         prepared.push(prepare_row(&request, &model, bits).await?);
@@ -367,13 +366,6 @@ fn against(embeddings: &[Vec<f32>], reference: &[Vec<f32>]) -> Option<Quantizati
         Some(vec![("embeddings".to_owned(), Tensor::f32(shape, rows.concat()).ok()?)])
     };
     quantization_error(&tensor(embeddings)?, &tensor(reference)?)
-}
-
-/// What is no sentence embedding.
-fn no_embeddings(expected: usize, found: &str) -> HostError {
-    let message = format!("expected {expected} embeddings, found {found}");
-    RemoteError::new(ErrorCode::BadPackage, message, "evaluating pairs of sentences needs a sentence-embedding model")
-        .into()
 }
 
 fn tell(request: &EvalRequest, what: &str, done: u64, total: u64) {

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::RunInput;
+use webnibble_common::wire::{ErrorCode, RemoteError, RunInput};
 
 use super::data::Pair;
-use super::no_embeddings;
 use crate::error::HostError;
 use crate::reference::cosine;
 
@@ -100,4 +99,11 @@ impl Gathered {
     pub(super) fn in_order(self) -> Vec<Vec<f32>> {
         self.embeddings
     }
+}
+
+/// What is no sentence embedding.
+fn no_embeddings(expected: usize, found: &str) -> HostError {
+    let message = format!("expected {expected} embeddings, found {found}");
+    RemoteError::new(ErrorCode::BadPackage, message, "evaluating pairs of sentences needs a sentence-embedding model")
+        .into()
 }

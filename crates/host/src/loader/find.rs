@@ -2,19 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::LoadError;
 use super::hub::{Fetched, Hub};
-use super::{LoadError, OnHub, cache_dir, names};
-
-/// How far fetching is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress<'a> {
-    /// What is fetched or made.
-    pub what: &'a str,
-    /// Bytes or weights done.
-    pub done: u64,
-    /// Of how many.
-    pub total: u64,
-}
+use super::names;
+use super::onnx_files::OnHub;
+use super::progress::Progress;
+use crate::cache::cache_dir;
 
 /// A model that is on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,11 +15,13 @@ use webnibble_models::tokenizer_files::{TOKENIZER, TOKENIZER_CONFIG, VOCAB};
 use webnibble_models::{ModelConfig, refuse_heads};
 
 use super::checkpoint::{INDEX, SINGLE, shard_names};
+use super::error::LoadError;
 use super::folder::{CONFIG, MODULES, is_needed, prefix_of, weights_folder};
-use super::hub_env::HubEnv;
-use super::onnx_model::onnx_files;
+use super::hub_env::{HubEnv, hub_dir};
+use super::names;
+use super::onnx_files::{OnHub, has_onnx_alone, onnx_files};
+use super::progress::Progress;
 use super::text_file::{parse_json, read_text, refuse_stand_in};
-use super::{LoadError, OnHub, OnnxModel, Progress, hub_dir, names};
 
 /// Further tries at a file whose connection broke.
 const RETRIES: usize = 2;
@@ -146,7 +148,7 @@ impl Hub {
         let weights = weights_folder(&folder);
         let whole = match std::fs::read_to_string(weights.join(INDEX)) {
             Ok(index) => shard_names(&index).ok()?.keys().all(|shard| weights.join(shard).exists()),
-            Err(_) => weights.join(SINGLE).exists() || OnnxModel::is_in(&folder, None),
+            Err(_) => weights.join(SINGLE).exists() || has_onnx_alone(&folder, None),
         };
         (whole && weights.join(CONFIG).exists()).then_some(folder)
     }
@@ -366,7 +368,7 @@ mod tests {
     use webnibble_common::quant::Bits;
 
     use super::super::testing::{model_files, tiny_model};
-    use super::super::{Model, ModelFolder};
+    use super::super::{Model, ModelFolder, OnnxModel};
     use super::*;
 
     const COMMIT: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00";

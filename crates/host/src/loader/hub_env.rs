@@ -43,6 +43,11 @@ impl HubEnv {
     }
 }
 
+/// Where the hub's ordinary client keeps models.
+pub(crate) fn hub_dir() -> PathBuf {
+    HubEnv::read().cache
+}
+
 /// `~` is the user's home, as a shell leaves it in quotes and in files of settings.
 fn in_home(value: &str, user: Option<&Path>) -> PathBuf {
     match (value.strip_prefix('~'), user) {

@@ -5,8 +5,7 @@
 //! [`PackageFile`] is what the quantizer wrote; [`OnnxModel`] is for transformers.js alone. All are checked when opened, before anything large is read: sizes and
 //! ranges of the files, and that every tensor of the model's graph is there in the right shape.
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 
 use webnibble_common::package::SentenceConfig;
 
@@ -14,12 +13,15 @@ mod checkpoint;
 mod error;
 mod find;
 mod folder;
+mod hints;
 pub mod hub;
 mod hub_env;
 mod inspect;
 mod names;
+mod onnx_files;
 mod onnx_model;
 mod package_file;
+mod progress;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -29,14 +31,20 @@ mod tokenizer;
 
 pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use error::LoadError;
-pub use find::{Found, Progress, find, models_dir};
+pub use find::{Found, find, models_dir};
 pub use folder::ModelFolder;
+pub(crate) use hints::elsewhere;
 pub use inspect::{InspectedTensor, Inspection, ModelKind, inspect};
 pub use names::{DEFAULT_MODEL, SHORT_NAMES, nearest};
-pub use onnx_model::{OnHub, OnnxFile, OnnxModel};
-pub(crate) use onnx_model::{SUBFOLDER, onnx_names};
+use onnx_files::has_onnx_alone;
+pub use onnx_files::{OnHub, OnnxFile};
+pub(crate) use onnx_files::{SUBFOLDER, onnx_names};
+pub use onnx_model::OnnxModel;
 pub use package_file::PackageFile;
+pub use progress::Progress;
 pub(crate) use text_file::refuse_stand_in;
+
+pub use crate::cache::use_cache;
 
 /// A model that is ready to be quantized or served.
 #[derive(Debug)]
@@ -54,7 +62,7 @@ impl Model {
     pub fn load(name: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Model, LoadError> {
         let Found { path, name, on_hub } = find(name, progress)?;
         match on_hub {
-            Some(hub) if OnnxModel::is_in(&path, Some(&hub)) => {
+            Some(hub) if has_onnx_alone(&path, Some(&hub)) => {
                 Ok(Model::Onnx(Box::new(OnnxModel::open(&path, &name, Some(hub))?)))
             }
             _ => Model::open(&path, &name),
@@ -63,7 +71,7 @@ impl Model {
 
     /// Opens a folder or a package file; `name` is for people.
     pub fn open(path: &Path, name: &str) -> Result<Model, LoadError> {
-        if OnnxModel::is_in(path, None) {
+        if has_onnx_alone(path, None) {
             return Ok(Model::Onnx(Box::new(OnnxModel::open(path, name, None)?)));
         }
         if path.is_dir() {
@@ -98,34 +106,4 @@ impl Model {
             Model::Onnx(model) => &model.path,
         }
     }
-}
-
-/// The bytes of a file, with its path in the error.
-fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
-    std::fs::read(path).map_err(|error| LoadError::io(path, error))
-}
-
-/// The cache of this process alone.
-static OWN_CACHE: OnceLock<PathBuf> = OnceLock::new();
-
-/// Keeps what is fetched and made in `folder` for the rest of this process, and not in the user's cache. Only the first
-/// call counts: `false` where there was one before.
-pub fn use_cache(folder: PathBuf) -> bool {
-    OWN_CACHE.set(folder).is_ok()
-}
-
-/// Where webnibble keeps what it fetched and made: what [`use_cache`] named, else `$XDG_CACHE_HOME/webnibble`, else
-/// `~/.cache/webnibble`.
-pub(crate) fn cache_dir() -> PathBuf {
-    if let Some(folder) = OWN_CACHE.get() {
-        return folder.clone();
-    }
-    let xdg = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = xdg.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
-    base.unwrap_or_else(std::env::temp_dir).join("webnibble")
-}
-
-/// Where the hub's ordinary client keeps models.
-pub(crate) fn hub_dir() -> PathBuf {
-    hub_env::HubEnv::read().cache
 }

@@ -13,53 +13,16 @@ use webnibble_common::package::{FORMAT_VERSION, Header, PackageMeta, Quantizatio
 use webnibble_common::quant::{Bits, Granularity, Scheme};
 use webnibble_models::ModelConfig;
 
-use super::checkpoint::{INDEX, SINGLE};
-use super::folder::{Described, describe, weights_folder};
+use super::checkpoint::SINGLE;
+use super::error::LoadError;
+use super::folder::{Described, describe};
 use super::hub::Hub;
-use super::{LoadError, PackageFile, Progress, refuse_stand_in};
-use crate::onnx::{bits_in, digest_of};
-
-/// Where transformers.js looks for ONNX files.
-pub(crate) const SUBFOLDER: &str = "onnx";
-
-/// Bits by the ends of names that transformers.js gives files.
-const ENDS: [(Bits, &[&str]); 5] = [
-    (Bits::B32, &[""]),
-    (Bits::B16, &["_fp16"]),
-    (Bits::B8, &["_quantized", "_int8", "_uint8"]),
-    (Bits::B4, &["_q4", "_bnb4"]),
-    (Bits::B2, &["_q2"]),
-];
-
-/// Names that a file with weights of so many bits may have in a model's folder, the likeliest first.
-pub(crate) fn onnx_names(bits: Bits) -> impl Iterator<Item = String> {
-    let ends = ENDS.iter().filter(move |(of, _)| *of == bits).flat_map(|(_, ends)| ends.iter());
-    ends.flat_map(|end| [format!("{SUBFOLDER}/model{end}.onnx"), format!("model{end}.onnx")])
-}
-
-/// The files among `names` that hold a model whole, each with the bits that its name stands for.
-pub(super) fn onnx_files<'a>(names: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = OnnxFile> + 'a {
-    let all = ENDS.iter().flat_map(|(bits, _)| onnx_names(*bits).map(|name| OnnxFile { name, bits: *bits }));
-    all.filter(move |file| names(&file.name))
-}
-
-/// One ONNX file of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnnxFile {
-    /// Path in the model's folder.
-    pub name: String,
-    /// Bits of its weights.
-    pub bits: Bits,
-}
-
-/// Files of a model on the hub that are not fetched yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnHub {
-    /// The hub's name of the model.
-    pub id: String,
-    /// ONNX files, and files with weights that belong to them.
-    pub files: Vec<String>,
-}
+use super::onnx_files::{OnHub, OnnxFile, onnx_files};
+use super::package_file::PackageFile;
+use super::progress::Progress;
+use super::text_file::refuse_stand_in;
+use crate::disk::digest_of;
+use crate::onnx::bits_in;
 
 /// A model in ONNX form, without weights that the native engine reads.
 #[derive(Debug)]
@@ -86,13 +49,6 @@ pub struct OnnxModel {
 }
 
 impl OnnxModel {
-    /// Whether a folder has an ONNX form, here or on the hub, and no weights that the native engine reads.
-    pub(super) fn is_in(path: &Path, hub: Option<&OnHub>) -> bool {
-        let folder = weights_folder(path);
-        let has = |name: &str| folder.join(name).is_file();
-        !has(SINGLE) && !has(INDEX) && (hub.is_some() || onnx_files(has).next().is_some())
-    }
-
     /// Opens a folder; `hub` has files that it lacks.
     pub(super) fn open(path: &Path, name: &str, hub: Option<OnHub>) -> Result<OnnxModel, LoadError> {
         let Described { config_json, config, sentence, tokenizer, model_max_length, transformer: path } =

@@ -6,10 +6,15 @@ use std::path::Path;
 use serde_json::Value;
 use webnibble_common::stand_in::StandIn;
 
-use super::{LoadError, read_file};
+use super::error::LoadError;
 
 /// First bytes of a file that are looked at.
 const FIRST_BYTES: u64 = 512;
+
+/// The bytes of a file, with its path in the error.
+fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
+    std::fs::read(path).map_err(|error| LoadError::io(path, error))
+}
 
 /// A text file without its byte order mark.
 ///

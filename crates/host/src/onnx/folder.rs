@@ -10,10 +10,13 @@ use webnibble_common::package::{PackageMeta, TOKENIZER};
 use webnibble_common::quant::Bits;
 use webnibble_models::sentence;
 
-use super::{OnnxOptions, first_bytes, model, suffix};
-use crate::disk::write_whole;
+use super::builder::first_bytes;
+use super::options::OnnxOptions;
+use super::{model, suffix};
+use crate::cache::cache_dir;
+use crate::disk::{digest_of, hex, write_whole};
 use crate::error::HostError;
-use crate::loader::{LoadError, Model, OnnxFile, PackageFile, SUBFOLDER, cache_dir, onnx_names, refuse_stand_in};
+use crate::loader::{LoadError, Model, OnnxFile, PackageFile, SUBFOLDER, onnx_names, refuse_stand_in};
 
 /// Raised when the same package gives another file than before.
 const EXPORT_REVISION: u32 = 1;
@@ -187,10 +190,6 @@ fn key_of(package: &PackageFile, options: OnnxOptions) -> String {
     hex(&key.finalize()[..16])
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Path of the model in a folder, as transformers.js looks for it.
 fn file_name(bits: Bits, options: OnnxOptions) -> String {
     format!("{SUBFOLDER}/model{}.onnx", suffix(bits, options))
@@ -306,13 +305,6 @@ fn external_data(path: &Path, model_file: &str) -> Vec<(String, PathBuf)> {
         .map(|end| (format!("{model_file}{end}"), PathBuf::from(format!("{}{end}", path.display()))))
         .take_while(|(_, path)| path.is_file())
         .collect()
-}
-
-/// Names the content of a file.
-pub(crate) fn digest_of(path: &Path) -> std::io::Result<String> {
-    let mut hash = Sha256::new();
-    std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
-    Ok(hex(&hash.finalize()[..16]))
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), HostError> {

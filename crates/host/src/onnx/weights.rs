@@ -3,8 +3,8 @@
 
 use webnibble_common::quant::{Bits, Granularity, Layout, QTensor, Scheme};
 
-use super::WeightForm;
 use super::builder::{Builder, float_bytes};
+use super::options::WeightForm;
 use super::proto::{Attribute, ElementType};
 
 /// Smallest block of `MatMulNBits`, and the largest that its fast kernels take.

@@ -8,9 +8,9 @@ use tokio::sync::Mutex;
 use webnibble_common::options::LaunchOptions;
 use webnibble_common::result::RunRecord;
 
-use super::lane::{Source, Station};
 use super::queue::Work;
-use crate::browser::grid_slots;
+use super::station::{SessionSource, Station};
+use crate::browser::{BrowserError, grid_slots};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::run::{cancelled, run_in_turns, run_until};
@@ -63,7 +63,7 @@ impl Browsers {
         if let Some(free) = &mut *free {
             if free.slots == 0 {
                 let url = self.launch.webdriver.clone().unwrap_or_default();
-                return Err(HostError::NoFreeSlot { url, browser: free.browser.clone(), all: free.all });
+                return Err(BrowserError::NoFreeSlot { url, browser: free.browser.clone(), all: free.all }.into());
             }
             free.slots -= 1;
         }
@@ -72,7 +72,7 @@ impl Browsers {
     }
 }
 
-impl Source for Browsers {
+impl SessionSource for Browsers {
     type Station = Host;
 
     async fn open(&self) -> Result<Host, HostError> {

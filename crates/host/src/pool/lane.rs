@@ -4,52 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use webnibble_common::profiles::Source as OptionSource;
-use webnibble_common::result::{ErrorInfo, OptionValue, RunRecord};
+use webnibble_common::profiles::Source;
+use webnibble_common::result::{ErrorInfo, OptionValue};
 use webnibble_common::wire::ErrorCode;
 
-use super::Shared;
 use super::queue::{Job, Work};
+use super::shared::{LaneState, Shared};
+use super::station::{SessionSource, Station};
+use crate::browser::BrowserError;
 use crate::error::HostError;
-
-/// Where sessions come from.
-pub(super) trait Source: Send + Sync + 'static {
-    /// Its sessions.
-    type Station: Station;
-
-    /// Opens one more session.
-    fn open(&self) -> impl Future<Output = Result<Self::Station, HostError>> + Send;
-}
-
-/// A session that runs models.
-pub(super) trait Station: Send + Sync + 'static {
-    /// Does what is to be done, unless `stop` is done before; a record for each request.
-    fn run(&self, work: &Work, stop: impl Future<Output = ()> + Send) -> impl Future<Output = Vec<RunRecord>> + Send;
-
-    /// Waits until the session is over, and says why.
-    fn ended(&self) -> impl Future<Output = String> + Send;
-
-    /// Whether the session still answers.
-    fn answers(&self) -> impl Future<Output = bool> + Send;
-
-    /// Ends the session.
-    fn close(self) -> impl Future<Output = ()> + Send;
-}
-
-/// Where a lane is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LaneState {
-    /// It was not answered yet when it asked for its first session.
-    Starting,
-    /// The grid has no free slot for it.
-    WaitingForSlot,
-    /// It was refused for another reason, and will ask again.
-    Refused,
-    /// It has a session.
-    Ready,
-    /// It has given up, or was told to end.
-    Ended,
-}
 
 /// One lane.
 pub(super) struct Lane<S> {
@@ -65,7 +28,7 @@ enum Left {
     Lost(String),
 }
 
-impl<S: Source> Lane<S> {
+impl<S: SessionSource> Lane<S> {
     pub(super) fn new(number: usize, source: Arc<S>, shared: Arc<Shared>) -> Self {
         let stop = shared.stop.subscribe();
         Self { number, source, shared, stop }
@@ -106,7 +69,8 @@ impl<S: Source> Lane<S> {
                 Err(error) => error,
             };
             tracing::debug!("session {}, try {attempt} of {}: {error}", self.number + 1, rules.tries);
-            let (hopeless, full) = (is_hopeless(&error), matches!(error, HostError::NoFreeSlot { .. }));
+            let (hopeless, full) =
+                (is_hopeless(&error), matches!(error.failure(), Some(BrowserError::NoFreeSlot { .. })));
             self.shared.refused(error);
             if hopeless {
                 break;
@@ -155,7 +119,7 @@ impl<S: Source> Lane<S> {
         };
         let mut records = station.run(&work, stop).await;
         for record in &mut records {
-            let value = OptionValue { value: sessions.into(), source: OptionSource::Explicit };
+            let value = OptionValue { value: sessions.into(), source: Source::Explicit };
             record.options.insert("sessions".into(), value);
         }
         let errors = || records.iter().filter_map(|record| record.error.as_ref());
@@ -197,17 +161,8 @@ fn is(error: &ErrorInfo, code: ErrorCode) -> bool {
 
 /// Refusals that will be the same however often it is asked.
 fn is_hopeless(error: &HostError) -> bool {
-    matches!(
-        error,
-        HostError::Assets { .. }
-            | HostError::BrowserNotFound { .. }
-            | HostError::DriverNotFound { .. }
-            | HostError::VersionMismatch { .. }
-            | HostError::BrowserTooOld { .. }
-            | HostError::NotThere { .. }
-            | HostError::DoesNotRun { .. }
-            | HostError::BrowserFolder { .. }
-            | HostError::NoDisplay { .. }
-            | HostError::Options(_)
-    )
+    match error {
+        HostError::Assets { .. } | HostError::Options(_) => true,
+        _ => error.failure().is_some_and(BrowserError::is_lasting),
+    }
 }

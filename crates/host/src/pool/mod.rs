@@ -6,7 +6,7 @@
 //! that is refused too often ends; with the last one, what is still in the queue ends in an error.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -26,15 +26,16 @@ use crate::server::DEFAULT_ADDRESS;
 mod browsers;
 mod lane;
 mod queue;
+mod shared;
+mod station;
 
 use browsers::Browsers;
 pub(crate) use browsers::DOUBT_LIMIT;
+use lane::Lane;
 pub(crate) use lane::takes_session_with_it;
-use lane::{Lane, LaneState, Source};
 use queue::{Queue, Work};
-
-/// How long the first sessions are waited for, once one is there.
-const WAIT: Duration = Duration::from_secs(30);
+use shared::{LaneState, Rules, Shared};
+use station::SessionSource;
 
 /// How long sessions may take to end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(15);
@@ -49,40 +50,6 @@ pub struct PoolBuilder {
     assets: Option<Assets>,
     verbose: bool,
     rules: Rules,
-}
-
-/// How many, how often, how long.
-#[derive(Clone, Copy, Debug)]
-struct Rules {
-    /// Sessions.
-    sessions: usize,
-    /// Runs that may wait.
-    queue: usize,
-    /// Sessions that one run may take with it.
-    attempts: usize,
-    /// Tries of a lane to get a session, one after the other.
-    tries: u32,
-    /// Pause after the first try; doubled after each.
-    pause: Duration,
-    /// The longest pause.
-    longest_pause: Duration,
-    /// How long the first sessions are waited for, once one is there.
-    wait: Duration,
-}
-
-impl Default for Rules {
-    /// A lane gives up after about 45 s: a grid that is started anew takes less.
-    fn default() -> Self {
-        Self {
-            sessions: 2,
-            queue: 64,
-            attempts: 3,
-            tries: 8,
-            pause: Duration::from_millis(500),
-            longest_pause: Duration::from_secs(10),
-            wait: WAIT,
-        }
-    }
 }
 
 /// Browsers that run models side by side. Dropping it ends their sessions.
@@ -105,21 +72,6 @@ pub struct Pool {
     shared: Arc<Shared>,
     lanes: Vec<JoinHandle<()>>,
     runtime: Handle,
-}
-
-/// What the lanes and the pool's handle see.
-#[derive(Debug)]
-struct Shared {
-    rules: Rules,
-    queue: Queue,
-    /// One a lane.
-    states: watch::Sender<Vec<LaneState>>,
-    /// Whether the lanes are to end.
-    stop: watch::Sender<bool>,
-    /// Why the last session could not be started.
-    error: Mutex<Option<HostError>>,
-    /// Sessions that were lost.
-    lost: watch::Sender<usize>,
 }
 
 impl PoolBuilder {
@@ -194,7 +146,7 @@ impl Pool {
         }
     }
 
-    async fn start(source: impl Source, rules: Rules) -> Result<Self, HostError> {
+    async fn start(source: impl SessionSource, rules: Rules) -> Result<Self, HostError> {
         let shared = Arc::new(Shared {
             rules,
             queue: Queue::new(rules.queue),
@@ -314,39 +266,6 @@ impl Drop for Pool {
         let wait = || finished.recv_timeout(CLOSE_LIMIT + OWED_LIMIT);
         // A worker of the runtime hands its tasks to another before it waits.
         let _ = if Handle::try_current().is_ok() { tokio::task::block_in_place(wait) } else { wait() };
-    }
-}
-
-impl Shared {
-    /// Sessions that are there now.
-    fn ready(&self) -> usize {
-        self.states.borrow().iter().filter(|state| **state == LaneState::Ready).count()
-    }
-
-    /// Notes where a lane is; with the last one, the queue ends.
-    fn set(&self, lane: usize, state: LaneState) {
-        let mut all_ended = false;
-        self.states.send_modify(|states| {
-            states[lane] = state;
-            all_ended = states.iter().all(|state| *state == LaneState::Ended);
-        });
-        if all_ended {
-            let error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-            let (last, hint) = match &*error {
-                Some(error) => (error.to_string(), error.hint()),
-                None => ("the pool was shut down".into(), String::new()),
-            };
-            self.queue.close(last, hint);
-        }
-    }
-
-    fn refused(&self, error: HostError) {
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
-
-    fn take_error(&self) -> HostError {
-        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner).take();
-        error.unwrap_or_else(|| HostError::NoSession { last: "none came in time".into(), hint: String::new() })
     }
 }
 

@@ -6,8 +6,9 @@ use webnibble_common::options::Options;
 use webnibble_common::result::Status;
 use webnibble_common::wire::{ErrorCode, RemoteError, RunInput};
 
-use super::lane::Station;
+use super::station::Station;
 use super::*;
+use crate::browser::BrowserError;
 use crate::run::{Input, not_started};
 
 /// What all sessions of a test share.
@@ -40,7 +41,7 @@ struct FakeStation {
     hangs: AtomicBool,
 }
 
-impl Source for Stations {
+impl SessionSource for Stations {
     type Station = FakeStation;
 
     async fn open(&self) -> Result<FakeStation, HostError> {
@@ -127,11 +128,11 @@ async fn pool(world: &Arc<World>, sessions: usize, most: usize, refusal: fn() ->
 }
 
 fn full() -> HostError {
-    HostError::NoFreeSlot { url: "http://grid".into(), browser: "chrome".into(), all: 2 }
+    BrowserError::NoFreeSlot { url: "http://grid".into(), browser: "chrome".into(), all: 2 }.into()
 }
 
 fn unreachable_server() -> HostError {
-    HostError::WebDriverUnreachable { url: "http://grid".into(), reason: "connection refused".into() }
+    BrowserError::WebDriverUnreachable { url: "http://grid".into(), reason: "connection refused".into() }.into()
 }
 
 #[tokio::test]

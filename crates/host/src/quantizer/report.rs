@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use webnibble_common::graph::Role;
 use webnibble_common::quant::{ErrorStats, ErrorSums, Format};
 
-use super::QuantizeOptions;
+use super::options::QuantizeOptions;
 use crate::calibrate::ActivationReport;
 use crate::loader::{LoadError, PackageFile};
 

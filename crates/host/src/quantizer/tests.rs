@@ -1,7 +1,8 @@
 //! A small model through the quantizer, into a package and back.
 
+use webnibble_common::graph::Role;
 use webnibble_common::package::{TOKENIZER, TensorMeta};
-use webnibble_common::quant::ErrorStats;
+use webnibble_common::quant::{ErrorStats, Granularity, Scheme};
 
 use super::*;
 use crate::loader::testing::{Tensors, tiny_model, write_model};

@@ -12,13 +12,17 @@ use webnibble_common::options::{Engine, Platform};
 use webnibble_common::result::{BrowserInfo, Candidate, Choice, RunRecord, Times};
 use webnibble_common::wire::{ErrorCode, RunInput, RunOptions};
 
-use super::chain::{self, Extent, Route};
+use super::chain::{self, Extent, Route, Start};
+use super::fill::input_info;
+use super::load::UNLOAD_LIMIT;
 use super::platform::{missing, of_platform};
-use super::{Input, Prepared, RunRequest, Start, UNLOAD_LIMIT, input_info, resolve_for, tell};
+use super::prepared::{PreparedModel, resolve_for};
+use super::request::{Input, RunRequest, tell};
+use crate::cache::cache_dir;
 use crate::disk::write_whole;
 use crate::error::HostError;
 use crate::host::Host;
-use crate::loader::{Model, cache_dir};
+use crate::loader::Model;
 
 /// What is measured, in the order in which equals are preferred.
 const CANDIDATES: [Platform; 3] = [Platform::Webgpu, Platform::Webnn, Platform::Wasm];
@@ -31,14 +35,14 @@ const REVISION: u32 = 2;
 
 /// What was measured, in a file of the cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Memory {
+struct Measured {
     /// When.
     timestamp: String,
     /// Milliseconds of each platform, or why it did not run.
     candidates: Vec<(Platform, Result<f64, String>)>,
 }
 
-impl Memory {
+impl Measured {
     /// The fastest platform that ran.
     fn best(&self) -> Option<Platform> {
         let ran = self.candidates.iter().filter_map(|(platform, ms)| Some((*platform, *ms.as_ref().ok()?)));
@@ -135,7 +139,7 @@ async fn run_on(
     platform: Platform,
     start: Option<&Start>,
 ) -> Result<(), HostError> {
-    let prepared = Prepared::new(request, Arc::clone(model), platform).await?;
+    let prepared = PreparedModel::new(request, Arc::clone(model), platform).await?;
     prepared.describe(record, request);
     let routes = [route_of(request, platform)];
     chain::follow(host, record, request, &prepared, &routes, Extent::Whole(start)).await.map(drop)
@@ -150,7 +154,7 @@ fn route_of(request: &RunRequest, platform: Platform) -> Route {
 ///
 /// # Errors
 /// What fails on every platform alike.
-async fn measure_all(host: &Host, request: &RunRequest, model: &Arc<Model>) -> Result<Memory, HostError> {
+async fn measure_all(host: &Host, request: &RunRequest, model: &Arc<Model>) -> Result<Measured, HostError> {
     let mut candidates = Vec::new();
     for platform in CANDIDATES {
         let measured = match candidate(host, request, model, platform).await {
@@ -161,7 +165,7 @@ async fn measure_all(host: &Host, request: &RunRequest, model: &Arc<Model>) -> R
         candidates.push((platform, measured));
     }
     let timestamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    Ok(Memory { timestamp, candidates })
+    Ok(Measured { timestamp, candidates })
 }
 
 /// Whether a failure leaves other platforms open. Options do, since [`check_options`] found one that takes them; an input
@@ -170,7 +174,7 @@ fn of_one_platform(route: Route, error: &HostError) -> bool {
     match error {
         HostError::Options(_) | HostError::PackageFixed { .. } => true,
         HostError::Remote { error, .. } if error.code == ErrorCode::BadInput => false,
-        other => chain::goes_on(route, other),
+        other => chain::may_fall_back(route, other),
     }
 }
 
@@ -185,13 +189,14 @@ async fn candidate(
         return Err(error);
     }
     tell(request, &format!("measuring {platform}"), 0, 0);
-    let prepared = Prepared { loaded_as: "auto".into(), ..Prepared::new(request, Arc::clone(model), platform).await? };
+    let prepared =
+        PreparedModel { loaded_as: "auto".into(), ..PreparedModel::new(request, Arc::clone(model), platform).await? };
     measure(host, request, &prepared).await.map_err(|error| of_platform(error, platform, host.capabilities()))
 }
 
 /// Median time of a few inferences of the caller's input, by the route that is taken when the platform is chosen.
-async fn measure(host: &Host, request: &RunRequest, prepared: &Prepared) -> Result<f64, HostError> {
-    let Prepared { platform, loaded_as: name, .. } = prepared;
+async fn measure(host: &Host, request: &RunRequest, prepared: &PreparedModel) -> Result<f64, HostError> {
+    let PreparedModel { platform, loaded_as: name, .. } = prepared;
     chain::load(host, request, prepared, route_of(request, *platform)).await?;
     let options = RunOptions { warmup: None, runs: RUNS, profile: false, deadline_ms: None };
     let ran = chain::runs(host, request, prepared, options).await;
@@ -248,11 +253,11 @@ fn file_of(key: &str) -> PathBuf {
 }
 
 /// What was measured before; `None` for a file that is not there or cannot be read.
-fn read(file: &Path) -> Option<Memory> {
+fn read(file: &Path) -> Option<Measured> {
     serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }
 
-fn write(file: &Path, memory: &Memory) -> std::io::Result<()> {
+fn write(file: &Path, memory: &Measured) -> std::io::Result<()> {
     let text = serde_json::to_vec_pretty(memory)?;
     write_whole(file, |file| file.write_all(&text))
 }

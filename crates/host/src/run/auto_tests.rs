@@ -4,16 +4,16 @@ use webnibble_common::quant::{Bits, Granularity};
 use webnibble_common::tensor::Tensor;
 
 use super::*;
-use crate::run::empty;
+use crate::run::record::empty;
 use crate::run::testing::{Small, Step, code, page, request};
 
-fn memory() -> Memory {
+fn memory() -> Measured {
     let candidates = vec![
         (Platform::Webgpu, Ok(20.5)),
         (Platform::Webnn, Err("no navigator.ml".to_owned())),
         (Platform::Wasm, Ok(9.25)),
     ];
-    Memory { timestamp: "2026-01-02T03:04:05Z".into(), candidates }
+    Measured { timestamp: "2026-01-02T03:04:05Z".into(), candidates }
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn the_fastest_that_runs_is_chosen_and_the_rest_is_told() {
     let told = "wasm is the fastest, measured now: webgpu 20.50 ms, webnn does not run (no navigator.ml), wasm 9.25 ms";
     assert_eq!(choice.reason, told);
     assert_eq!(choice.candidates[1], Candidate { platform: Platform::Webnn, ms: None });
-    let none = Memory { candidates: vec![(Platform::Wasm, Err("it broke".into()))], ..memory() };
+    let none = Measured { candidates: vec![(Platform::Wasm, Err("it broke".into()))], ..memory() };
     assert_eq!(none.best(), None);
 }
 

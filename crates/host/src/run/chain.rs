@@ -7,18 +7,22 @@ use webnibble_common::profiles::Source;
 use webnibble_common::result::{ErrorInfo, Fallback, RunRecord, StartToFirstResult};
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RunOptions, RunReport};
 
+use super::compare::compare;
 use super::fill::{
-    check_kept, fill_browser, fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js, output_of,
+    OnnxForm, check_kept, fill_browser, fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js, output_of,
 };
+use super::load::{LOAD_LIMIT, RUN_LIMIT, load_options, load_package};
 use super::platform::{missing, of_platform};
-use super::{
-    Input, LOAD_LIMIT, Prepared, RUN_LIMIT, RunRequest, Start, blocking, compare, load_options, load_package, tell,
-};
+use super::prepared::PreparedModel;
+use super::request::{Input, RunRequest, tell};
+use crate::browser::BrowserError;
 use crate::error::HostError;
-use crate::host::{Host, ms_since};
+use crate::host::Host;
 use crate::loader::{Model, PackageFile};
 use crate::onnx::{self, OnnxOptions};
 use crate::session::RunOutcome;
+use crate::task::blocking;
+use crate::time::ms_since;
 
 /// A way to an answer on the platform that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,16 +53,19 @@ pub(super) fn routes(platform: Platform, engine: Engine, fallback: bool) -> Vec<
 /// for: then that is what is wrong.
 pub(super) fn needs_no_browser(error: &HostError, launch: &LaunchOptions, routes: &[Route]) -> bool {
     let named = launch.browser_binary.is_some() || launch.driver.is_some() || launch.webdriver.is_some();
+    let error: Option<&BrowserError> = error.failure();
     let no_browser = matches!(
         error,
-        HostError::BrowserNotFound { .. }
-            | HostError::DriverNotFound { .. }
-            | HostError::VersionMismatch { .. }
-            | HostError::BrowserTooOld { .. }
-            | HostError::DoesNotRun { .. }
-            | HostError::BrowserStart { .. }
+        Some(
+            BrowserError::NotFound { .. }
+                | BrowserError::DriverNotFound { .. }
+                | BrowserError::VersionMismatch { .. }
+                | BrowserError::TooOld { .. }
+                | BrowserError::DoesNotRun { .. }
+                | BrowserError::Start { .. }
+        )
     );
-    let no_window = launch.headless == Some(false) && matches!(error, HostError::BrowserStart { .. });
+    let no_window = launch.headless == Some(false) && matches!(error, Some(BrowserError::Start { .. }));
     no_browser && !named && !no_window && routes.len() > 1 && routes.last() == Some(&Route::Simulation)
 }
 
@@ -77,6 +84,13 @@ impl Route {
 pub(super) fn step(platform: Platform, from: Route, to: Route, why: &ErrorInfo) -> Fallback {
     let (from, to) = (from.name(platform), to.name(platform));
     Fallback { from, to, code: why.code.clone(), reason: why.message.clone() }
+}
+
+/// When a run began, and when it had its model: for the time to its first answer.
+pub(super) struct Start {
+    pub(super) began: Instant,
+    /// Finding and opening the model.
+    pub(super) model_ms: f64,
 }
 
 /// How far a route is followed.
@@ -104,7 +118,7 @@ pub(super) async fn follow(
     host: &Host,
     record: &mut RunRecord,
     request: &RunRequest,
-    prepared: &Prepared,
+    prepared: &PreparedModel,
     routes: &[Route],
     extent: Extent<'_>,
 ) -> Result<Answered, HostError> {
@@ -130,7 +144,7 @@ pub(super) async fn follow(
             Err(error) => of_platform(error, platform, host.capabilities()),
         };
         *record = before;
-        let Some(next) = routes.get(index + 1).filter(|_| goes_on(route, &error)) else {
+        let Some(next) = routes.get(index + 1).filter(|_| may_fall_back(route, &error)) else {
             return Err(why(first, route, platform, error));
         };
         tracing::debug!("{route:?} failed, {next:?} comes next: {error}");
@@ -144,7 +158,7 @@ pub(super) async fn follow(
 /// what was asked for failed, with what came last.
 fn why(first: Option<HostError>, last_route: Route, platform: Platform, last: HostError) -> HostError {
     match first {
-        Some(first) if goes_on(last_route, &last) => HostError::EveryRoute {
+        Some(first) if may_fall_back(last_route, &last) => HostError::EveryRoute {
             first: Box::new(first),
             last_route: last_route.name(platform),
             last: Box::new(last),
@@ -158,7 +172,7 @@ async fn attempt(
     host: &Host,
     record: &mut RunRecord,
     request: &RunRequest,
-    prepared: &Prepared,
+    prepared: &PreparedModel,
     route: Route,
     extent: Extent<'_>,
 ) -> Result<RunReport, HostError> {
@@ -196,20 +210,11 @@ pub(super) struct Loaded {
     onnx: Option<OnnxForm>,
 }
 
-/// The ONNX form that transformers.js has.
-pub(super) struct OnnxForm {
-    /// Its path in the model's folder.
-    pub(super) file: String,
-    pub(super) digest: String,
-    /// Whether it has the very weights of the package.
-    pub(super) exported: bool,
-}
-
 /// Has the page load the model for a route.
 pub(super) async fn load(
     host: &Host,
     request: &RunRequest,
-    prepared: &Prepared,
+    prepared: &PreparedModel,
     route: Route,
 ) -> Result<Loaded, HostError> {
     let package = &prepared.package;
@@ -233,7 +238,7 @@ async fn measure(
     host: &Host,
     record: &mut RunRecord,
     request: &RunRequest,
-    prepared: &Prepared,
+    prepared: &PreparedModel,
     first: &RunReport,
 ) -> Result<(), HostError> {
     let resolved = &prepared.resolved;
@@ -258,7 +263,7 @@ async fn measure(
 pub(super) async fn runs(
     host: &Host,
     request: &RunRequest,
-    prepared: &Prepared,
+    prepared: &PreparedModel,
     options: RunOptions,
 ) -> Result<RunOutcome, HostError> {
     let name = prepared.loaded_as.as_str();
@@ -275,7 +280,7 @@ pub(super) async fn runs(
 async fn load_onnx(
     host: &Host,
     request: &RunRequest,
-    prepared: &Prepared,
+    prepared: &PreparedModel,
     options: LoadOptions,
 ) -> Result<Loaded, HostError> {
     tell(request, "writing ONNX", 0, 0);
@@ -296,7 +301,7 @@ async fn load_onnx(
 /// open: an input that does not fit, a package that is damaged or a page that is gone would fail on every route, and a
 /// device that was lost is an accident, not something that the platform cannot do. Of transformers.js every failure may
 /// be its own, or that of its file: ours decides what is wrong with an input.
-pub(super) fn goes_on(route: Route, error: &HostError) -> bool {
+pub(super) fn may_fall_back(route: Route, error: &HostError) -> bool {
     match (route, error) {
         (Route::TransformersJs, HostError::Remote { error, .. }) => {
             !matches!(error.code, ErrorCode::Disconnected | ErrorCode::Cancelled | ErrorCode::Deadline)

@@ -31,7 +31,7 @@ fn of_ours_only_failures_of_the_platform_go_on_and_of_transformers_js_nearly_all
     let remote = |code| HostError::from(RemoteError::new(code, "m", ""));
     let on = [ErrorCode::WebgpuUnavailable, ErrorCode::EngineFailed, ErrorCode::Unsupported, ErrorCode::OutOfMemory];
     for code in on {
-        assert!(goes_on(Route::Native, &remote(code)), "{code:?}");
+        assert!(may_fall_back(Route::Native, &remote(code)), "{code:?}");
     }
     let ends = [
         ErrorCode::BadInput,
@@ -41,12 +41,12 @@ fn of_ours_only_failures_of_the_platform_go_on_and_of_transformers_js_nearly_all
         ErrorCode::Disconnected,
     ];
     for code in ends {
-        assert!(!goes_on(Route::Native, &remote(code)), "{code:?}");
+        assert!(!may_fall_back(Route::Native, &remote(code)), "{code:?}");
         let page_is_gone = code == ErrorCode::Disconnected;
-        assert_eq!(goes_on(Route::TransformersJs, &remote(code)), !page_is_gone, "{code:?}");
+        assert_eq!(may_fall_back(Route::TransformersJs, &remote(code)), !page_is_gone, "{code:?}");
     }
     let io = || HostError::io("writing")(std::io::Error::other("full"));
-    assert!(goes_on(Route::TransformersJs, &io()) && !goes_on(Route::Native, &io()));
+    assert!(may_fall_back(Route::TransformersJs, &io()) && !may_fall_back(Route::Native, &io()));
 }
 
 #[test]
@@ -54,7 +54,8 @@ fn without_a_browser_only_simulation_is_left() {
     let left = |error: &HostError, platform, fallback| {
         needs_no_browser(error, &LaunchOptions::default(), &routes(platform, Engine::Native, fallback))
     };
-    let not_found = HostError::BrowserNotFound { browser: "b".into(), looked: vec![], hint: String::new() };
+    let not_found = BrowserError::NotFound { browser: "b".into(), looked: vec![], hint: String::new() };
+    let not_found = HostError::from(not_found);
     assert!(left(&not_found, Platform::Webgpu, true));
     assert!(!left(&not_found, Platform::Webgpu, false));
     assert!(!left(&not_found, Platform::Wasm, true));
@@ -70,10 +71,11 @@ fn nothing_stands_in_for_a_browser_that_was_named() {
         launch
     };
     let routes = routes(Platform::Webgpu, Engine::Native, true);
-    let start = HostError::BrowserStart { browser: "b".into(), reason: "r".into(), log: vec![] };
+    let start = BrowserError::Start { browser: "b".into(), reason: "r".into(), log: vec![] };
     let hint = String::new;
-    let run = HostError::DoesNotRun { program: "b".into(), reason: "r".into(), hint: hint() };
-    let driver = HostError::DriverNotFound { browser: "b".into(), looked: vec![], hint: hint() };
+    let run = BrowserError::DoesNotRun { program: "b".into(), reason: "r".into(), hint: hint() };
+    let driver = BrowserError::DriverNotFound { browser: "b".into(), looked: vec![], hint: hint() };
+    let [start, run, driver] = [start, run, driver].map(HostError::from);
     for error in [&start, &run, &driver] {
         for launch in [
             named(|launch| launch.browser_binary = Some("/b".into())),

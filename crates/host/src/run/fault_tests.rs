@@ -5,8 +5,10 @@ use webnibble_common::result::{ImplementationType, RunRecord};
 use webnibble_common::wire::ErrorCode;
 
 use super::chain::{Answered, Extent, Route, follow, routes};
+use super::prepared::PreparedModel;
+use super::record::finish;
+use super::request::RunRequest;
 use super::testing::{Fault, Small, Step, assert_unlabelled, code, described, page, request, steps};
-use super::{Prepared, RunRequest, finish};
 use crate::error::HostError;
 
 use ErrorCode as Code;
@@ -21,7 +23,7 @@ async fn chain(small: &Small, request: &RunRequest, faults: &[Fault]) -> (RunRec
 }
 
 async fn chain_of(
-    prepared: &Prepared,
+    prepared: &PreparedModel,
     request: &RunRequest,
     faults: &[Fault],
 ) -> (RunRecord, Result<Answered, HostError>) {

@@ -10,8 +10,7 @@ use webnibble_common::result::{
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadReport, RunInput, RunReport};
 
-use super::Input;
-use super::chain::OnnxForm;
+use super::request::Input;
 use crate::browser::Memory;
 use crate::error::HostError;
 
@@ -71,6 +70,15 @@ pub(super) fn fill_loaded(record: &mut RunRecord, loaded: &LoadReport, meta: &Pa
     metrics.memory.weights_bytes = Some(loaded.weights_bytes);
     metrics.memory.wasm_heap_bytes = Some(loaded.wasm_heap_bytes);
     metrics.memory_reduction_percent = Some(memory_reduction(meta, loaded.weights_bytes));
+}
+
+/// The ONNX form that transformers.js has.
+pub(super) struct OnnxForm {
+    /// Its path in the model's folder.
+    pub(super) file: String,
+    pub(super) digest: String,
+    /// Whether it has the very weights of the package.
+    pub(super) exported: bool,
 }
 
 /// What transformers.js does not tell is not known: its memory is its own. Of somebody else's file not even the bits of its

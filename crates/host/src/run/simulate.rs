@@ -7,10 +7,13 @@ use webnibble_common::result::{ImplementationType, InputInfo, RunRecord, Times, 
 use webnibble_common::tensor::Tensor;
 use webnibble_common::warmup::WarmingUp;
 
+use super::compare::compare;
 use super::fill::{input_info, memory_reduction, output_of};
-use super::{Input, Prepared, RunRequest, blocking, compare, tell};
+use super::prepared::PreparedModel;
+use super::request::{Input, RunRequest, tell};
 use crate::error::HostError;
 use crate::reference::{Reference, ReferenceError};
+use crate::task::blocking;
 
 /// What the runs gave.
 struct Simulated {
@@ -22,7 +25,11 @@ struct Simulated {
 }
 
 /// Runs the package here; its times are the CPU's, and never the platform's.
-pub(super) async fn fill(record: &mut RunRecord, request: &RunRequest, prepared: &Prepared) -> Result<(), HostError> {
+pub(super) async fn fill(
+    record: &mut RunRecord,
+    request: &RunRequest,
+    prepared: &PreparedModel,
+) -> Result<(), HostError> {
     let (package, asked) = (prepared.package.clone(), request.clone());
     let (warmup, runs) = (prepared.resolved.warmup.value, prepared.resolved.runs.value);
     let activation_bits = prepared.resolved.settings.activation_bits.value;

@@ -13,7 +13,9 @@ use webnibble_common::wire::{
 };
 
 use super::chain::Route;
-use super::{Input, Prepared, RunRequest, empty, resolve_for};
+use super::prepared::{PreparedModel, resolve_for};
+use super::record::empty;
+use super::request::{Input, RunRequest};
 use crate::error::HostError;
 use crate::fake_agent::{self, FakeAgent, PATIENCE};
 use crate::host::Host;
@@ -176,12 +178,12 @@ impl Small {
     }
 
     /// The folder, with its package for a platform.
-    pub(super) fn prepared(&self, request: &RunRequest) -> Prepared {
+    pub(super) fn prepared(&self, request: &RunRequest) -> PreparedModel {
         let model = Arc::new(self.folder());
         let platform = request.options.platform.unwrap_or(Platform::Webgpu);
         let resolved = resolve_for(request, &model, platform).unwrap();
         let package = Package::given(PackageFile::open(&self.package_path()).unwrap());
-        Prepared { model, platform, resolved, package, loaded_as: "bert".into(), took_ms: 1.0 }
+        PreparedModel { model, platform, resolved, package, loaded_as: "bert".into(), took_ms: 1.0 }
     }
 }
 
@@ -198,7 +200,7 @@ pub(super) fn request(platform: Platform, engine: Engine) -> RunRequest {
 }
 
 /// The record of a request, as it is before anything runs.
-pub(super) fn described(request: &RunRequest, prepared: &Prepared) -> RunRecord {
+pub(super) fn described(request: &RunRequest, prepared: &PreparedModel) -> RunRecord {
     let mut record = empty(request);
     prepared.describe(&mut record, request);
     record

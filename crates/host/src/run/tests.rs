@@ -1,13 +1,15 @@
 //! Records: what failed runs say, and what figures are made of.
 
-use webnibble_common::options::{ExecutionProvider, LaunchOptions, Settings};
+use webnibble_common::options::{BrowserKind, ExecutionProvider, LaunchOptions, Options, Platform, Settings};
 use webnibble_common::package::{PackageMeta, QuantizationMeta};
-use webnibble_common::profiles::OptionsError;
-use webnibble_common::quant::{Granularity, Scheme};
+use webnibble_common::profiles::{OptionsError, Source};
+use webnibble_common::quant::{Bits, Granularity, Scheme};
 use webnibble_common::result::{BrowserInfo, ImplementationType, Output, TensorOutput};
-use webnibble_common::wire::{Adjustment, ErrorCode};
+use webnibble_common::tensor::Tensor;
+use webnibble_common::wire::{Adjustment, ErrorCode, RunInput};
 
 use super::fill::{check_kept, fill_browser, fill_ran, memory_reduction, output_of, quantization_info};
+use super::prepared::resolve_for;
 use super::testing::{Small, run_report as report};
 use super::*;
 

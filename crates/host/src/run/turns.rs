@@ -14,13 +14,18 @@ use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, RunOptions, RunReport};
 
 use super::chain::{self, Answered, Extent, Route};
+use super::compare::in_f32;
 use super::fill::{fill_browser_memory, fill_ran, output_of};
-use super::{Prepared, RunRequest, UNLOAD_LIMIT, empty, finish, in_f32, load_model, prepare_for, tell};
+use super::load::UNLOAD_LIMIT;
+use super::model::{load_model, prepare_for};
+use super::prepared::PreparedModel;
+use super::record::{empty, finish};
+use super::request::{RunRequest, tell};
 use crate::error::HostError;
 use crate::host::Host;
+use crate::ratio::Ratio;
 use crate::reference;
 use crate::session::RunOutcome;
-use crate::versus::Ratio;
 
 /// Runs of one before the next one's turn.
 const TURN: u32 = 2;
@@ -44,7 +49,7 @@ pub struct References(Mutex<HashMap<String, Option<Arc<Outputs>>>>);
 type Outputs = Vec<(String, Tensor)>;
 
 impl References {
-    async fn of(&self, prepared: &Prepared, request: &RunRequest) -> Option<Arc<Outputs>> {
+    async fn of(&self, prepared: &PreparedModel, request: &RunRequest) -> Option<Arc<Outputs>> {
         let key = format!("{} {:?}", prepared.model.path().display(), request.input);
         let mut known = self.0.lock().await;
         if let Some(found) = known.get(&key) {
@@ -66,7 +71,7 @@ struct Entry {
 
 /// What is loaded, and what it gave so far.
 struct Live {
-    prepared: Prepared,
+    prepared: PreparedModel,
     answered: Answered,
     /// The last report, with all measured runs in it.
     measured: Option<RunReport>,

@@ -34,7 +34,7 @@ const WAITING_BYTES: usize = 64 << 10;
 
 /// What clients may take of the server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct ClientLimits {
     /// Connections at once. Others wait until one of them ends.
     pub(super) connections: usize,
     /// For the head of a request, from when the connection is free for it.
@@ -43,7 +43,7 @@ pub(super) struct Limits {
     pub(super) write: Duration,
 }
 
-impl Default for Limits {
+impl Default for ClientLimits {
     /// A page that fills buffers of a slow device may well take nothing for some seconds.
     fn default() -> Self {
         let connections = open_files_limit() / FILES_FOR_EACH_CONNECTION;
@@ -68,7 +68,7 @@ fn open_files_limit() -> usize {
 }
 
 /// Serves `router` on `listener` until it is dropped; its connections end with it, but not the WebSockets that came of them.
-pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits) {
+pub(super) async fn serve(listener: TcpListener, router: Router, limits: ClientLimits) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {

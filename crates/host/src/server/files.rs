@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use super::{Shared, lock};
+use super::shared::{Shared, lock};
 use crate::onnx::Content;
 
 /// Bytes of one piece of a file: large enough that the system calls do not count, small enough to start at once, and that

@@ -5,32 +5,37 @@
 //! ([`Session::page_url`](crate::session::Session::page_url)); after that it has a resume key. Nothing is served that was not listed: the page's files are read
 //! from a fixed list, packages from those that were published.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
+use webnibble_common::quant::Bits;
 
 use crate::assets::Assets;
 use crate::error::HostError;
+use crate::loader::PackageFile;
 use crate::onnx::OnnxFolder;
-use crate::session::Event;
 
 mod connections;
 mod files;
+mod invitation;
+mod offered;
+mod page;
 mod playground;
 mod registry;
+mod shared;
 mod socket;
 
-use connections::Limits;
-pub use playground::Offered;
-pub(crate) use registry::Invitation;
-pub(crate) use socket::Connection;
+use connections::ClientLimits;
+pub(crate) use invitation::Invitation;
+pub use offered::Offered;
+pub(crate) use page::{Connection, PageEvent};
+use shared::{Shared, lock};
 
 /// Where a server listens unless told otherwise: on loopback, at a free port.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -43,25 +48,6 @@ pub struct Server {
     task: JoinHandle<()>,
 }
 
-/// What the handlers see.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    assets: Assets,
-    packages: Mutex<BTreeMap<String, PathBuf>>,
-    /// ONNX forms of models, by their digests.
-    folders: Mutex<BTreeMap<String, Arc<OnnxFolder>>>,
-    /// What a person may choose on the page.
-    offered: Mutex<Vec<Offered>>,
-    registry: Mutex<registry::Registry>,
-    /// Origins of pages that may open a socket.
-    origins: Vec<String>,
-    /// Name and port by which browsers on other machines reach this one.
-    advertised: Option<String>,
-    content_security_policy: String,
-    /// Of the script of the Worker in which transformers.js runs, which needs a laxer one.
-    worker_policy: String,
-}
-
 impl Server {
     /// Listens on `address` and serves `assets`. A page on another machine that reaches this one by the name `advertise`
     /// may connect too.
@@ -69,12 +55,12 @@ impl Server {
     /// # Errors
     /// [`HostError::Bind`] when the address cannot be listened on.
     pub async fn start(address: SocketAddr, assets: Assets, advertise: Option<&str>) -> Result<Self, HostError> {
-        Self::start_within(Limits::default(), address, assets, advertise).await
+        Self::start_within(ClientLimits::default(), address, assets, advertise).await
     }
 
     /// The same with other limits for its clients.
     async fn start_within(
-        limits: Limits,
+        limits: ClientLimits,
         address: SocketAddr,
         assets: Assets,
         advertise: Option<&str>,
@@ -117,6 +103,13 @@ impl Server {
         url
     }
 
+    /// Publishes a package, and lets people choose it on the page at [`origin`](Self::origin). It is run with activations
+    /// of `activation_bits`, on platforms that take that.
+    pub fn offer(&self, package: &PackageFile, activation_bits: Bits) -> Offered {
+        let url = self.publish(&package.header.digest, &package.path);
+        playground::offer(&self.shared, package, activation_bits, url)
+    }
+
     /// Origin of the pages: by the name that is advertised, else for a browser on this machine.
     pub fn origin(&self) -> String {
         let loopback = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.address.port());
@@ -133,8 +126,8 @@ impl Server {
     }
 
     /// Lets one page in, whose events go to `events`. It stays welcome until the invitation is dropped.
-    pub(crate) fn invite(&self, events: UnboundedSender<Event>) -> Invitation {
-        registry::invite(&self.shared, events)
+    pub(crate) fn invite(&self, events: UnboundedSender<PageEvent>) -> Invitation {
+        invitation::invite(&self.shared, events)
     }
 }
 
@@ -167,11 +160,6 @@ fn router(shared: Arc<Shared>) -> Router {
         .fallback(get(files::asset))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), files::add_headers))
         .with_state(shared)
-}
-
-/// The lock's content, also after a panic elsewhere: every change under these locks is a single insertion or removal.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use webnibble_common::package::QuantizationMeta;
 use webnibble_common::quant::Bits;
 
-use super::{Server, Shared, files, lock};
+use super::files;
+use super::offered::Offered;
+use super::shared::{Shared, lock};
 use crate::loader::PackageFile;
 
 /// The page, and the script of its Worker.
@@ -21,47 +21,23 @@ pub(super) const WORKER: &str = "/playground/worker.js";
 /// Where the Worker may get packages from: this server, and files that a person chose, which have `blob:` URLs.
 const WORKER_SOURCES: &str = "'self' blob:";
 
-/// A package that a person may choose on the page.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Offered {
-    /// Name of the model.
-    pub name: String,
-    /// Its family.
-    pub family: String,
-    /// Number of its weights.
-    pub parameters: u64,
-    /// How the weights are stored.
-    pub quantization: QuantizationMeta,
-    /// 8 where linear operators are to be computed in int8, on platforms that do it; else 32.
-    pub activation_bits: Bits,
-    /// Bytes of the package.
-    pub bytes: u64,
-    /// Digest of the package.
-    pub digest: String,
-    /// Its URL, relative to the page.
-    pub url: String,
-}
-
-impl Server {
-    /// Publishes a package, and lets people choose it on the page at [`origin`](Self::origin). It is run with activations
-    /// of `activation_bits`, on platforms that take that.
-    pub fn offer(&self, package: &PackageFile, activation_bits: Bits) -> Offered {
-        let (header, meta) = (&package.header, &package.header.meta);
-        let offered = Offered {
-            name: meta.name.clone(),
-            family: meta.family.clone(),
-            parameters: meta.parameters,
-            quantization: meta.quantization.clone(),
-            activation_bits,
-            bytes: header.total_bytes,
-            digest: header.digest.clone(),
-            url: self.publish(&header.digest, &package.path),
-        };
-        let mut all = lock(&self.shared.offered);
-        all.retain(|other| other.digest != offered.digest);
-        all.push(offered.clone());
-        offered
-    }
+/// Lets people choose a package that is published under `url`.
+pub(super) fn offer(shared: &Shared, package: &PackageFile, activation_bits: Bits, url: String) -> Offered {
+    let (header, meta) = (&package.header, &package.header.meta);
+    let offered = Offered {
+        name: meta.name.clone(),
+        family: meta.family.clone(),
+        parameters: meta.parameters,
+        quantization: meta.quantization.clone(),
+        activation_bits,
+        bytes: header.total_bytes,
+        digest: header.digest.clone(),
+        url,
+    };
+    let mut all = lock(&shared.offered);
+    all.retain(|other| other.digest != offered.digest);
+    all.push(offered.clone());
+    offered
 }
 
 /// `/`: the page of a session where a token stands in the URL, else the one for people.

@@ -1,15 +1,9 @@
 //! Who may open a session: tokens that let in once, and keys that let back in.
 
-use std::sync::{Arc, Weak};
-
 use tokio::sync::mpsc::UnboundedSender;
 use webnibble_common::wire::{ErrorCode, RemoteError};
 
-use super::{Shared, lock};
-use crate::session::Event;
-
-/// Bytes of randomness in a token or key: not to be guessed.
-const SECRET_BYTES: usize = 16;
+use super::page::PageEvent;
 
 /// The sessions that pages may enter.
 #[derive(Debug, Default)]
@@ -24,44 +18,29 @@ struct Door {
     token: Option<String>,
     /// Lets the same page back in.
     resume_key: String,
-    events: UnboundedSender<Event>,
+    events: UnboundedSender<PageEvent>,
 }
 
 /// A page that was let in.
 #[derive(Debug)]
 pub(super) struct Admission {
-    pub(super) events: UnboundedSender<Event>,
+    pub(super) events: UnboundedSender<PageEvent>,
     pub(super) resume_key: String,
     /// Whether it was here before.
     pub(super) resumed: bool,
 }
 
-/// The right of one page to connect; ends when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Invitation {
-    shared: Weak<Shared>,
-    resume_key: String,
-    /// Stands in the page's URL.
-    pub(crate) token: String,
-}
-
-/// Opens a door to the session that listens to `events`.
-pub(super) fn invite(shared: &Arc<Shared>, events: UnboundedSender<Event>) -> Invitation {
-    let (token, resume_key) = (secret(), secret());
-    let door = Door { token: Some(token.clone()), resume_key: resume_key.clone(), events };
-    lock(&shared.registry).doors.push(door);
-    Invitation { shared: Arc::downgrade(shared), resume_key, token }
-}
-
-impl Drop for Invitation {
-    fn drop(&mut self) {
-        if let Some(shared) = self.shared.upgrade() {
-            lock(&shared.registry).doors.retain(|door| door.resume_key != self.resume_key);
-        }
-    }
-}
-
 impl Registry {
+    /// Opens a door to the session that listens to `events`.
+    pub(super) fn open(&mut self, token: String, resume_key: String, events: UnboundedSender<PageEvent>) {
+        self.doors.push(Door { token: Some(token), resume_key, events });
+    }
+
+    /// Takes the door away that this key opens.
+    pub(super) fn close(&mut self, resume_key: &str) {
+        self.doors.retain(|door| door.resume_key != resume_key);
+    }
+
     /// Checks what a page shows: the key of an earlier session, or else a token, which is used up.
     pub(super) fn admit(&mut self, token: &str, resume_key: Option<&str>) -> Result<Admission, RemoteError> {
         let door = match resume_key {
@@ -75,16 +54,14 @@ impl Registry {
         let (events, resume_key, resumed) = (door.events.clone(), door.resume_key.clone(), resume_key.is_some());
         Ok(Admission { events, resume_key, resumed })
     }
-}
 
-impl Registry {
     /// Tells the session that a page with its token waits at the door, and why it is not let in. There will be no other page:
     /// the token stands in the address of this one.
     pub(super) fn turn_away(&self, token: &str, error: &RemoteError) {
         let door = self.doors.iter().find(|door| door.token.as_deref() == Some(token));
         if let Some(door) = door {
             // The session may be over already.
-            let _ = door.events.send(Event::TurnedAway { error: error.clone() });
+            let _ = door.events.send(PageEvent::TurnedAway { error: error.clone() });
         }
     }
 }
@@ -99,13 +76,6 @@ fn refusal(resuming: bool) -> RemoteError {
         message,
         "open the URL that the host printed; each lets one page in, once",
     )
-}
-
-/// Random hexadecimal digits.
-fn secret() -> String {
-    let mut bytes = [0; SECRET_BYTES];
-    getrandom::fill(&mut bytes).expect("the system has randomness");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -134,12 +104,5 @@ mod tests {
         for (token, key) in [("", None), ("key", None), ("token", Some("token")), ("token", Some(""))] {
             assert_eq!(registry.admit(token, key).unwrap_err().code, ErrorCode::Unauthorized, "{token} {key:?}");
         }
-    }
-
-    #[test]
-    fn secrets_differ() {
-        let (one, other) = (secret(), secret());
-        assert_eq!(one.len(), 2 * SECRET_BYTES);
-        assert_ne!(one, other);
     }
 }

@@ -16,37 +16,15 @@ use webnibble_common::wire::{
     AgentMessage, Envelope, ErrorCode, HostMessage, MAX_BINARY_BYTES, RemoteError, other_agent_version,
 };
 
+use super::page::{Connection, PageEvent};
 use super::registry::Admission;
-use super::{Shared, lock};
-use crate::session::Event;
+use super::shared::{Shared, lock};
 
 /// Version of the agent that this host was built with: all of the repository has one.
 const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How long a page may take for its `hello` after it opened the socket.
 const HELLO_DEADLINE: Duration = Duration::from_secs(5);
-
-/// The session's end of a socket. Dropping it closes the socket.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    /// Tells the sockets of one session apart.
-    pub(crate) number: u64,
-    /// Key with which the page may come back.
-    pub(crate) resume_key: String,
-    /// Id of the page's `hello`.
-    pub(crate) hello_id: u64,
-    /// Whether the page was here before.
-    pub(crate) resumed: bool,
-    outbound: UnboundedSender<Message>,
-}
-
-impl Connection {
-    /// Hands a message to the socket. It never waits: the session must go on keeping time while a page does not read,
-    /// and the queue holds no more than the session's own requests. A closed socket says so by an event of its own.
-    pub(crate) fn send(&self, message: Message) {
-        let _ = self.outbound.send(message);
-    }
-}
 
 /// Opens a socket to a page of ours; refuses any other.
 pub(super) async fn upgrade(
@@ -76,7 +54,7 @@ async fn serve(mut socket: WebSocket, shared: Arc<Shared>) {
     let (outbound, messages) = unbounded_channel();
     let Admission { events, resume_key, resumed } = admission;
     let connection = Connection { number, resume_key, hello_id, resumed, outbound };
-    if events.send(Event::Connected(connection)).is_err() {
+    if events.send(PageEvent::Connected(connection)).is_err() {
         let error = RemoteError::new(ErrorCode::Unauthorized, "the session has ended", "open the URL of a new session");
         return refuse(socket, hello_id, error).await;
     }
@@ -85,7 +63,7 @@ async fn serve(mut socket: WebSocket, shared: Arc<Shared>) {
         reason = read(stream, number, &events) => reason,
         () = write(sink, messages) => "the session let go of the socket".to_owned(),
     };
-    let _ = events.send(Event::Closed { connection: number, reason });
+    let _ = events.send(PageEvent::Closed { connection: number, reason });
 }
 
 /// Waits for `hello` and checks what it shows. Errors come with the id that they answer.
@@ -128,11 +106,11 @@ async fn refuse(mut socket: WebSocket, id: u64, error: RemoteError) {
 }
 
 /// Passes on what the page sends, until the socket ends; returns why it did.
-async fn read(mut stream: SplitStream<WebSocket>, connection: u64, events: &UnboundedSender<Event>) -> String {
+async fn read(mut stream: SplitStream<WebSocket>, connection: u64, events: &UnboundedSender<PageEvent>) -> String {
     loop {
         let event = match stream.next().await {
-            Some(Ok(Message::Text(text))) => Event::Text { connection, text: text.as_str().to_owned() },
-            Some(Ok(Message::Binary(bytes))) => Event::Binary { connection, bytes },
+            Some(Ok(Message::Text(text))) => PageEvent::Text { connection, text: text.as_str().to_owned() },
+            Some(Ok(Message::Binary(bytes))) => PageEvent::Binary { connection, bytes },
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
             Some(Ok(Message::Close(_))) | None => return "the page closed the socket".into(),
             Some(Err(error)) => return format!("the socket failed: {}", innermost(&error)),

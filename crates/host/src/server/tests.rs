@@ -134,7 +134,7 @@ async fn stalled(server: &Server) -> TcpStream {
 async fn clients_that_read_nothing_hold_up_nobody_else() {
     // More than the runtime has threads for work that blocks.
     const STALLED: usize = 600;
-    if Limits::default().connections < STALLED + 10 {
+    if ClientLimits::default().connections < STALLED + 10 {
         println!("skipped: this process may have too few files open (ulimit -n)");
         return;
     }
@@ -155,7 +155,7 @@ async fn clients_that_read_nothing_hold_up_nobody_else() {
 /// A server for one client at a time.
 async fn server_for_one(head: Duration, write: Duration) -> Server {
     let assets = fake_agent::assets();
-    Server::start_within(Limits { connections: 1, head, write }, DEFAULT_ADDRESS, assets, None).await.unwrap()
+    Server::start_within(ClientLimits { connections: 1, head, write }, DEFAULT_ADDRESS, assets, None).await.unwrap()
 }
 
 #[tokio::test]

@@ -12,8 +12,9 @@ use webnibble_common::wire::{
     AgentMessage, Envelope, ErrorCode, HostMessage, RemoteError, RunReport, TensorInfo, put_times,
 };
 
-use super::{Answer, Event, Progress, Request, SessionConfig, State, ended};
-use crate::server::Connection;
+use super::config::{Progress, SessionConfig};
+use super::event::{Answer, Event, PageState, Request, ended};
+use crate::server::{Connection, PageEvent};
 
 /// How often silence and deadlines are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -48,7 +49,7 @@ struct Waiting {
 
 struct Loop {
     config: SessionConfig,
-    state: watch::Sender<State>,
+    state: watch::Sender<PageState>,
     connection: Option<Connection>,
     last_heard: Instant,
     ping_sent: bool,
@@ -58,9 +59,14 @@ struct Loop {
     over: bool,
 }
 
-/// Serves a session until it ends. Dropping the sender of `events`, or the last receiver of `state`, ends nothing: the
-/// handle aborts this task.
-pub(super) async fn run(config: SessionConfig, mut events: UnboundedReceiver<Event>, state: watch::Sender<State>) {
+/// Serves a session until it ends: `from_page` has what the server sees of the page, `events` what the caller wants.
+/// Dropping their senders, or the last receiver of `state`, ends nothing: the handle aborts this task.
+pub(super) async fn run(
+    config: SessionConfig,
+    mut from_page: UnboundedReceiver<PageEvent>,
+    mut events: UnboundedReceiver<Event>,
+    state: watch::Sender<PageState>,
+) {
     let mut session = Loop {
         config,
         state,
@@ -75,13 +81,11 @@ pub(super) async fn run(config: SessionConfig, mut events: UnboundedReceiver<Eve
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last_tick = Instant::now();
     while !session.over {
-        tokio::select! {
+        let event = tokio::select! {
             // What was heard counts before silence does.
             biased;
-            event = events.recv() => match event {
-                Some(event) => session.handle(event),
-                None => return,
-            },
+            event = from_page.recv() => event.map(Event::Page),
+            event = events.recv() => event,
             _ = ticks.tick() => {
                 // A host that slept (a suspended laptop, a stopped process) heard nothing, but not for want of words.
                 if last_tick.elapsed() > session.config.heartbeat {
@@ -89,7 +93,12 @@ pub(super) async fn run(config: SessionConfig, mut events: UnboundedReceiver<Eve
                 }
                 last_tick = Instant::now();
                 session.tick();
+                continue;
             }
+        };
+        match event {
+            Some(event) => session.handle(event),
+            None => return,
         }
     }
 }
@@ -97,13 +106,7 @@ pub(super) async fn run(config: SessionConfig, mut events: UnboundedReceiver<Eve
 impl Loop {
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Connected(connection) => self.connect(connection),
-            Event::TurnedAway { error } => self.end(&error),
-            Event::Text { connection, text } if self.is_current(connection) => self.hear_text(&text),
-            Event::Binary { connection, bytes } if self.is_current(connection) => self.hear_binary(&bytes),
-            Event::Closed { connection, reason } if self.is_current(connection) => self.lose(reason),
-            // Words of a socket that was replaced.
-            Event::Text { .. } | Event::Binary { .. } | Event::Closed { .. } => {}
+            Event::Page(event) => self.hear(event),
             Event::BrowserGone { reason } => self.end(&disconnected(reason)),
             Event::Request(request) => self.request(request),
             Event::Cancel { request } => self.cancel(request),
@@ -111,6 +114,18 @@ impl Loop {
                 self.send(NO_REQUEST, HostMessage::Shutdown);
                 self.end(&ended());
             }
+        }
+    }
+
+    fn hear(&mut self, event: PageEvent) {
+        match event {
+            PageEvent::Connected(connection) => self.connect(connection),
+            PageEvent::TurnedAway { error } => self.end(&error),
+            PageEvent::Text { connection, text } if self.is_current(connection) => self.hear_text(&text),
+            PageEvent::Binary { connection, bytes } if self.is_current(connection) => self.hear_binary(&bytes),
+            PageEvent::Closed { connection, reason } if self.is_current(connection) => self.lose(reason),
+            // Words of a socket that was replaced.
+            PageEvent::Text { .. } | PageEvent::Binary { .. } | PageEvent::Closed { .. } => {}
         }
     }
 
@@ -129,9 +144,9 @@ impl Loop {
         self.send(hello_id, HostMessage::Welcome { resume_key, heartbeat_ms });
         self.take_up(lost_with_socket);
         self.state.send_if_modified(|state| {
-            let is_first = matches!(state, State::Waiting);
+            let is_first = matches!(state, PageState::Waiting);
             if is_first {
-                *state = State::Connected;
+                *state = PageState::Connected;
             }
             is_first
         });
@@ -168,7 +183,7 @@ impl Loop {
         };
         match body {
             AgentMessage::Capabilities { capabilities } => {
-                self.state.send_replace(State::Ready(Arc::from(capabilities)));
+                self.state.send_replace(PageState::Ready(Arc::from(capabilities)));
             }
             AgentMessage::Progress { stage, done, total } => {
                 let Some(waiting) = self.waiting.get_mut(&id) else { return };
@@ -307,7 +322,7 @@ impl Loop {
     fn page_failed(&mut self, error: &RemoteError) {
         tracing::debug!("the page failed: {error}");
         self.fail_all(error);
-        if !matches!(*self.state.borrow(), State::Ready(_)) {
+        if !matches!(*self.state.borrow(), PageState::Ready(_)) {
             // A page that cannot even say what it can do will not get better.
             self.end(error);
         }
@@ -323,7 +338,7 @@ impl Loop {
         self.fail_all(error);
         self.connection = None;
         self.over = true;
-        self.state.send_replace(State::Ended(error.clone()));
+        self.state.send_replace(PageState::Ended(error.clone()));
     }
 }
 

@@ -7,7 +7,7 @@ use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::DType;
 use webnibble_common::warmup::Warmup;
 use webnibble_common::wire::frame::{self, Frame, FrameKind};
-use webnibble_common::wire::{AgentMessage, Envelope, take_times};
+use webnibble_common::wire::{AgentMessage, Envelope, RunReport, Stage, take_times};
 
 use super::*;
 use crate::fake_agent::{self, FakeAgent, PATIENCE};
@@ -133,8 +133,9 @@ async fn requests_of_many_callers_are_queued_in_the_order_of_their_ids() {
     const CALLERS: usize = 8;
     const REQUESTS: usize = 20_000;
     let server = fake_agent::server().await;
-    let ((events, mut queue), (_, state)) = (unbounded_channel(), watch::channel(State::Waiting));
-    let (invitation, task) = (server.invite(events.clone()), tokio::spawn(std::future::pending()));
+    let ((events, mut queue), (_, state)) = (unbounded_channel(), watch::channel(PageState::Waiting));
+    let (page_events, _from_page) = unbounded_channel();
+    let (invitation, task) = (server.invite(page_events), tokio::spawn(std::future::pending()));
     let session = Session { events, state, next_id: Mutex::new(1), invitation, page_url: String::new(), task };
     let begin = std::sync::Barrier::new(CALLERS);
     std::thread::scope(|scope| {

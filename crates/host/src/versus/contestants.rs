@@ -7,17 +7,20 @@ use webnibble_common::quant::{Bits, Granularity, Scheme};
 use webnibble_common::result::Times;
 use webnibble_common::wire::{LoadOptions, LoadReport};
 
-use super::{Row, VersusRequest, cosine, first_values};
+use super::answers::{cosine, first_values};
+use super::request::VersusRequest;
+use super::results::VersusRow;
 use crate::error::HostError;
 use crate::loader::Model;
 use crate::onnx::{self, OnnxFolder, OnnxOptions, WeightForm};
 use crate::prepare::Package;
-use crate::run::{blocking, family, load_options, resolve};
+use crate::run::{family, load_options, resolve};
 use crate::session::RunOutcome;
+use crate::task::blocking;
 
 /// One who takes part, and what it gave so far.
 pub(super) struct Contestant {
-    pub(super) row: Row,
+    pub(super) row: VersusRow,
     pub(super) load: LoadOptions,
     /// The package that its weights are of.
     pub(super) package: Package,
@@ -157,8 +160,8 @@ async fn package(
     Ok((package, load))
 }
 
-fn row(engine: &str, form: String, bits: Bits) -> Row {
-    Row {
+fn row(engine: &str, form: String, bits: Bits) -> VersusRow {
+    VersusRow {
         engine: engine.into(),
         form,
         bits,

@@ -8,26 +8,30 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use webnibble_common::options::{LaunchOptions, Options, Platform};
-use webnibble_common::quant::Bits;
-use webnibble_common::result::{BrowserInfo, RunInfo, Times};
-use webnibble_common::tensor::Tensor;
+use webnibble_common::options::Platform;
+use webnibble_common::result::RunInfo;
 use webnibble_common::wire::{LoadReport, RunInput, RunOptions};
 
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::{self, Model};
-use crate::reference::{self, Reference};
-use crate::run::{RunProgress, RunProgressSink, blocking, load_package};
+use crate::reference::Reference;
+use crate::run::{RunProgress, RunProgressSink, load_package};
+use crate::task::blocking;
 
+mod answers;
 mod contestants;
 mod report;
-mod statistics;
+mod request;
+mod results;
 
+use answers::first_values;
 use contestants::{Contestant, contestants};
 pub use report::{COMPARISON_HEADER, comparison_cells, failures, markdown, outputs, table, write};
-pub use statistics::Ratio;
+pub use request::VersusRequest;
+pub use results::{Comparison, Versus, VersusRow, VersusSession};
+
+pub use crate::ratio::Ratio;
 
 /// How long loading may take.
 const LOAD_LIMIT: Duration = Duration::from_secs(180);
@@ -35,107 +39,6 @@ const LOAD_LIMIT: Duration = Duration::from_secs(180);
 const RUN_LIMIT: Duration = Duration::from_secs(300);
 /// Runs of a contestant before the next one's turn.
 const BLOCK: u32 = 5;
-
-/// What is to be compared.
-#[derive(Clone)]
-pub struct VersusRequest {
-    /// A name or folder: weights in floats, since several precisions are made of it.
-    pub model: String,
-    /// Where.
-    pub platforms: Vec<Platform>,
-    /// Ours, by the bits of its weights.
-    pub bits: Vec<Bits>,
-    /// Ours once more with activations of 8 bits, on WebNN and wasm.
-    pub int8_activations: bool,
-    /// Threads on wasm.
-    pub threads: Vec<u32>,
-    /// Length of the input.
-    pub tokens: usize,
-    /// Measured runs of each contestant.
-    pub runs: u32,
-    /// Granularity and scheme of the weights.
-    pub options: Options,
-    /// The browser.
-    pub launch: LaunchOptions,
-    /// Passes the browser's output on.
-    pub verbose: bool,
-    /// Revision of this build.
-    pub revision: String,
-    /// Hears how far it is.
-    pub progress: Option<RunProgressSink>,
-}
-
-/// All that was found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Versus {
-    /// When, on which machine, with which build.
-    pub run: RunInfo,
-    /// The model.
-    pub model: String,
-    /// Length of the input; its batch is 1.
-    pub tokens: usize,
-    /// One for each platform and number of threads.
-    pub sessions: Vec<Session>,
-}
-
-/// One browser session.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Session {
-    /// Where.
-    pub platform: Platform,
-    /// Threads that were asked for, on wasm.
-    pub threads: Option<u32>,
-    /// The browser; `None` where it did not start.
-    pub browser: Option<BrowserInfo>,
-    /// Why there is nothing, where there is nothing.
-    pub error: Option<String>,
-    /// Contestants, ours first.
-    pub rows: Vec<Row>,
-    /// Ours against theirs.
-    pub comparisons: Vec<Comparison>,
-}
-
-/// What one contestant gave.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// `webnibble` or `onnxruntime-web`.
-    pub engine: String,
-    /// How its weights are stored and computed with.
-    pub form: String,
-    /// Bits of its weights.
-    pub bits: Bits,
-    /// What really ran, as the page says.
-    pub implementation_type: Option<String>,
-    /// Versions, kernels, or where its operators went.
-    pub details: std::collections::BTreeMap<String, String>,
-    /// Why it did not run.
-    pub error: Option<String>,
-    /// From the request to readiness.
-    pub load_ms: Option<f64>,
-    /// The first run.
-    pub first_ms: Option<f64>,
-    /// Measured runs.
-    pub times_ms: Option<Times>,
-    /// Every measured run, in order.
-    pub run_ms: Vec<f64>,
-    /// Of its answer and that of the same model in f32 on this machine.
-    pub cosine_f32: Option<f64>,
-}
-
-/// Ours against one of theirs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// Form of ours.
-    pub ours: String,
-    /// Form of theirs.
-    pub theirs: String,
-    /// `same weights`, or `their best` of all forms.
-    pub kind: String,
-    /// Our median by theirs: below 1 is ours the faster.
-    pub ratio: Ratio,
-    /// Of the two answers.
-    pub cosine: Option<f64>,
-}
 
 /// Runs the comparison.
 ///
@@ -182,9 +85,9 @@ async fn session(
     model: &std::sync::Arc<Model>,
     platform: Platform,
     threads: Option<u32>,
-) -> Result<Session, HostError> {
+) -> Result<VersusSession, HostError> {
     let mut found =
-        Session { platform, threads, browser: None, error: None, rows: Vec::new(), comparisons: Vec::new() };
+        VersusSession { platform, threads, browser: None, error: None, rows: Vec::new(), comparisons: Vec::new() };
     tell(request.progress.as_ref(), &format!("preparing {platform}"), 0, 0);
     let mut contestants = contestants(request, model, platform).await?;
     let input = input(model, request.tokens);
@@ -284,14 +187,4 @@ async fn f32_answer(model: &std::sync::Arc<Model>, input: &RunInput) -> Result<O
         None => Ok(None),
     })
     .await
-}
-
-fn first_values(outputs: &[(String, Tensor)]) -> Option<Vec<f32>> {
-    Some(outputs.first()?.1.as_f32().ok()?.to_vec())
-}
-
-/// Of two answers, where both have as many numbers.
-fn cosine(a: Option<&[f32]>, b: Option<&[f32]>) -> Option<f64> {
-    let (a, b) = (a?, b?);
-    (a.len() == b.len() && !a.is_empty()).then(|| reference::cosine(a, b))
 }

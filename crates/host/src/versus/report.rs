@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::answers::cosine;
 use super::contestants::Contestant;
-use super::{Comparison, Ratio, Row, Session, Versus, cosine};
+use super::results::{Comparison, Versus, VersusRow, VersusSession};
 use crate::error::HostError;
+use crate::ratio::Ratio;
 
 /// Every one of ours against theirs with the same weights, and against their best.
 pub(super) fn comparisons(contestants: &[Contestant]) -> Vec<Comparison> {
@@ -35,12 +37,12 @@ pub(super) fn comparisons(contestants: &[Contestant]) -> Vec<Comparison> {
 const HEADER: [&str; 9] = ["engine", "form", "ran as", "p50 ms", "p90", "min", "runs", "first ms", "cosine to f32"];
 
 /// A session's rows, as cells under their names.
-pub fn table(session: &Session) -> (Vec<&'static str>, Vec<Vec<String>>) {
+pub fn table(session: &VersusSession) -> (Vec<&'static str>, Vec<Vec<String>>) {
     (HEADER.to_vec(), session.rows.iter().map(cells).collect())
 }
 
 /// Who did not run, and why.
-pub fn failures(session: &Session) -> Vec<(String, String)> {
+pub fn failures(session: &VersusSession) -> Vec<(String, String)> {
     let failed = session.rows.iter().filter_map(|row| Some((row, row.error.as_ref()?)));
     failed.map(|(row, error)| (format!("{} {}", row.engine, row.form), first_line(error))).collect()
 }
@@ -49,7 +51,7 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-fn cells(row: &Row) -> Vec<String> {
+fn cells(row: &VersusRow) -> Vec<String> {
     let number = |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| format!("{value:.digits$}"));
     let times = row.times_ms;
     let kind = match (&row.error, &row.implementation_type) {
@@ -86,7 +88,7 @@ pub fn markdown(versus: &Versus) -> String {
     text
 }
 
-fn section(text: &mut String, session: &Session) {
+fn section(text: &mut String, session: &VersusSession) {
     let threads = session.threads.map(|count| format!(", {count} threads asked for")).unwrap_or_default();
     let browser = session.browser.as_ref().map(|found| format!(": {} {}", found.name, found.version));
     let _ = writeln!(text, "\n## {}{threads}{}\n", session.platform, browser.unwrap_or_default());

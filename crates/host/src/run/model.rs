@@ -1,0 +1,69 @@
+//! The model of a run: found, opened, and seen to fit the request.
+
+use std::sync::Arc;
+
+use webnibble_common::options::Platform;
+use webnibble_common::result::{InputInfo, RunRecord};
+use webnibble_common::wire::RunInput;
+use webnibble_models::text::TextError;
+
+use super::auto;
+use super::fill::input_info;
+use super::prepared::{PreparedModel, resolve_for};
+use super::request::{Input, RunRequest, tell};
+use crate::error::HostError;
+use crate::loader::{self, Model};
+use crate::reference;
+use crate::task::blocking;
+
+/// Finds and opens the model, and sees that options and input fit it, before a browser is started for it. Away from the
+/// runtime: a model may be fetched, and is read.
+pub(super) async fn load_model(record: &mut RunRecord, request: &RunRequest) -> Result<Arc<Model>, HostError> {
+    let (request, platform) = (request.clone(), record.platform);
+    let (model, input) = blocking(move || {
+        let mut progress = |at: loader::Progress<'_>| tell(&request, at.what, at.done, at.total);
+        let model = Arc::new(Model::load(&request.model, &mut progress)?);
+        match platform {
+            Platform::Auto => auto::check_options(&request, &model)?,
+            platform => drop(resolve_for(&request, &model, platform)?),
+        }
+        let input = fitting_input(&model, &request.input)?;
+        Ok((model, input))
+    })
+    .await?;
+    record.input = Some(input);
+    Ok(model)
+}
+
+/// What the model takes of an input: the prompt, and how many tokens of each text.
+fn fitting_input(model: &Model, input: &Input) -> Result<InputInfo, HostError> {
+    let (tokens_kept, prompt_name) = match input {
+        Input::Tensors(_) | Input::Given(RunInput::Tensors { .. }) => (Vec::new(), None),
+        Input::Given(given) => {
+            let encoded = reference::encoder_of(model)?.encode(given)?;
+            (encoded.map(|encoded| encoded.tokens_kept).unwrap_or_default(), prompt_name(model, given)?)
+        }
+    };
+    Ok(InputInfo { prompt_name, ..input_info(input, &tokens_kept) })
+}
+
+/// Name of the prompt that is put before texts.
+fn prompt_name(model: &Model, input: &RunInput) -> Result<Option<String>, HostError> {
+    let RunInput::Text { prompt, .. } = input else { return Ok(None) };
+    let prompt = prompt.of(model.sentence().map(|sentence| &sentence.prompts)).map_err(TextError::from)?;
+    Ok(prompt.map(|prompt| prompt.name.to_owned()))
+}
+
+/// The model made ready for the platform that is asked for; nothing for `auto`, which finds it first.
+pub(super) async fn prepare_for(
+    record: &mut RunRecord,
+    request: &RunRequest,
+    model: &Arc<Model>,
+) -> Result<Option<PreparedModel>, HostError> {
+    if record.platform == Platform::Auto {
+        return Ok(None);
+    }
+    let prepared = PreparedModel::new(request, Arc::clone(model), record.platform).await?;
+    prepared.describe(record, request);
+    Ok(Some(prepared))
+}

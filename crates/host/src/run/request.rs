@@ -1,0 +1,66 @@
+//! What to run, and who hears how far it is.
+
+use std::sync::Arc;
+
+use webnibble_common::options::Options;
+use webnibble_common::tensor::Tensor;
+use webnibble_common::wire::{RunInput, Stage};
+
+/// What to run.
+#[derive(Clone)]
+pub struct RunRequest {
+    /// A name, folder or package, as [`loader::find`] takes it.
+    pub model: String,
+    /// What the caller chose.
+    pub options: Options,
+    /// What to run the model on.
+    pub input: Input,
+    /// Passes the browser's output and its console on to the log.
+    pub verbose: bool,
+    /// Revision of this build, for the record; empty where it is not known.
+    pub revision: String,
+    /// Hears how far the run is, from any thread.
+    pub progress: Option<RunProgressSink>,
+}
+
+/// What to run a model on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Texts or token ids, one batch.
+    Given(RunInput),
+    /// Tensors by the names of the graph's inputs.
+    Tensors(Vec<(String, Tensor)>),
+}
+
+/// Hears how far a run is.
+pub type RunProgressSink = Arc<dyn Fn(RunProgress<'_>) + Send + Sync>;
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunProgress<'a> {
+    /// A step on this machine, in bytes or weights; a total of 0 is unknown.
+    Host {
+        /// What is being done.
+        what: &'a str,
+        /// Done so far.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
+    /// A step in the page.
+    Page {
+        /// What is being done.
+        stage: Stage,
+        /// Done so far.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
+}
+
+/// Tells who asked what is being done on this machine.
+pub(super) fn tell(request: &RunRequest, what: &str, done: u64, total: u64) {
+    if let Some(progress) = &request.progress {
+        progress(RunProgress::Host { what, done, total });
+    }
+}
