@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, lints for native and wasm with warnings denied, licences, and the shell scripts.
+# Formatting, lints for native and wasm with warnings denied, licences, circles of files, and the shell scripts.
 # Runs all of them before it fails, so that one round shows everything there is to mend.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -23,6 +23,8 @@ check clippy-wasm scripts/wasm-cargo.sh clippy -p webnibble-common -p webnibble-
 check clippy-wasm-threads env WEBNIBBLE_WASM_VARIANT=threads scripts/wasm-cargo.sh clippy -p webnibble-agent --lib --quiet \
     -- -D warnings
 check licences scripts/check-licenses.py
+# Files of a crate that depend on each other in a circle; it tries itself on small trees first.
+check circles scripts/check-circles.py
 if have cargo-deny; then
     # Its database of advisories needs a host that not every machine reaches; the other checks are offline.
     check cargo-deny cargo deny --offline check licenses bans sources
