@@ -33,106 +33,106 @@ pub enum Missing {
 }
 
 /// What to do about it in some browsers.
-struct Row(Missing, &'static [BrowserKind], &'static str);
+struct Advice(Missing, &'static [BrowserKind], &'static str);
 
 /// By what is missing; where no browser is named, for all others and for those that are not known.
-const TABLE: &[Row] = &[
-    Row(
+const TABLE: &[Advice] = &[
+    Advice(
         Missing::WebGpu,
         &[Chrome],
         "use Chrome 113 or later: on Linux WebGPU is behind --enable-unsafe-webgpu, which webnibble sets (by hand: \
          chrome://flags/#enable-unsafe-webgpu), and pages have it on https and localhost alone",
     ),
-    Row(
+    Advice(
         Missing::WebGpu,
         &[Edge],
         "use Edge 113 or later: on Linux WebGPU is behind --enable-unsafe-webgpu, which webnibble sets (by hand: \
          edge://flags/#enable-unsafe-webgpu), and pages have it on https and localhost alone",
     ),
-    Row(
+    Advice(
         Missing::WebGpu,
         &[Firefox],
         "use Firefox 141 or later, with dom.webgpu.enabled and dom.webgpu.workers.enabled true in about:config (webnibble \
          sets both in browsers that it starts); pages have WebGPU on https and localhost alone",
     ),
-    Row(
+    Advice(
         Missing::WebGpu,
         &[Safari],
         "use Safari 26 or later, or turn on the feature flag WebGPU in an earlier one (menu Develop, Feature Flags; the menu \
          itself in Settings, Advanced): it runs on Metal",
     ),
-    Row(Missing::WebGpu, &[Webkit], "WebKitGTK is built without WebGPU: take another browser for it"),
-    Row(Missing::WebGpu, &[], "use a newer browser, on a page of https or localhost"),
-    Row(
+    Advice(Missing::WebGpu, &[Webkit], "WebKitGTK is built without WebGPU: take another browser for it"),
+    Advice(Missing::WebGpu, &[], "use a newer browser, on a page of https or localhost"),
+    Advice(
         Missing::Adapter,
         &[Chrome, Edge],
         "--gpu software takes the browser's own software adapter. For a GPU: graphics acceleration on (settings, System; \
          chrome://gpu says what is blocked, and --gpu system ignores that list), and on Linux the GPU's driver for Vulkan",
     ),
-    Row(
+    Advice(
         Missing::Adapter,
         &[Firefox],
         "see that hardware acceleration is on (about:preferences, Performance; layers.acceleration.disabled false in \
          about:config) and gfx.webgpu.ignore-blocklist true, which webnibble sets; on Linux there must be a driver for \
          Vulkan: mesa-vulkan-drivers has one in software, which --gpu software takes",
     ),
-    Row(
+    Advice(
         Missing::Adapter,
         &[Safari],
         "WebGPU runs on Metal there, which a Mac or virtual machine without a GPU for it does not have",
     ),
-    Row(Missing::Adapter, &[], "see that hardware acceleration is on and that the GPU's driver is installed"),
-    Row(
+    Advice(Missing::Adapter, &[], "see that hardware acceleration is on and that the GPU's driver is installed"),
+    Advice(
         Missing::Hardware,
         &[Chrome, Edge],
         "see that graphics acceleration is on (settings, System; chrome://gpu says what is blocked) and that the GPU's driver \
          is installed, on Linux that for Vulkan",
     ),
-    Row(
+    Advice(
         Missing::Hardware,
         &[Firefox],
         "see that hardware acceleration is on (about:preferences, Performance; about:support says what is blocked) and that \
          the GPU's driver is installed, on Linux that for Vulkan",
     ),
-    Row(Missing::Hardware, &[], "see that hardware acceleration is on and that the GPU's driver is installed"),
-    Row(
+    Advice(Missing::Hardware, &[], "see that hardware acceleration is on and that the GPU's driver is installed"),
+    Advice(
         Missing::F16,
         &[Chrome, Edge],
         "from version 120 on where the GPU's driver has 16-bit arithmetic and storage; on NVIDIA under Linux --gpu \
          nvidia-headless turns it on (--enable-dawn-features=vulkan_enable_f16_on_nvidia,allow_unsafe_apis); the software \
          adapter has none",
     ),
-    Row(Missing::F16, &[], "a newer driver of the GPU may bring it"),
-    Row(Missing::Subgroups, &[Chrome, Edge], "from version 134 on where the GPU's driver has them"),
-    Row(Missing::Subgroups, &[Firefox], "Firefox has none as of 153, and there is no preference for it"),
-    Row(Missing::Subgroups, &[], "a newer browser or driver of the GPU may bring them"),
-    Row(Missing::RelaxedSimd, &[Chrome, Edge], "use version 114 or later"),
-    Row(
+    Advice(Missing::F16, &[], "a newer driver of the GPU may bring it"),
+    Advice(Missing::Subgroups, &[Chrome, Edge], "from version 134 on where the GPU's driver has them"),
+    Advice(Missing::Subgroups, &[Firefox], "Firefox has none as of 153, and there is no preference for it"),
+    Advice(Missing::Subgroups, &[], "a newer browser or driver of the GPU may bring them"),
+    Advice(Missing::RelaxedSimd, &[Chrome, Edge], "use version 114 or later"),
+    Advice(
         Missing::RelaxedSimd,
         &[Firefox],
         "use a newer Firefox, or set javascript.options.wasm_relaxed_simd in about:config",
     ),
-    Row(Missing::RelaxedSimd, &[], "a newer browser may bring it"),
-    Row(
+    Advice(Missing::RelaxedSimd, &[], "a newer browser may bring it"),
+    Advice(
         Missing::Isolation,
         &[],
         "the page must come with the headers COOP same-origin and COEP require-corp, as webnibble serves it, from https or \
          localhost",
     ),
-    Row(
+    Advice(
         Missing::NavigatorMl,
         &[Chrome],
         "use Chrome 122 or later, with --enable-features=WebMachineLearningNeuralNetwork, which webnibble sets (by hand: \
          \"Enables WebNN API\" in chrome://flags): docs/webnn.md",
     ),
-    Row(
+    Advice(
         Missing::NavigatorMl,
         &[Edge],
         "use Edge 122 or later, with --enable-features=WebMachineLearningNeuralNetwork, which webnibble sets (by hand: \
          \"Enables WebNN API\" in edge://flags): docs/webnn.md",
     ),
-    Row(Missing::NavigatorMl, &[], "WebNN is in Chrome and Edge alone: docs/webnn.md says which have a backend"),
-    Row(
+    Advice(Missing::NavigatorMl, &[], "WebNN is in Chrome and Edge alone: docs/webnn.md says which have a backend"),
+    Advice(
         Missing::WebNnBackend,
         &[],
         "the browser was built without a backend for WebNN, as distributions build Chromium: Google Chrome and Edge have one, \

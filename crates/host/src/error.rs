@@ -42,7 +42,7 @@ pub enum HostError {
         hint: String,
     },
     /// The page did not connect in time.
-    #[error("the page did not {what} within {} s{}{}", .waited_ms / 1000, limits::limited(), tail(.console))]
+    #[error("the page did not {what} within {} s{}{}", .waited_ms / 1000, limits::message_ending(), tail(.console))]
     PageSilent {
         /// What it should have done.
         what: &'static str,
@@ -52,7 +52,7 @@ pub enum HostError {
         console: Vec<String>,
     },
     /// The page or its backend failed.
-    #[error("{error}{}{}", if is_end(.error) { limits::limited() } else { String::new() }, tail(.console))]
+    #[error("{error}{}{}", if is_end(.error) { limits::message_ending() } else { String::new() }, tail(.console))]
     Remote {
         /// What the page said, or what the session saw.
         error: RemoteError,

@@ -12,7 +12,7 @@ use webnibble_common::result::BrowserInfo;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunInput, RunOptions};
 
 use crate::assets::Assets;
-use crate::browser::{Browser, BrowserConfig, Memory};
+use crate::browser::{Browser, BrowserConfig, BrowserMemory};
 use crate::error::HostError;
 use crate::onnx::OnnxFolder;
 use crate::server::{DEFAULT_ADDRESS, Server};
@@ -231,7 +231,7 @@ impl Host {
     }
 
     /// Memory of the browser's processes, where the system tells.
-    pub fn browser_memory(&self) -> Memory {
+    pub fn browser_memory(&self) -> BrowserMemory {
         self.browser.as_ref().map(Browser::memory).unwrap_or_default()
     }
 

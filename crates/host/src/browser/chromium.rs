@@ -9,7 +9,7 @@ use webnibble_common::options::GpuProfile;
 use super::config::BrowserConfig;
 use super::folder::TEMPORARY;
 use super::gpu;
-use super::program::{Fit, Found, Programs};
+use super::program::{Fit, FoundBrowser, Programs};
 use super::vendor::{Ask, Headless, Port, Vendor};
 
 /// Chrome or Chromium.
@@ -78,7 +78,7 @@ pub(super) const EDGE: Vendor = Vendor {
     ..CHROME
 };
 
-fn driver_args(config: &BrowserConfig, found: &Found) -> Vec<&'static str> {
+fn driver_args(config: &BrowserConfig, found: &FoundBrowser) -> Vec<&'static str> {
     let logs = config.verbose.then_some("--enable-chrome-logs");
     logs.into_iter().chain((found.fit != Fit::Fits).then_some("--disable-build-check")).collect()
 }

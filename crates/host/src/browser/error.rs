@@ -63,7 +63,7 @@ pub enum BrowserError {
         reason: String,
     },
     /// A browser's or a driver's program is there, but does not run.
-    #[error("{} does not run: {reason}{}", .program.display(), limits::limited())]
+    #[error("{} does not run: {reason}{}", .program.display(), limits::message_ending())]
     DoesNotRun {
         /// Its path.
         program: PathBuf,
@@ -89,7 +89,7 @@ pub enum BrowserError {
         browser: String,
     },
     /// The driver or the browser did not start.
-    #[error("{browser} did not start: {reason}{}", limits::limited())]
+    #[error("{browser} did not start: {reason}{}", limits::message_ending())]
     Start {
         /// Which browser.
         browser: String,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use webnibble_common::options::LaunchOptions;
 
 use super::error::BrowserError;
-use super::program::{Fit, Found, PassedOver, Program, Programs};
+use super::program::{Fit, FoundBrowser, PassedOver, Program, Programs};
 use super::vendor::Vendor;
 use crate::browsers::webnn_browser;
 use crate::cache::cache_dir;
@@ -20,7 +20,7 @@ const VERSION_LIMIT: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// Names what is missing or does not fit, and where it was looked for.
-pub(super) async fn find(vendor: &Vendor, launch: &LaunchOptions) -> Result<Found, HostError> {
+pub(super) async fn find(vendor: &Vendor, launch: &LaunchOptions) -> Result<FoundBrowser, HostError> {
     let binaries = candidates(&vendor.binaries, launch.browser_binary.as_deref(), "--browser-binary").await?;
     let drivers = candidates(&vendor.drivers, launch.driver.as_deref(), "--driver").await?;
     choose(vendor, binaries, drivers, launch.driver.is_some())
@@ -175,7 +175,12 @@ fn first_version(text: &str) -> Option<String> {
     words.into_iter().find(is_version).map(str::to_owned)
 }
 
-fn choose(vendor: &Vendor, binaries: Candidates, drivers: Candidates, driver_named: bool) -> Result<Found, HostError> {
+fn choose(
+    vendor: &Vendor,
+    binaries: Candidates,
+    drivers: Candidates,
+    driver_named: bool,
+) -> Result<FoundBrowser, HostError> {
     let binary_hint = vendor.binaries.hint;
     let Some(first) = binaries.programs.first() else {
         let looked = binaries.looked;
@@ -213,7 +218,7 @@ fn choose(vendor: &Vendor, binaries: Candidates, drivers: Candidates, driver_nam
     }
     let (binary, driver) = (binary.clone(), driver.clone());
     let passed_over = passed_over(&binaries, &drivers, &binary, &driver);
-    Ok(Found { binary, driver, fit, passed_over })
+    Ok(FoundBrowser { binary, driver, fit, passed_over })
 }
 
 /// What does not run, and what comes before the programs that are taken, and does not fit them.

@@ -33,9 +33,9 @@ pub use config::BrowserConfig;
 pub use error::BrowserError;
 pub(crate) use find::{drivers_dir, on_path as find_program};
 pub use gpu::default_gpu_profile;
-pub use process::Memory;
-pub use program::{Fit, Found, PassedOver, Program};
-pub(crate) use remote::{Slots, settled};
+pub use process::BrowserMemory;
+pub use program::{Fit, FoundBrowser, PassedOver, Program};
+pub(crate) use remote::{Slots, wait_for_owed_sessions};
 
 pub(crate) use process::is_root;
 
@@ -43,7 +43,7 @@ use display::{check_display, display, has_display, is_headless, own_display};
 use driver::{Driver, DriverStart, Log};
 use table::vendor;
 use vendor::Ask;
-use webdriver::{COMMAND_LIMIT, START_LIMIT, open_session, said};
+use webdriver::{COMMAND_LIMIT, START_LIMIT, message_of, open_session};
 
 /// How long the driver may take to hand over the console; in an error nobody wants to wait for it.
 const CONSOLE_LIMIT: Duration = Duration::from_secs(2);
@@ -79,7 +79,7 @@ pub struct Browser {
 ///
 /// # Errors
 /// Names what is missing or does not fit.
-pub async fn find(kind: BrowserKind, launch: &LaunchOptions) -> Result<Found, HostError> {
+pub async fn find(kind: BrowserKind, launch: &LaunchOptions) -> Result<FoundBrowser, HostError> {
     find::find(vendor(kind), launch).await
 }
 
@@ -157,7 +157,7 @@ impl Browser {
             let (binary, driver) = (&found.binary.version, &found.driver.version);
             tracing::warn!("the driver is version {driver}, the browser {binary}: trying all the same");
         }
-        if let Some(told) = limits::told() {
+        if let Some(told) = limits::described() {
             tracing::warn!("{told}: browsers may need more");
         }
         let vendor = vendor(config.kind);
@@ -234,7 +234,7 @@ impl Browser {
         };
         match tokio::time::timeout(COMMAND_LIMIT, self.webdriver().goto(url)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failed(said(&error)).into()),
+            Ok(Err(error)) => Err(failed(message_of(&error)).into()),
             Err(_) => Err(failed(format!("no answer from the driver within {} s", COMMAND_LIMIT.as_secs())).into()),
         }
     }
@@ -259,10 +259,10 @@ impl Browser {
     }
 
     /// Memory of the browser's processes; of a remote one nothing is known.
-    pub fn memory(&self) -> Memory {
+    pub fn memory(&self) -> BrowserMemory {
         match &self.place {
             Place::Here { process, .. } => process::memory(*process),
-            Place::Remote { .. } => Memory::default(),
+            Place::Remote { .. } => BrowserMemory::default(),
         }
     }
 

@@ -55,7 +55,7 @@ pub(super) fn child_running(parent: u32, program: &Path) -> Option<u32> {
 
 /// Memory of a process and all below it, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct BrowserMemory {
     /// Resident pages; those that processes share are counted in each. `None` where the system does not tell.
     pub resident_bytes: Option<u64>,
     /// Resident pages, each divided among the processes that have it. `None` where the system does not tell.
@@ -63,10 +63,10 @@ pub struct Memory {
 }
 
 /// Memory of a process and all below it. A process that ends while it is looked at is left out.
-pub(super) fn memory(root: u32) -> Memory {
+pub(super) fn memory(root: u32) -> BrowserMemory {
     let family = family(root);
     let sum = |of: fn(u32) -> Option<u64>| family.iter().filter_map(|id| of(*id)).reduce(|sum, bytes| sum + bytes);
-    Memory { resident_bytes: sum(resident_bytes_of), proportional_bytes: sum(proportional_bytes_of) }
+    BrowserMemory { resident_bytes: sum(resident_bytes_of), proportional_bytes: sum(proportional_bytes_of) }
 }
 
 /// A process and all below it.
@@ -202,6 +202,6 @@ mod tests {
         assert!(found.proportional_bytes < found.resident_bytes, "{found:?}");
         kill_group(shell.id());
         shell.wait().unwrap();
-        assert_eq!(memory(shell.id()), Memory::default());
+        assert_eq!(memory(shell.id()), BrowserMemory::default());
     }
 }

@@ -34,7 +34,7 @@ impl Program {
 
 /// A browser and the driver that fits it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundBrowser {
     /// The browser.
     pub binary: Program,
     /// Its driver.

@@ -11,7 +11,7 @@ use thirtyfour::WebDriver;
 use tokio::sync::{oneshot, watch};
 
 use super::error::BrowserError;
-use super::webdriver::{COMMAND_LIMIT, START_LIMIT, open_session, said};
+use super::webdriver::{COMMAND_LIMIT, START_LIMIT, message_of, open_session};
 use crate::error::HostError;
 use crate::proxy;
 use crate::task::blocking;
@@ -45,7 +45,7 @@ impl Drop for Asked {
 }
 
 /// Waits, no longer than `limit`, until no server owes this process a session: what comes that nobody waits for is gone.
-pub(crate) async fn settled(limit: Duration) {
+pub(crate) async fn wait_for_owed_sessions(limit: Duration) {
     let mut asked = ASKED.subscribe();
     if tokio::time::timeout(limit, asked.wait_for(|count| *count == 0)).await.is_err() {
         tracing::warn!("a WebDriver server still owes a session; it will end it when it loses patience");
@@ -108,7 +108,7 @@ pub(super) async fn keep_alive(webdriver: WebDriver, gone: impl FnOnce(String) +
         tokio::time::sleep(KEEP_ALIVE).await;
         match tokio::time::timeout(COMMAND_LIMIT, webdriver.window()).await {
             Ok(Err(error)) if matches!(*error, InvalidSessionId(_) | NoSuchWindow(_)) => {
-                return gone(format!("the WebDriver server no longer has the session: {}", said(&error)));
+                return gone(format!("the WebDriver server no longer has the session: {}", message_of(&error)));
             }
             // The page's own socket is the better witness.
             Ok(Err(error)) => tracing::debug!("the WebDriver server: {error}"),

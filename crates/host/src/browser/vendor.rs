@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::config::BrowserConfig;
-use super::program::{Found, Programs};
+use super::program::{FoundBrowser, Programs};
 
 /// One browser.
 pub(super) struct Vendor {
@@ -27,7 +27,7 @@ pub(super) struct Vendor {
     /// Where the driver says which process the browser is; otherwise it is looked for below the driver.
     pub(super) process_id: Option<&'static str>,
     /// More arguments for the driver.
-    pub(super) driver_args: fn(&BrowserConfig, &Found) -> Vec<&'static str>,
+    pub(super) driver_args: fn(&BrowserConfig, &FoundBrowser) -> Vec<&'static str>,
     /// Variables of the environment, for a browser whose files go into a folder.
     pub(super) environment: fn(&BrowserConfig, &Path) -> Vec<(&'static str, OsString)>,
     /// What the driver is asked for.

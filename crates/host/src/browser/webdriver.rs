@@ -8,6 +8,12 @@ use thirtyfour::error::{WebDriverError, WebDriverErrorInner};
 
 use crate::proxy;
 
+/// How long a browser may take to start.
+pub(super) const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long one command of the driver may take.
+pub(super) const COMMAND_LIMIT: Duration = Duration::from_secs(20);
+
 /// Opens a WebDriver session with a driver, which may take `limit`.
 pub(super) async fn open_session(url: &str, capabilities: Value, limit: Duration) -> Result<WebDriver, String> {
     let Value::Object(capabilities) = capabilities else {
@@ -22,13 +28,13 @@ pub(super) async fn open_session(url: &str, capabilities: Value, limit: Duration
     let builder = WebDriver::builder(url, thirtyfour::Capabilities::from(capabilities)).client(client);
     match tokio::time::timeout(limit, builder.connect()).await {
         Ok(Ok(webdriver)) => Ok(webdriver),
-        Ok(Err(error)) => Err(said(&error)),
+        Ok(Err(error)) => Err(message_of(&error)),
         Err(_) => Err(format!("no answer from the driver within {} s", limit.as_secs())),
     }
 }
 
 /// What a driver said, on one line: without what its client puts around that, and without its own stack.
-pub(super) fn said(error: &WebDriverError) -> String {
+pub(super) fn message_of(error: &WebDriverError) -> String {
     use WebDriverErrorInner::{
         InvalidArgument, InvalidSessionId, NoSuchWindow, NotInSpec, SessionNotCreated, UnknownCommand, UnknownError,
         UnsupportedOperation, WebDriverTimeout,
@@ -54,12 +60,6 @@ pub(super) fn said(error: &WebDriverError) -> String {
     }
 }
 
-/// How long a browser may take to start.
-pub(super) const START_LIMIT: Duration = Duration::from_secs(60);
-
-/// How long one command of the driver may take.
-pub(super) const COMMAND_LIMIT: Duration = Duration::from_secs(20);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,10 +67,10 @@ mod tests {
     #[test]
     fn what_a_driver_says_is_one_line_without_its_stack() {
         let answer = r##"{"value": {"error": "session not created", "message": "session not created: Chrome exited\n  (Session info: chrome=1)\nSee the log.", "stacktrace": "#0 0x5584\n#1 0x5585"}}"##;
-        let told = said(&WebDriverError::parse(500, answer.into()));
+        let told = message_of(&WebDriverError::parse(500, answer.into()));
         assert_eq!(told, "session not created: Chrome exited; See the log.");
         let silent = r#"{"value": {"error": "unknown error", "message": "", "stacktrace": "at x"}}"#;
-        assert_eq!(said(&WebDriverError::parse(500, silent.into())), "unknown error");
-        assert!(said(&WebDriverError::parse(502, "<html>".into())).contains("502"));
+        assert_eq!(message_of(&WebDriverError::parse(500, silent.into())), "unknown error");
+        assert!(message_of(&WebDriverError::parse(502, "<html>".into())).contains("502"));
     }
 }

@@ -22,7 +22,7 @@ pub struct CalibrationData {
 /// Why a file is no calibration data.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DataError {
+pub enum CalibrationDataError {
     /// It cannot be read.
     #[error("calibration data {}: {source}", .path.display())]
     Read {
@@ -39,7 +39,7 @@ pub enum DataError {
     },
 }
 
-impl Failure for DataError {
+impl Failure for CalibrationDataError {
     fn code(&self) -> String {
         "data".into()
     }
@@ -63,12 +63,12 @@ impl CalibrationData {
     ///
     /// # Errors
     /// When the file cannot be read, is not UTF-8, or has no text.
-    pub fn read(path: &Path) -> Result<Self, DataError> {
-        let found =
-            std::fs::read_to_string(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    pub fn read(path: &Path) -> Result<Self, CalibrationDataError> {
+        let found = std::fs::read_to_string(path)
+            .map_err(|source| CalibrationDataError::Read { path: path.to_owned(), source })?;
         let texts = texts(&found);
         if texts.is_empty() {
-            return Err(DataError::Empty { path: path.to_owned() });
+            return Err(CalibrationDataError::Empty { path: path.to_owned() });
         }
         let name = path.file_name().unwrap_or(path.as_os_str());
         Ok(Self { source: name.to_string_lossy().into_owned(), texts })
@@ -127,7 +127,7 @@ mod tests {
     fn files_without_texts_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("texts.txt");
-        assert!(matches!(CalibrationData::read(&path), Err(DataError::Read { .. })));
+        assert!(matches!(CalibrationData::read(&path), Err(CalibrationDataError::Read { .. })));
         std::fs::write(&path, "\n \n").unwrap();
         let error = CalibrationData::read(&path).unwrap_err().to_string();
         assert!(error.ends_with("texts.txt: expected one text a line, found none"), "{error}");

@@ -23,7 +23,7 @@ mod sensitivity;
 #[cfg(test)]
 mod tests;
 
-pub use data::{CalibrationData, DataError};
+pub use data::{CalibrationData, CalibrationDataError};
 pub use report::{ActivationReport, LinearReport};
 
 use ranges::Observer;

@@ -95,7 +95,7 @@ pub async fn install(kind: BrowserKind, dry_run: bool, notify: &mut (dyn FnMut(&
             return DriverReport { status: DriverStatus::Planned, route: Some(name), error: None, ..report };
         }
         notify(&format!("{kind}: {name}"));
-        let outcome = match go(&route.way, &binary).await {
+        let outcome = match take_route(&route.way, &binary).await {
             Ok(()) => browser::find(kind, &launch).await.map_err(|error| format!("it ran, but {error}")),
             Err(reason) => Err(reason),
         };
@@ -110,7 +110,7 @@ pub async fn install(kind: BrowserKind, dry_run: bool, notify: &mut (dyn FnMut(&
     report
 }
 
-fn ready(browser: BrowserKind, found: browser::Found, status: DriverStatus) -> DriverReport {
+fn ready(browser: BrowserKind, found: browser::FoundBrowser, status: DriverStatus) -> DriverReport {
     DriverReport {
         browser,
         version: told(&found.binary),
@@ -149,7 +149,7 @@ fn suits(route: &Route, binary: &Program) -> bool {
     of_it && route.way.program().is_none_or(|program| find_program(program).is_some())
 }
 
-async fn go(way: &Way, binary: &Program) -> Result<(), String> {
+async fn take_route(way: &Way, binary: &Program) -> Result<(), String> {
     let version = binary.version.clone();
     match way {
         Way::Packages(manager, names) => command::packages(manager, names).await,

@@ -29,13 +29,13 @@ const HINT: &str = "browsers reserve far more address space than they use, Chrom
                     limit, as after `ulimit -v unlimited`, or have it raised by who sets it (a batch system, a container)";
 
 /// The limits under which browsers may fail; `None` where there is none.
-pub(crate) fn told() -> Option<String> {
+pub(crate) fn described() -> Option<String> {
     join(&found())
 }
 
 /// The limits of this process, as the end of a message about what they may have ended.
-pub(crate) fn limited() -> String {
-    told().map(|told| format!("; {told}")).unwrap_or_default()
+pub(crate) fn message_ending() -> String {
+    described().map(|told| format!("; {told}")).unwrap_or_default()
 }
 
 /// What to do about them; `None` where there is none.
@@ -44,17 +44,17 @@ pub(crate) fn hint() -> Option<&'static str> {
 }
 
 /// Amounts in bytes, with what they limit and what sets them.
-type Found = Vec<(u64, &'static str, &'static str)>;
+type LowLimits = Vec<(u64, &'static str, &'static str)>;
 
 #[cfg(unix)]
-fn found() -> Found {
+fn found() -> LowLimits {
     let bytes = |limit: &Limit| rustix::process::getrlimit(limit.resource).current;
     let low = |limit: &Limit| bytes(limit).filter(|bytes| *bytes < limit.enough_bytes);
     LIMITS.iter().filter_map(|limit| Some((low(limit)?, limit.of, limit.set_by))).collect()
 }
 
 #[cfg(not(unix))]
-fn found() -> Found {
+fn found() -> LowLimits {
     Vec::new()
 }
 

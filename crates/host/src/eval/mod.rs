@@ -180,7 +180,7 @@ pub async fn eval(request: EvalRequest) -> Result<Eval, HostError> {
 }
 
 /// A package that is ready, and how it is to be run.
-struct Row {
+struct PreparedRow {
     resolved: Resolved,
     package: Package,
     /// What ran, where it is known.
@@ -204,7 +204,7 @@ async fn load_model(request: &EvalRequest) -> Result<Arc<Model>, HostError> {
     blocking(move || Ok(Arc::new(Model::load(&request.model, &mut |at| tell_at(&request, at))?))).await
 }
 
-async fn prepare_row(request: &EvalRequest, model: &Arc<Model>, bits: Option<Bits>) -> Result<Row, HostError> {
+async fn prepare_row(request: &EvalRequest, model: &Arc<Model>, bits: Option<Bits>) -> Result<PreparedRow, HostError> {
     let (model, request) = (Arc::clone(model), request.clone());
     blocking(move || {
         let chosen = Settings { bits, ..request.options.settings.clone() };
@@ -217,7 +217,7 @@ async fn prepare_row(request: &EvalRequest, model: &Arc<Model>, bits: Option<Bit
             Options { settings: prepare::settings_for(&model, &chosen, platform)?, ..request.options.clone() };
         let resolved = resolve(&options, platform, family(&model))?;
         let package = prepare::package(&model, &resolved.settings, platform, &mut |at| tell_at(&request, at))?;
-        Ok(Row { resolved, package, ran: None })
+        Ok(PreparedRow { resolved, package, ran: None })
     })
     .await
 }
@@ -237,7 +237,7 @@ async fn reference(
 }
 
 /// Embeddings by a package on this machine's processor.
-async fn embed_here(request: &EvalRequest, row: &Row, texts: &Arc<Texts>) -> Result<Vec<Vec<f32>>, HostError> {
+async fn embed_here(request: &EvalRequest, row: &PreparedRow, texts: &Arc<Texts>) -> Result<Vec<Vec<f32>>, HostError> {
     let (request, texts, package) = (request.clone(), Arc::clone(texts), row.package.clone());
     let activation_bits = row.resolved.settings.activation_bits.value;
     blocking(move || {
@@ -263,7 +263,7 @@ async fn in_browser(
     eval: &mut Eval,
     request: &EvalRequest,
     platform: Platform,
-    rows: Vec<Row>,
+    rows: Vec<PreparedRow>,
     judge: Judge<'_>,
 ) -> Result<(), HostError> {
     tell(request, "starting the browser", 0, 0);
@@ -288,7 +288,7 @@ async fn embed_there(
     host: &Host,
     request: &EvalRequest,
     platform: Platform,
-    row: &mut Row,
+    row: &mut PreparedRow,
     texts: &Texts,
 ) -> Result<Vec<Vec<f32>>, HostError> {
     let package = &row.package;
@@ -322,7 +322,7 @@ impl Judge<'_> {
         Agreement { spearman: spearman(&found, &scores), pearson: pearson(&found, &scores) }
     }
 
-    fn row(&self, row: &Row, embeddings: &[Vec<f32>]) -> EvalRow {
+    fn row(&self, row: &PreparedRow, embeddings: &[Vec<f32>]) -> EvalRow {
         let (meta, settings) = (&row.package.header.meta, &row.resolved.settings);
         let made = &meta.quantization;
         let bits = |count: u8| Bits::try_from(count).unwrap_or(Bits::B32);

@@ -11,7 +11,7 @@ use crate::cache::cache_dir;
 
 /// A model that is on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundModel {
     /// Folder or package file.
     pub path: PathBuf,
     /// Name for people.
@@ -20,9 +20,9 @@ pub struct Found {
     pub on_hub: Option<OnHub>,
 }
 
-impl Found {
+impl FoundModel {
     fn here(path: PathBuf, name: &str) -> Self {
-        Found { path, name: name.to_owned(), on_hub: None }
+        FoundModel { path, name: name.to_owned(), on_hub: None }
     }
 }
 
@@ -35,7 +35,7 @@ pub fn models_dir() -> PathBuf {
 
 /// Finds a model by what a person typed: a path that exists, a model of the local folder, a model of the hub, which is
 /// fetched into the hub's own cache.
-pub fn find(name: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Found, LoadError> {
+pub fn find(name: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<FoundModel, LoadError> {
     find_in(name, &models_dir(), Hub::from_env, progress)
 }
 
@@ -44,7 +44,7 @@ fn find_in(
     models: &Path,
     hub: impl FnOnce() -> Result<Hub, LoadError>,
     progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<Found, LoadError> {
+) -> Result<FoundModel, LoadError> {
     if let Some(found) = find_path(name)? {
         return Ok(found);
     }
@@ -55,12 +55,12 @@ fn find_in(
     // A folder here has no revision: who names one means the hub's.
     for folder in [Some(name), short].into_iter().flatten().map(|name| models.join(name)) {
         if folder.is_dir() {
-            return Ok(Found::here(folder, short.unwrap_or(name)));
+            return Ok(FoundModel::here(folder, short.unwrap_or(name)));
         }
     }
     let fetched = hub().and_then(|hub| hub.fetch(&names::hub_name(name), progress));
     match fetched {
-        Ok(Fetched { folder, on_hub }) => Ok(Found { on_hub, ..Found::here(folder, short.unwrap_or(name)) }),
+        Ok(Fetched { folder, on_hub }) => Ok(FoundModel { on_hub, ..FoundModel::here(folder, short.unwrap_or(name)) }),
         // A name that nobody could look up may as well be a wrong one: then its neighbours help more than the network's error.
         Err(LoadError::Hub { message, .. }) if short.is_none() && !names::nearest_models(name).is_empty() => {
             let reason = format!("it is not in {}, and the hub could not be asked: {message}", models.display());
@@ -79,13 +79,13 @@ fn find_in(
 }
 
 /// A path that exists, or one that can be nothing but a path.
-fn find_path(name: &str) -> Result<Option<Found>, LoadError> {
+fn find_path(name: &str) -> Result<Option<FoundModel>, LoadError> {
     let path = Path::new(name);
     if path.exists() {
         let whole = path.canonicalize().map_err(|error| LoadError::io(path, error))?;
         let part = if whole.is_dir() { whole.file_name() } else { whole.file_stem() };
         let name = part.map_or_else(|| name.to_owned(), |part| part.to_string_lossy().into_owned());
-        return Ok(Some(Found::here(path.to_owned(), &name)));
+        return Ok(Some(FoundModel::here(path.to_owned(), &name)));
     }
     let is_file = [".safetensors", ".gguf", ".json", ".onnx", ".bin"].iter().any(|end| name.ends_with(end));
     if is_file || path.is_absolute() || name.starts_with('.') || name.starts_with('~') || name.ends_with('/') {
@@ -112,7 +112,7 @@ mod tests {
         Err(LoadError::Hub { name: "asked".into(), message: "no network".into() })
     }
 
-    fn look(name: &str, models: &Path) -> Result<Found, LoadError> {
+    fn look(name: &str, models: &Path) -> Result<FoundModel, LoadError> {
         find_in(name, models, no_hub, &mut |_| {})
     }
 

@@ -16,7 +16,7 @@ impl Failure for LoadError {
     }
 
     fn hint(&self) -> String {
-        if let Some(hint) = self.file().and_then(elsewhere) {
+        if let Some(hint) = self.file().and_then(hint_to_move) {
             return hint;
         }
         let hint = match self {
@@ -62,7 +62,7 @@ impl Failure for LoadError {
 
 /// The variable that names another place for what webnibble keeps by itself, where a file that cannot be read or written is of
 /// one of these places: a home may be read-only.
-pub(crate) fn elsewhere(file: &Path) -> Option<String> {
+pub(crate) fn hint_to_move(file: &Path) -> Option<String> {
     moved_by(file, &[(cache_dir(), "XDG_CACHE_HOME"), (hub_dir(), "HF_HOME")])
 }
 
@@ -83,6 +83,6 @@ mod tests {
         assert!(told("/h/.cache/webnibble/packages/a.safetensors").unwrap().contains("set XDG_CACHE_HOME"));
         assert!(told("/h/.cache/huggingface/hub").unwrap().contains("set HF_HOME"));
         assert_eq!(told("/h/mine.safetensors"), None);
-        assert!(elsewhere(&cache_dir().join("packages")).is_some() && elsewhere(&hub_dir()).is_some());
+        assert!(hint_to_move(&cache_dir().join("packages")).is_some() && hint_to_move(&hub_dir()).is_some());
     }
 }

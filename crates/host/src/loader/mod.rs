@@ -31,9 +31,9 @@ mod tokenizer;
 
 pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use error::LoadError;
-pub use find::{Found, find, models_dir};
+pub use find::{FoundModel, find, models_dir};
 pub use folder::ModelFolder;
-pub(crate) use hints::elsewhere;
+pub(crate) use hints::hint_to_move;
 pub use inspect::{InspectedTensor, Inspection, ModelKind, inspect};
 pub use names::{DEFAULT_MODEL, SHORT_NAMES, nearest};
 use onnx_files::has_onnx_alone;
@@ -60,7 +60,7 @@ pub enum Model {
 impl Model {
     /// Finds a model by name or path, fetching it where it has to be, and opens it.
     pub fn load(name: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Model, LoadError> {
-        let Found { path, name, on_hub } = find(name, progress)?;
+        let FoundModel { path, name, on_hub } = find(name, progress)?;
         match on_hub {
             Some(hub) if has_onnx_alone(&path, Some(&hub)) => {
                 Ok(Model::Onnx(Box::new(OnnxModel::open(&path, &name, Some(hub))?)))

@@ -6,8 +6,8 @@ use half::f16;
 use prost::Message as _;
 
 use super::proto::{
-    Attribute, Dimension, ElementType, Entry, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type,
-    ValueInfo,
+    Attribute, Dimension, ElementType, Entry, GraphProto, ModelProto, NodeProto, OperatorSet, Shape, TensorProto,
+    TensorType, Type, ValueInfo,
 };
 
 /// Version of ONNX's own operators: the first with scales by block in `DequantizeLinear`.
@@ -28,7 +28,7 @@ pub(super) enum Extent {
 
 /// A graph in the making. Values are known by their names.
 pub(super) struct Builder {
-    graph: Graph,
+    graph: GraphProto,
     /// Nodes so far, by operator: names stay short and readable.
     counts: BTreeMap<String, usize>,
     constants: BTreeMap<String, String>,
@@ -38,7 +38,7 @@ pub(super) struct Builder {
 
 impl Builder {
     pub(super) fn new(name: &str, float: ElementType) -> Self {
-        let graph = Graph { name: name.to_owned(), ..Graph::default() };
+        let graph = GraphProto { name: name.to_owned(), ..GraphProto::default() };
         Self { graph, counts: BTreeMap::new(), constants: BTreeMap::new(), float }
     }
 
@@ -85,7 +85,7 @@ impl Builder {
     }
 
     fn push(&mut self, domain: &str, op: &str, inputs: &[&str], output: Vec<String>, attribute: Vec<Attribute>) {
-        self.graph.node.push(Node {
+        self.graph.node.push(NodeProto {
             input: inputs.iter().map(|name| (*name).to_owned()).collect(),
             name: format!("node/{}", output[0]),
             output,
@@ -104,7 +104,7 @@ impl Builder {
     /// Adds a constant of the model under its own name.
     pub(super) fn weight(&mut self, name: &str, dims: &[usize], element: ElementType, raw_data: Vec<u8>) -> String {
         let dims = dims.iter().map(|extent| *extent as i64).collect();
-        self.graph.initializer.push(Tensor { dims, data_type: element as i32, name: name.to_owned(), raw_data });
+        self.graph.initializer.push(TensorProto { dims, data_type: element as i32, name: name.to_owned(), raw_data });
         name.to_owned()
     }
 
@@ -148,12 +148,12 @@ impl Builder {
     }
 
     /// The whole file.
-    pub(super) fn finish(self, metadata: Vec<(String, String)>) -> Model {
+    pub(super) fn finish(self, metadata: Vec<(String, String)>) -> ModelProto {
         let mut opset_import = vec![OperatorSet { domain: String::new(), version: OPSET }];
         if self.graph.node.iter().any(|node| node.domain == CONTRIB) {
             opset_import.push(OperatorSet { domain: CONTRIB.to_owned(), version: 1 });
         }
-        Model {
+        ModelProto {
             ir_version: IR_VERSION,
             producer_name: PRODUCER.into(),
             producer_version: env!("CARGO_PKG_VERSION").into(),
@@ -166,7 +166,7 @@ impl Builder {
 
 /// The bytes that every file of ours begins with, and no other does.
 pub(super) fn first_bytes() -> Vec<u8> {
-    Model { ir_version: IR_VERSION, producer_name: PRODUCER.into(), ..Model::default() }.encode_to_vec()
+    ModelProto { ir_version: IR_VERSION, producer_name: PRODUCER.into(), ..ModelProto::default() }.encode_to_vec()
 }
 
 /// Floats as bytes of that type.

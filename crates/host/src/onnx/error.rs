@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use crate::error::Failure;
 
+/// Protobuf, and with it every reader of ONNX, ends at 2 GiB.
+pub const LARGEST_FILE_BYTES: usize = i32::MAX as usize;
+
 /// Why there is no ONNX file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,9 +34,6 @@ pub enum OnnxError {
         expected: String,
     },
 }
-
-/// Protobuf, and with it every reader of ONNX, ends at 2 GiB.
-pub const LARGEST_FILE_BYTES: usize = i32::MAX as usize;
 
 impl Failure for OnnxError {
     fn code(&self) -> String {

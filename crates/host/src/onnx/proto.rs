@@ -4,7 +4,7 @@
 
 /// A model: the whole file.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Model {
+pub(crate) struct ModelProto {
     #[prost(int64, tag = "1")]
     pub(crate) ir_version: i64,
     #[prost(string, tag = "2")]
@@ -12,7 +12,7 @@ pub(crate) struct Model {
     #[prost(string, tag = "3")]
     pub(crate) producer_version: String,
     #[prost(message, optional, tag = "7")]
-    pub(crate) graph: Option<Graph>,
+    pub(crate) graph: Option<GraphProto>,
     #[prost(message, repeated, tag = "8")]
     pub(crate) opset_import: Vec<OperatorSet>,
     #[prost(message, repeated, tag = "14")]
@@ -39,13 +39,13 @@ pub(crate) struct Entry {
 
 /// Operators in order, and their constants.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Graph {
+pub(crate) struct GraphProto {
     #[prost(message, repeated, tag = "1")]
-    pub(crate) node: Vec<Node>,
+    pub(crate) node: Vec<NodeProto>,
     #[prost(string, tag = "2")]
     pub(crate) name: String,
     #[prost(message, repeated, tag = "5")]
-    pub(crate) initializer: Vec<Tensor>,
+    pub(crate) initializer: Vec<TensorProto>,
     #[prost(message, repeated, tag = "11")]
     pub(crate) input: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
@@ -54,7 +54,7 @@ pub(crate) struct Graph {
 
 /// An operator.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Node {
+pub(crate) struct NodeProto {
     #[prost(string, repeated, tag = "1")]
     pub(crate) input: Vec<String>,
     #[prost(string, repeated, tag = "2")]
@@ -123,7 +123,7 @@ pub(crate) enum ElementType {
 
 /// A constant.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Tensor {
+pub(crate) struct TensorProto {
     #[prost(int64, repeated, packed = "false", tag = "1")]
     pub(crate) dims: Vec<i64>,
     #[prost(int32, tag = "2")]

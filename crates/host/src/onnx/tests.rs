@@ -4,7 +4,7 @@ use prost::Message as _;
 use webnibble_common::quant::{Bits, Granularity, QTensor, Scheme};
 use webnibble_common::weights::WeightData;
 
-use super::proto::{Model as File, Node, Tensor};
+use super::proto::{ModelProto, NodeProto, TensorProto};
 use super::{OnnxOptions, model, suffix};
 use crate::loader::ModelFolder;
 use crate::quantizer::{QuantizeOptions, Quantized, quantize};
@@ -16,22 +16,22 @@ fn golden(options: &QuantizeOptions) -> (ModelFolder, Quantized) {
     (folder, quantized)
 }
 
-fn exported(options: &QuantizeOptions) -> (Quantized, File) {
+fn exported(options: &QuantizeOptions) -> (Quantized, ModelProto) {
     let (folder, quantized) = golden(options);
     let bytes = model(&folder.graph, &quantized.weights, &quantized.meta, OnnxOptions::default()).unwrap();
-    (quantized, File::decode(&bytes[..]).unwrap())
+    (quantized, ModelProto::decode(&bytes[..]).unwrap())
 }
 
-fn constant<'a>(file: &'a File, name: &str) -> &'a Tensor {
+fn constant<'a>(file: &'a ModelProto, name: &str) -> &'a TensorProto {
     file.graph.as_ref().unwrap().initializer.iter().find(|tensor| tensor.name == name).unwrap()
 }
 
-fn number(node: &Node, name: &str) -> usize {
+fn number(node: &NodeProto, name: &str) -> usize {
     node.attribute.iter().find(|attribute| attribute.name == name).unwrap().i.unwrap() as usize
 }
 
 /// Values of a `MatMulNBits` as its documentation has them: `scale · (code − zero point)`.
-fn dequantized(file: &File, node: &Node) -> Vec<f32> {
+fn dequantized(file: &ModelProto, node: &NodeProto) -> Vec<f32> {
     let [rows, cols, bits, block] = ["N", "K", "bits", "block_size"].map(|name| number(node, name));
     let blocks = cols.div_ceil(block);
     let codes = &constant(file, &node.input[1]).raw_data;

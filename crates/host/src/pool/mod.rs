@@ -17,7 +17,7 @@ use webnibble_common::options::LaunchOptions;
 use webnibble_common::result::RunRecord;
 
 use crate::assets::Assets;
-use crate::browser::settled;
+use crate::browser::wait_for_owed_sessions;
 use crate::error::HostError;
 use crate::host::start_server;
 use crate::run::{References, RunRequest};
@@ -246,7 +246,7 @@ async fn finish(lanes: Vec<JoinHandle<()>>) {
         tracing::warn!("a session did not end within {} s", CLOSE_LIMIT.as_secs());
         aborts.iter().for_each(tokio::task::AbortHandle::abort);
     }
-    settled(OWED_LIMIT).await;
+    wait_for_owed_sessions(OWED_LIMIT).await;
 }
 
 impl Drop for Pool {

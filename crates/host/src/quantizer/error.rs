@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use webnibble_common::quant::QuantError;
 
-use crate::calibrate::DataError;
+use crate::calibrate::CalibrationDataError;
 use crate::error::Failure;
-use crate::loader::{LoadError, elsewhere};
+use crate::loader::{LoadError, hint_to_move};
 use crate::reference::ReferenceError;
 
 /// Why a model was not quantized.
@@ -29,7 +29,7 @@ pub enum QuantizeError {
     Calibrate(#[from] Box<ReferenceError>),
     /// The calibration data could not be read.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(#[from] CalibrationDataError),
     /// The package could not be written.
     #[error("writing {}: {message}", .path.display())]
     Write {
@@ -60,7 +60,7 @@ impl Failure for QuantizeError {
     }
 
     fn hint(&self) -> String {
-        if let Some(hint) = self.file().and_then(elsewhere) {
+        if let Some(hint) = self.file().and_then(hint_to_move) {
             return hint;
         }
         match self {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use webnibble_common::result::RunRecord;
 
-use super::{Row, ms};
+use super::{ReportRow, ms};
 
 /// Smaller changes than this are never called changes, however quiet the runs were: two starts of one browser differ by
 /// that much.
@@ -29,14 +29,14 @@ pub struct Change {
 
 /// Every row of both reports, paired by what they measured.
 pub fn compare(before: &[RunRecord], after: &[RunRecord]) -> Vec<Change> {
-    let (before, after): (Vec<Row>, Vec<Row>) =
-        (before.iter().map(Row::of).collect(), after.iter().map(Row::of).collect());
+    let (before, after): (Vec<ReportRow>, Vec<ReportRow>) =
+        (before.iter().map(ReportRow::of).collect(), after.iter().map(ReportRow::of).collect());
     let pairs = after.iter().map(|row| (before.iter().find(|one| one.key() == row.key()), Some(row)));
     let gone = before.iter().filter(|row| !after.iter().any(|one| one.key() == row.key()));
     pairs.chain(gone.map(|row| (Some(row), None))).map(|(before, after)| change(before, after)).collect()
 }
 
-fn change(before: Option<&Row>, after: Option<&Row>) -> Change {
+fn change(before: Option<&ReportRow>, after: Option<&ReportRow>) -> Change {
     let (before_ms, after_ms) = (before.and_then(|row| row.p50_ms), after.and_then(|row| row.p50_ms));
     let ratio = before
         .zip(after)
@@ -52,12 +52,12 @@ fn change(before: Option<&Row>, after: Option<&Row>) -> Change {
         (_, None) => "gone",
         (Some(before), Some(after)) => verdict(before, after, ratio, noise),
     };
-    let key = after.or(before).map(Row::key).unwrap_or_default();
+    let key = after.or(before).map(ReportRow::key).unwrap_or_default();
     Change { key, before_ms, after_ms, ratio, noise, verdict }
 }
 
-fn verdict(before: &Row, after: &Row, ratio: Option<f64>, noise: Option<f64>) -> &'static str {
-    let known = |row: &Row| row.adapter_names.clone();
+fn verdict(before: &ReportRow, after: &ReportRow, ratio: Option<f64>, noise: Option<f64>) -> &'static str {
+    let known = |row: &ReportRow| row.adapter_names.clone();
     let (Some(ratio), Some(noise)) = (ratio, noise) else {
         return match (before.is_real(), after.is_real(), before.p50_ms, after.p50_ms) {
             (false, true, ..) | (false, false, None, Some(_)) => "now runs",
@@ -81,7 +81,7 @@ fn verdict(before: &Row, after: &Row, ratio: Option<f64>, noise: Option<f64>) ->
 }
 
 /// How far the runs of a row were apart, relative to their median: from the smallest to the 90th percentile.
-fn spread(row: &Row) -> Option<f64> {
+fn spread(row: &ReportRow) -> Option<f64> {
     let (median, smallest, late) = (row.p50_ms?, row.min_ms?, row.p90_ms?);
     (median > 0.0).then(|| (late - smallest) / median / 2.0)
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use webnibble_common::result::RunRecord;
 
-use super::{Row, about};
+use super::{ReportRow, about};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -44,7 +44,7 @@ fn fill(template: &str, texts: &[(&str, &str)]) -> String {
 
 /// A row with what charts group it by.
 fn row(record: &RunRecord) -> serde_json::Value {
-    let row = Row::of(record);
+    let row = ReportRow::of(record);
     let series = row.series();
     let mut value = serde_json::to_value(row).expect("rows are plain data");
     value["series"] = json!(series);

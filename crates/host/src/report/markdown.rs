@@ -4,15 +4,15 @@ use std::fmt::Write as _;
 
 use webnibble_common::result::RunRecord;
 
-use super::{Row, about, ms};
+use super::{ReportRow, about, ms};
 
 /// A column: its head, whether it holds figures, and what a row has in it.
-type Column<'a> = (&'a str, bool, Box<dyn Fn(&Row) -> String + 'a>);
+type Column<'a> = (&'a str, bool, Box<dyn Fn(&ReportRow) -> String + 'a>);
 
 /// A heading, the machine, a table of all rows, and below what did not run or ran otherwise than asked, with its reason.
 /// Where inputs of several sizes or several engines were measured, a table of each.
 pub fn markdown(title: &str, records: &[RunRecord]) -> String {
-    let rows: Vec<Row> = records.iter().map(Row::of).collect();
+    let rows: Vec<ReportRow> = records.iter().map(ReportRow::of).collect();
     let mut text = format!("# {title}\n\n");
     if let Some(run) = records.first().map(|record| &record.run) {
         let _ = writeln!(text, "{}\n", about(run));
@@ -30,8 +30,9 @@ pub fn markdown(title: &str, records: &[RunRecord]) -> String {
 }
 
 /// What must be known to read the table, and nothing of what is not in it.
-fn legend(rows: &[Row], table: &str) -> String {
-    let is_simulation = |row: &Row| row.implementation_type.as_ref().is_some_and(|kind| kind.starts_with("SIMULATED"));
+fn legend(rows: &[ReportRow], table: &str) -> String {
+    let is_simulation =
+        |row: &ReportRow| row.implementation_type.as_ref().is_some_and(|kind| kind.starts_with("SIMULATED"));
     let parts = [
         (rows.iter().any(is_simulation), "Times of simulations are those of the CPU that stood in."),
         (table.contains(" – "), "A dash was not measured."),
@@ -40,7 +41,7 @@ fn legend(rows: &[Row], table: &str) -> String {
     if said.is_empty() { "\n".into() } else { format!("\n\n{}\n", said.join(" ")) }
 }
 
-fn all_rows(rows: &[Row], notes: &[&String]) -> String {
+fn all_rows(rows: &[ReportRow], notes: &[&String]) -> String {
     let mut columns = vec![
         text("browser", |row| row.browser.clone()),
         text("platform", |row| row.platform.clone()),
@@ -79,9 +80,9 @@ fn times<'a>() -> [Column<'a>; 7] {
 }
 
 /// What of the same was measured at several sizes.
-fn growth(rows: &[Row]) -> String {
-    let what = |row: &Row| (row.series(), row.model.clone(), told_bits(row), row.format.clone());
-    let mut grown: Vec<Row> = rows
+fn growth(rows: &[ReportRow]) -> String {
+    let what = |row: &ReportRow| (row.series(), row.model.clone(), told_bits(row), row.format.clone());
+    let mut grown: Vec<ReportRow> = rows
         .iter()
         .filter(|row| row.is_real() && rows.iter().filter(|one| one.is_real() && what(one) == what(row)).count() > 1)
         .cloned()
@@ -90,9 +91,9 @@ fn growth(rows: &[Row]) -> String {
         return String::new();
     }
     grown.sort_by_key(|row| (what(row), row.batch, row.sequence_length));
-    let items = |row: &Row| row.p50_ms.zip(row.batch).map(|(ms, batch)| ms / batch.max(1) as f64);
+    let items = |row: &ReportRow| row.p50_ms.zip(row.batch).map(|(ms, batch)| ms / batch.max(1) as f64);
     let columns = vec![
-        text("browser and platform", Row::series),
+        text("browser and platform", ReportRow::series),
         text("model", |row| row.model.clone()),
         text("bits", told_bits),
         text("format", |row| or_dash(&row.format)),
@@ -108,13 +109,13 @@ fn growth(rows: &[Row]) -> String {
 }
 
 /// What engines gave beside each other.
-fn engines(rows: &[Row]) -> String {
-    let compared: Vec<Row> = rows.iter().filter(|row| row.ratio.is_some()).cloned().collect();
+fn engines(rows: &[ReportRow]) -> String {
+    let compared: Vec<ReportRow> = rows.iter().filter(|row| row.ratio.is_some()).cloned().collect();
     if compared.is_empty() {
         return String::new();
     }
     let columns = vec![
-        text("browser and platform", Row::series),
+        text("browser and platform", ReportRow::series),
         text("model", |row| row.model.clone()),
         text("bits", told_bits),
         text("format", |row| or_dash(&row.format)),
@@ -133,16 +134,16 @@ fn engines(rows: &[Row]) -> String {
     format!("\n## Engines beside each other\n\n{words}\n\n{}", table(&compared, columns))
 }
 
-fn text<'a>(head: &'a str, of: impl Fn(&Row) -> String + 'a) -> Column<'a> {
+fn text<'a>(head: &'a str, of: impl Fn(&ReportRow) -> String + 'a) -> Column<'a> {
     (head, false, Box::new(of))
 }
 
-fn figure<'a>(head: &'a str, of: impl Fn(&Row) -> String + 'a) -> Column<'a> {
+fn figure<'a>(head: &'a str, of: impl Fn(&ReportRow) -> String + 'a) -> Column<'a> {
     (head, true, Box::new(of))
 }
 
 /// A table without the columns that nothing was measured for.
-fn table(rows: &[Row], mut columns: Vec<Column<'_>>) -> String {
+fn table(rows: &[ReportRow], mut columns: Vec<Column<'_>>) -> String {
     columns.retain(|(.., of)| rows.iter().any(|row| of(row) != "–"));
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut found = line(columns.iter().map(|(head, ..)| (*head).to_owned()).collect());
@@ -153,7 +154,7 @@ fn table(rows: &[Row], mut columns: Vec<Column<'_>>) -> String {
     found
 }
 
-fn told_bits(row: &Row) -> String {
+fn told_bits(row: &ReportRow) -> String {
     match &row.asked_bits {
         Some(asked) => format!("{} (asked {asked})", row.bits),
         None => row.bits.clone(),
@@ -172,7 +173,7 @@ fn megabytes(bytes: Option<u64>) -> String {
     bytes.map_or("–".into(), |bytes| format!("{:.1}", bytes as f64 / 1e6))
 }
 
-fn ran_as(row: &Row) -> String {
+fn ran_as(row: &ReportRow) -> String {
     let kind = row.implementation_type.clone().unwrap_or_else(|| "did not run".into());
     match &row.adapter {
         Some(adapter) => format!("{kind}, {adapter}"),
@@ -181,7 +182,7 @@ fn ran_as(row: &Row) -> String {
 }
 
 /// The notes of all rows, each once however many rows have it.
-fn notes_of(rows: &[Row]) -> Vec<&String> {
+fn notes_of(rows: &[ReportRow]) -> Vec<&String> {
     let mut notes: Vec<&String> = Vec::new();
     for note in rows.iter().flat_map(|row| &row.notes) {
         if !notes.contains(&note) {
@@ -192,7 +193,7 @@ fn notes_of(rows: &[Row]) -> Vec<&String> {
 }
 
 /// The numbers of a row's notes.
-fn marks(notes: &[&String], row: &Row) -> String {
+fn marks(notes: &[&String], row: &ReportRow) -> String {
     let number = |note: &String| notes.iter().position(|known| *known == note).map(|index| (index + 1).to_string());
     let numbers: Vec<String> = row.notes.iter().filter_map(number).collect();
     if numbers.is_empty() { String::new() } else { format!(" [{}]", numbers.join(", ")) }

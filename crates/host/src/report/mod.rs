@@ -17,7 +17,7 @@ pub use markdown::markdown;
 
 /// A result in the words of a table.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Row {
+pub struct ReportRow {
     /// `chrome 156`.
     pub browser: String,
     /// The platform that was asked for.
@@ -84,7 +84,7 @@ pub struct Row {
     adapter_names: Option<String>,
 }
 
-impl Row {
+impl ReportRow {
     /// A record in the words of a table.
     pub fn of(record: &RunRecord) -> Self {
         let metrics = &record.performance_metrics;
@@ -295,8 +295,8 @@ fn doubts(record: &RunRecord) -> impl Iterator<Item = String> + use<> {
 
 /// The models of some rows and the sizes of their inputs, for a report whose title is not known.
 pub fn title_of(records: &[RunRecord]) -> String {
-    let rows: Vec<Row> = records.iter().map(Row::of).collect();
-    let list = |of: &dyn Fn(&Row) -> Option<String>| {
+    let rows: Vec<ReportRow> = records.iter().map(ReportRow::of).collect();
+    let list = |of: &dyn Fn(&ReportRow) -> Option<String>| {
         let mut values: Vec<String> = rows.iter().filter_map(of).collect();
         let mut seen = std::collections::HashSet::new();
         values.retain(|value| seen.insert(value.clone()));
@@ -338,8 +338,8 @@ mod tests {
         let refused = with_option(failed("chrome", 4), "browser", "chrome".into());
         let mut shell = with_option(refused, "browser_binary", "/tools/chrome-headless-shell".into());
         shell.browser = None;
-        assert_ne!(Row::of(&shell).key(), Row::of(&ran("chrome", 4, 1.0)).key());
-        assert_eq!(Row::of(&shell).key(), Row::of(&ran("chrome-headless-shell", 4, 1.0)).key());
+        assert_ne!(ReportRow::of(&shell).key(), ReportRow::of(&ran("chrome", 4, 1.0)).key());
+        assert_eq!(ReportRow::of(&shell).key(), ReportRow::of(&ran("chrome-headless-shell", 4, 1.0)).key());
     }
 
     #[test]
@@ -348,16 +348,20 @@ mod tests {
             let mut record = ran("chrome", 4, 1.0);
             let made = record.quantization.as_mut().unwrap();
             (made.group_size, made.mixed_precision) = (Some(group), mixed);
-            Row::of(&with_option(with_option(record, "group_size", group.into()), "mixed_precision", mixed.into()))
+            ReportRow::of(&with_option(
+                with_option(record, "group_size", group.into()),
+                "mixed_precision",
+                mixed.into(),
+            ))
         };
         assert_eq!((of(32, true).format.as_str(), of(128, false).format.as_str()), ("g32, attention 8", "g128"));
         assert!(of(32, true).key().contains("4 bits (g32, mixed)"), "{}", of(32, true).key());
         assert_ne!(of(32, true).key(), of(128, true).key());
         // What a profile chose does not keep two reports from being compared.
         assert!(
-            Row::of(&ran("chrome", 4, 1.0)).key().contains("4 bits 1×"),
+            ReportRow::of(&ran("chrome", 4, 1.0)).key().contains("4 bits 1×"),
             "{}",
-            Row::of(&ran("chrome", 4, 1.0)).key()
+            ReportRow::of(&ran("chrome", 4, 1.0)).key()
         );
     }
 
@@ -370,7 +374,7 @@ mod tests {
             if let Some(webnn) = &mut record.webnn {
                 webnn.parallel_parts = Some(2);
             }
-            Row::of(&record)
+            ReportRow::of(&record)
         };
         assert!(of(Platform::Wasm, 2).key().contains("bits (threads 2)"), "{}", of(Platform::Wasm, 2).key());
         assert_ne!(of(Platform::Wasm, 1).key(), of(Platform::Wasm, 2).key());
@@ -384,14 +388,14 @@ mod tests {
     fn a_row_that_did_not_run_is_compared_with_the_one_that_did() {
         let mut refused =
             with_option(with_option(failed("chrome", 4), "browser", "chrome".into()), "model", "m".into());
-        let ran = Row::of(&ran("chrome", 4, 1.0));
+        let ran = ReportRow::of(&ran("chrome", 4, 1.0));
         refused
             .options
             .insert("model".into(), OptionValue { value: ran.model.clone().into(), source: Source::Explicit });
         (refused.browser, refused.model, refused.quantization) = (None, None, None);
-        assert_eq!(Row::of(&refused).key(), ran.key());
+        assert_eq!(ReportRow::of(&refused).key(), ran.key());
         let binary = with_option(refused, "browser_binary", "/opt/odd-shell".into());
-        assert_eq!(Row::of(&binary).browser, "chrome (odd-shell)");
+        assert_eq!(ReportRow::of(&binary).browser, "chrome (odd-shell)");
     }
 
     #[test]
@@ -399,13 +403,13 @@ mod tests {
         let mut record = ran("chrome", 8, 1.0);
         let step = Fallback { from: "bits 4".into(), to: "bits 8".into(), code: "c".into(), reason: "r".into() };
         record.fallbacks.push(step);
-        let row = Row::of(&record);
+        let row = ReportRow::of(&record);
         assert_eq!((row.bits.as_str(), row.asked_bits.as_deref()), ("8", Some("4")));
         assert!(row.key().contains("4 bits"), "{}", row.key());
         let record = &mut ran("chrome", 8, 1.0);
         let (from, to) = ("activation_bits 8".into(), "activation_bits 32".into());
         record.fallbacks.push(Fallback { from, to, code: "c".into(), reason: "r".into() });
-        assert_eq!(Row::of(record).asked_bits.as_deref(), Some("8/8"));
+        assert_eq!(ReportRow::of(record).asked_bits.as_deref(), Some("8/8"));
     }
 
     #[test]
@@ -415,7 +419,7 @@ mod tests {
             let metrics = &mut record.performance_metrics;
             metrics.inference_time_ms.as_mut().unwrap().p90 = p90;
             metrics.warmup.as_mut().unwrap().steady = steady;
-            Row::of(&record).notes
+            ReportRow::of(&record).notes
         };
         assert!(with(4.9, Some(true)).is_empty() && with(4.9, None).is_empty());
         assert!(with(5.1, Some(true))[0].contains("spread widely"));
@@ -427,7 +431,7 @@ mod tests {
         let of = |asked: u8| {
             let mut record = with_option(ran("chrome", 4, 1.0), "bits", asked.into());
             (record.quantization, record.performance_metrics.quantization_bits) = (None, None);
-            Row::of(&record)
+            ReportRow::of(&record)
         };
         assert_eq!((of(4).bits.as_str(), of(4).asked_bits.as_deref()), ("–", Some("4")));
         assert_ne!(of(4).key(), of(8).key());

@@ -15,7 +15,7 @@ use webnibble_common::wire::{ErrorCode, RunInput, RunOptions};
 use super::chain::{self, Extent, Route, Start};
 use super::fill::input_info;
 use super::load::UNLOAD_LIMIT;
-use super::platform::{missing, of_platform};
+use super::platform::{missing, with_platform_named};
 use super::prepared::{PreparedModel, resolve_for};
 use super::request::{Input, RunRequest, tell};
 use crate::cache::cache_dir;
@@ -111,7 +111,7 @@ async fn fill_with(
         record.choice = Some(memory.choice(true));
         match run_on(host, record, request, model, best, start).await {
             // What ran then does not run now: look again.
-            Err(error) if of_one_platform(route_of(request, best), &error) => {
+            Err(error) if leaves_other_platforms_open(route_of(request, best), &error) => {
                 tracing::debug!("{best} was the fastest, but fails now: {error}");
                 record.choice = None;
             }
@@ -159,7 +159,7 @@ async fn measure_all(host: &Host, request: &RunRequest, model: &Arc<Model>) -> R
     for platform in CANDIDATES {
         let measured = match candidate(host, request, model, platform).await {
             Ok(ms) => Ok(ms),
-            Err(error) if of_one_platform(route_of(request, platform), &error) => Err(error.to_string()),
+            Err(error) if leaves_other_platforms_open(route_of(request, platform), &error) => Err(error.to_string()),
             Err(error) => return Err(error),
         };
         candidates.push((platform, measured));
@@ -170,7 +170,7 @@ async fn measure_all(host: &Host, request: &RunRequest, model: &Arc<Model>) -> R
 
 /// Whether a failure leaves other platforms open. Options do, since [`check_options`] found one that takes them; an input
 /// that does not fit does not, whatever engine says so.
-fn of_one_platform(route: Route, error: &HostError) -> bool {
+fn leaves_other_platforms_open(route: Route, error: &HostError) -> bool {
     match error {
         HostError::Options(_) | HostError::PackageFixed { .. } => true,
         HostError::Remote { error, .. } if error.code == ErrorCode::BadInput => false,
@@ -191,7 +191,7 @@ async fn candidate(
     tell(request, &format!("measuring {platform}"), 0, 0);
     let prepared =
         PreparedModel { loaded_as: "auto".into(), ..PreparedModel::new(request, Arc::clone(model), platform).await? };
-    measure(host, request, &prepared).await.map_err(|error| of_platform(error, platform, host.capabilities()))
+    measure(host, request, &prepared).await.map_err(|error| with_platform_named(error, platform, host.capabilities()))
 }
 
 /// Median time of a few inferences of the caller's input, by the route that is taken when the platform is chosen.

@@ -4,7 +4,7 @@ use webnibble_common::quant::{Bits, Granularity};
 use webnibble_common::tensor::Tensor;
 
 use super::*;
-use crate::run::record::empty;
+use crate::run::record::blank_record;
 use crate::run::testing::{Small, Step, code, page, request};
 
 fn memory() -> Measured {
@@ -81,7 +81,7 @@ async fn what_is_measured_is_the_engine_that_runs() {
 async fn auto(faults: &[crate::run::testing::Fault], file: &Path) -> (RunRecord, Result<(), HostError>, usize) {
     let (host, loads) = page(faults).await;
     let (small, request) = (Small::new(), request(Platform::Auto, Engine::Native));
-    let mut record = empty(&request);
+    let mut record = blank_record(&request);
     let outcome = fill_with(file, &host, &mut record, &request, &small.package(), None).await;
     let loads = loads.lock().unwrap().len();
     (record, outcome, loads)

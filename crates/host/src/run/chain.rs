@@ -12,7 +12,7 @@ use super::fill::{
     OnnxForm, check_kept, fill_browser, fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js, output_of,
 };
 use super::load::{LOAD_LIMIT, RUN_LIMIT, load_options, load_package};
-use super::platform::{missing, of_platform};
+use super::platform::{missing, with_platform_named};
 use super::prepared::PreparedModel;
 use super::request::{Input, RunRequest, tell};
 use crate::browser::BrowserError;
@@ -141,11 +141,11 @@ pub(super) async fn follow(
         };
         let error = match outcome {
             Ok(first) => return Ok(Answered { route, first }),
-            Err(error) => of_platform(error, platform, host.capabilities()),
+            Err(error) => with_platform_named(error, platform, host.capabilities()),
         };
         *record = before;
         let Some(next) = routes.get(index + 1).filter(|_| may_fall_back(route, &error)) else {
-            return Err(why(first, route, platform, error));
+            return Err(error_of_chain(first, route, platform, error));
         };
         tracing::debug!("{route:?} failed, {next:?} comes next: {error}");
         record.fallbacks.push(step(platform, route, *next, &error.info()));
@@ -156,7 +156,7 @@ pub(super) async fn follow(
 
 /// What to say of a chain that gave no answer: a reason that every route shares, as of an input that does not fit, else why
 /// what was asked for failed, with what came last.
-fn why(first: Option<HostError>, last_route: Route, platform: Platform, last: HostError) -> HostError {
+fn error_of_chain(first: Option<HostError>, last_route: Route, platform: Platform, last: HostError) -> HostError {
     match first {
         Some(first) if may_fall_back(last_route, &last) => HostError::EveryRoute {
             first: Box::new(first),

@@ -17,11 +17,11 @@ pub(super) async fn compare(
     request: &RunRequest,
     outputs: &[(String, Tensor)],
 ) -> Option<QuantizationError> {
-    reference::quantization_error(outputs, &in_f32(&prepared.model, &request.input).await?)
+    reference::quantization_error(outputs, &answer_in_f32(&prepared.model, &request.input).await?)
 }
 
 /// What the model answers in f32.
-pub(super) async fn in_f32(model: &Arc<Model>, input: &Input) -> Option<Vec<(String, Tensor)>> {
+pub(super) async fn answer_in_f32(model: &Arc<Model>, input: &Input) -> Option<Vec<(String, Tensor)>> {
     let (model, input) = (Arc::clone(model), input.clone());
     let computed = blocking(move || {
         let Some(reference) = Reference::of(&model)? else { return Ok(None) };

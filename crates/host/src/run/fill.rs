@@ -11,7 +11,7 @@ use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadReport, RunInput, RunReport};
 
 use super::request::Input;
-use crate::browser::Memory;
+use crate::browser::BrowserMemory;
 use crate::error::HostError;
 
 pub(super) fn model_info(meta: &PackageMeta, source: &str, digest: &str) -> ModelInfo {
@@ -131,7 +131,7 @@ pub(super) fn fill_browser(record: &mut RunRecord, browser: &BrowserInfo) {
     }
 }
 
-pub(super) fn fill_browser_memory(record: &mut RunRecord, memory: Memory) {
+pub(super) fn fill_browser_memory(record: &mut RunRecord, memory: BrowserMemory) {
     let filled = &mut record.performance_metrics.memory;
     (filled.browser_rss_bytes, filled.browser_pss_bytes) = (memory.resident_bytes, memory.proportional_bytes);
 }

@@ -36,12 +36,12 @@ use chain::{Extent, Start};
 use load::UNLOAD_LIMIT;
 pub use load::load_options;
 pub(crate) use load::load_package;
-use model::{load_model, prepare_for};
+use model::load_model;
 pub(crate) use platform::missing;
-use prepared::PreparedModel;
+use prepared::{PreparedModel, prepare_for};
 pub use prepared::{family, resolve};
 pub use record::not_started;
-use record::{empty, finish};
+use record::{blank_record, finish};
 use request::tell;
 pub use request::{Input, RunProgress, RunProgressSink, RunRequest};
 pub use turns::{References, run_in_turns};
@@ -49,7 +49,7 @@ pub use turns::{References, run_in_turns};
 /// Runs a model once and writes down everything about it. A failure is a record too, with its `error` filled.
 pub async fn run(request: RunRequest) -> RunRecord {
     let began = Instant::now();
-    let mut record = empty(&request);
+    let mut record = blank_record(&request);
     let outcome = answer(&mut record, &request, began).await;
     finish(record, outcome)
 }
@@ -61,7 +61,7 @@ pub async fn run_on(host: &Host, request: RunRequest) -> RunRecord {
 
 /// The same, given up when `stop` is done before it.
 pub(crate) async fn run_until(host: &Host, request: &RunRequest, stop: impl Future<Output = ()>) -> RunRecord {
-    let mut record = empty(request);
+    let mut record = blank_record(request);
     let outcome = tokio::select! {
         outcome = answer_on(host, &mut record, request) => outcome,
         () = stop => Err(cancelled()),

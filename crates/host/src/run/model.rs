@@ -9,7 +9,7 @@ use webnibble_models::text::TextError;
 
 use super::auto;
 use super::fill::input_info;
-use super::prepared::{PreparedModel, resolve_for};
+use super::prepared::resolve_for;
 use super::request::{Input, RunRequest, tell};
 use crate::error::HostError;
 use crate::loader::{self, Model};
@@ -52,18 +52,4 @@ fn prompt_name(model: &Model, input: &RunInput) -> Result<Option<String>, HostEr
     let RunInput::Text { prompt, .. } = input else { return Ok(None) };
     let prompt = prompt.of(model.sentence().map(|sentence| &sentence.prompts)).map_err(TextError::from)?;
     Ok(prompt.map(|prompt| prompt.name.to_owned()))
-}
-
-/// The model made ready for the platform that is asked for; nothing for `auto`, which finds it first.
-pub(super) async fn prepare_for(
-    record: &mut RunRecord,
-    request: &RunRequest,
-    model: &Arc<Model>,
-) -> Result<Option<PreparedModel>, HostError> {
-    if record.platform == Platform::Auto {
-        return Ok(None);
-    }
-    let prepared = PreparedModel::new(request, Arc::clone(model), record.platform).await?;
-    prepared.describe(record, request);
-    Ok(Some(prepared))
 }

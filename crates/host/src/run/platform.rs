@@ -60,7 +60,7 @@ pub(super) fn unavailable(platform: Platform, reason: String, capabilities: &Cap
 }
 
 /// Names a platform that turned out to be missing, or to refuse the model, only when the model was loaded.
-pub(super) fn of_platform(error: HostError, platform: Platform, capabilities: &Capabilities) -> HostError {
+pub(super) fn with_platform_named(error: HostError, platform: Platform, capabilities: &Capabilities) -> HostError {
     match error {
         HostError::Remote { error, .. }
             if matches!(

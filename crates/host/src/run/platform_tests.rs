@@ -8,7 +8,7 @@ use super::*;
 #[test]
 fn a_platform_that_turns_out_to_be_missing_is_unavailable() {
     let remote = |code| HostError::from(RemoteError::new(code, "no adapter", ""));
-    let of = |error, platform| of_platform(error, platform, &Capabilities::default());
+    let of = |error, platform| with_platform_named(error, platform, &Capabilities::default());
     assert_eq!(of(remote(ErrorCode::WebgpuUnavailable), Platform::Webgpu).code(), "platform_unavailable");
     assert_eq!(of(remote(ErrorCode::WebgpuUnavailable), Platform::Wasm).code(), "webgpu_unavailable");
     assert_eq!(of(remote(ErrorCode::Unsupported), Platform::Webnn).code(), "platform_unavailable");

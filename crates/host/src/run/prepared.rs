@@ -56,6 +56,20 @@ impl PreparedModel {
     }
 }
 
+/// The model made ready for the platform that is asked for; nothing for `auto`, which finds it first.
+pub(super) async fn prepare_for(
+    record: &mut RunRecord,
+    request: &RunRequest,
+    model: &Arc<Model>,
+) -> Result<Option<PreparedModel>, HostError> {
+    if record.platform == Platform::Auto {
+        return Ok(None);
+    }
+    let prepared = PreparedModel::new(request, Arc::clone(model), record.platform).await?;
+    prepared.describe(record, request);
+    Ok(Some(prepared))
+}
+
 /// What every option of a request is, for its model.
 pub(super) fn resolve_for(request: &RunRequest, model: &Model, platform: Platform) -> Result<Resolved, HostError> {
     let settings = prepare::settings_for(model, &request.options.settings, platform)?;

@@ -11,7 +11,7 @@ use crate::machine;
 
 /// The record of a run for which no browser could be started.
 pub fn not_started(request: &RunRequest, error: &HostError) -> RunRecord {
-    let mut record = empty(request);
+    let mut record = blank_record(request);
     record.performance_metrics.quantization_bits = request.options.settings.bits;
     record.status = Status::Error;
     record.error = Some(error.info());
@@ -36,7 +36,7 @@ pub fn not_started(request: &RunRequest, error: &HostError) -> RunRecord {
 }
 
 /// The record before anything is known.
-pub(super) fn empty(request: &RunRequest) -> RunRecord {
+pub(super) fn blank_record(request: &RunRequest) -> RunRecord {
     RunRecord {
         schema_version: SCHEMA_VERSION,
         status: Status::Ok,

@@ -14,7 +14,7 @@ use webnibble_common::wire::{
 
 use super::chain::Route;
 use super::prepared::{PreparedModel, resolve_for};
-use super::record::empty;
+use super::record::blank_record;
 use super::request::{Input, RunRequest};
 use crate::error::HostError;
 use crate::fake_agent::{self, FakeAgent, PATIENCE};
@@ -201,7 +201,7 @@ pub(super) fn request(platform: Platform, engine: Engine) -> RunRequest {
 
 /// The record of a request, as it is before anything runs.
 pub(super) fn described(request: &RunRequest, prepared: &PreparedModel) -> RunRecord {
-    let mut record = empty(request);
+    let mut record = blank_record(request);
     prepared.describe(&mut record, request);
     record
 }

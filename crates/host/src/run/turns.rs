@@ -14,12 +14,12 @@ use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, RunOptions, RunReport};
 
 use super::chain::{self, Answered, Extent, Route};
-use super::compare::in_f32;
+use super::compare::answer_in_f32;
 use super::fill::{fill_browser_memory, fill_ran, output_of};
 use super::load::UNLOAD_LIMIT;
-use super::model::{load_model, prepare_for};
-use super::prepared::PreparedModel;
-use super::record::{empty, finish};
+use super::model::load_model;
+use super::prepared::{PreparedModel, prepare_for};
+use super::record::{blank_record, finish};
 use super::request::{RunRequest, tell};
 use crate::error::HostError;
 use crate::host::Host;
@@ -56,7 +56,7 @@ impl References {
             return found.clone();
         }
         tell(request, "computing in f32", 0, 0);
-        let computed = in_f32(&prepared.model, &request.input).await.map(Arc::new);
+        let computed = answer_in_f32(&prepared.model, &request.input).await.map(Arc::new);
         known.insert(key, computed.clone());
         computed
     }
@@ -139,7 +139,7 @@ fn due(runs: u32, round: u32, rounds: u32) -> u32 {
 impl Entry {
     /// Loads, and runs for the first time.
     async fn open(host: &Host, request: RunRequest, index: usize) -> Self {
-        let mut record = empty(&request);
+        let mut record = blank_record(&request);
         let state = Live::open(host, &mut record, &request, index).await;
         Self { request, record, state }
     }

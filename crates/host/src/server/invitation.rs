@@ -7,6 +7,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::page::PageEvent;
 use super::shared::{Shared, lock};
 
+/// Bytes of randomness in a token or key: not to be guessed.
+const SECRET_BYTES: usize = 16;
+
 /// The right of one page to connect; ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Invitation {
@@ -30,9 +33,6 @@ impl Drop for Invitation {
         }
     }
 }
-
-/// Bytes of randomness in a token or key: not to be guessed.
-const SECRET_BYTES: usize = 16;
 
 /// Random hexadecimal digits.
 fn secret() -> String {

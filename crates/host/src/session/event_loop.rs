@@ -142,7 +142,7 @@ impl Loop {
         self.connection = Some(connection);
         (self.last_heard, self.ping_sent, self.lost) = (Instant::now(), false, None);
         self.send(hello_id, HostMessage::Welcome { resume_key, heartbeat_ms });
-        self.take_up(lost_with_socket);
+        self.send_again_what_is_in_doubt(lost_with_socket);
         self.state.send_if_modified(|state| {
             let is_first = matches!(state, PageState::Waiting);
             if is_first {
@@ -155,7 +155,7 @@ impl Loop {
     /// Sends what the page may not have got before its last socket broke. A socket that breaks does not say what still
     /// arrived: what was sent after the page was last heard is sent again, and the page knows requests by their ids.
     /// The page for its part sends its answers again, whole.
-    fn take_up(&mut self, heard_before: Instant) {
+    fn send_again_what_is_in_doubt(&mut self, heard_before: Instant) {
         let mut cancelled = Vec::new();
         for (id, waiting) in &mut self.waiting {
             waiting.frames = FrameAssembler::new(FrameKind::Output, *id);
