@@ -9,9 +9,9 @@ use webnibble_common::wire::Stage;
 
 /// One line at the foot of the terminal. Steps are told from any thread.
 #[derive(Clone)]
-pub(crate) struct Bar(Arc<Mutex<State>>);
+pub(crate) struct Bar(Arc<Mutex<BarState>>);
 
-struct State {
+struct BarState {
     bar: ProgressBar,
     what: String,
     template: &'static str,
@@ -23,7 +23,7 @@ impl Bar {
         let shown = wanted && std::io::stderr().is_terminal();
         let bar = if shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self(Arc::new(Mutex::new(State { bar, what: String::new(), template: "" })))
+        Self(Arc::new(Mutex::new(BarState { bar, what: String::new(), template: "" })))
     }
 
     /// Shows a step of unknown length.

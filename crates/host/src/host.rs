@@ -174,7 +174,7 @@ pub(crate) async fn start_server(
 }
 
 /// The same error with the file's path on this machine, where the page knows only its URL.
-fn named_by(mut error: RemoteError, url: &str, path: &Path) -> RemoteError {
+fn with_path_named(mut error: RemoteError, url: &str, path: &Path) -> RemoteError {
     error.message = error.message.replace(url, &path.display().to_string());
     error
 }
@@ -254,7 +254,7 @@ impl Host {
     ) -> Result<LoadReport, HostError> {
         let url = self.server.publish(digest, path);
         let loaded = self.session.load(model, &url, digest, options, limit).wait().await;
-        self.explain(loaded.map_err(|error| named_by(error, &url, path))).await
+        self.explain(loaded.map_err(|error| with_path_named(error, &url, path))).await
     }
 
     /// Publishes the ONNX form of a model, and has transformers.js load it under the name `model`.

@@ -65,7 +65,7 @@ impl Package {
     /// Those of `read`; when the package is damaged and is the caller's, or cannot be made again.
     pub fn read<T>(&self, read: impl Fn(&PackageFile) -> Result<T, HostError>) -> Result<T, HostError> {
         match read(&self.file) {
-            Err(error) if self.may_be_damaged(&error) => read(&self.mended(error)?),
+            Err(error) if self.may_be_damaged(&error) => read(&self.repaired(error)?),
             outcome => outcome,
         }
     }
@@ -87,7 +87,7 @@ impl Package {
     ///
     /// # Errors
     /// `error` for a package of the caller's; else why it cannot be made again.
-    pub(crate) fn mended(&self, error: HostError) -> Result<PackageFile, HostError> {
+    pub(crate) fn repaired(&self, error: HostError) -> Result<PackageFile, HostError> {
         // Of runs side by side, the first makes it again, and the others find it.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let Some(Recipe { folder, name, options, store }) = &self.recipe else { return Err(error) };

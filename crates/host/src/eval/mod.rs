@@ -348,7 +348,7 @@ impl Judge<'_> {
             implementation_type,
             package_bytes: row.package.header.total_bytes,
             agreement: self.agreement(embeddings),
-            against_f32: self.reference.and_then(|reference| against(embeddings, reference)),
+            against_f32: self.reference.and_then(|reference| error_of_embeddings(embeddings, reference)),
             fallbacks: row.resolved.fallbacks.clone(),
         }
     }
@@ -360,7 +360,7 @@ fn count_linears(package: &PackageFile) -> usize {
 }
 
 /// Embeddings against those in f32.
-fn against(embeddings: &[Vec<f32>], reference: &[Vec<f32>]) -> Option<QuantizationError> {
+fn error_of_embeddings(embeddings: &[Vec<f32>], reference: &[Vec<f32>]) -> Option<QuantizationError> {
     let tensor = |rows: &[Vec<f32>]| {
         let shape = [rows.len(), rows.first().map_or(0, Vec::len)];
         Some(vec![("embeddings".to_owned(), Tensor::f32(shape, rows.concat()).ok()?)])

@@ -72,9 +72,9 @@ fn agreement_and_error_follow_from_embeddings() {
     assert_eq!(judge.agreement(&exact).spearman, Some(1.0));
     let turned = vec![vec![1.0, 0.0], vec![0.0, 1.0], vec![1.0, 1.0]];
     assert_eq!(judge.agreement(&turned).spearman, Some(0.5));
-    let error = against(&turned, &exact).unwrap();
+    let error = error_of_embeddings(&turned, &exact).unwrap();
     assert!((error.cosine - (1.0 + 2.0 * 0.5_f64.sqrt()) / 3.0).abs() < 1e-7, "{error:?}");
-    assert_eq!(against(&exact[..2], &exact), None);
+    assert_eq!(error_of_embeddings(&exact[..2], &exact), None);
 }
 
 #[test]

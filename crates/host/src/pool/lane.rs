@@ -36,7 +36,7 @@ impl<S: SessionSource> Lane<S> {
 
     /// Serves until there is no session to be had, or the pool ends.
     pub(super) async fn run(mut self) {
-        while let Some(station) = self.obtain().await {
+        while let Some(station) = self.next_session().await {
             self.shared.set(self.number, LaneState::Ready);
             let left = self.serve(&station).await;
             if let Left::Lost(reason) = &left {
@@ -54,7 +54,7 @@ impl<S: SessionSource> Lane<S> {
     }
 
     /// Asks for a session until there is one, or it is refused too often.
-    async fn obtain(&mut self) -> Option<S::Station> {
+    async fn next_session(&mut self) -> Option<S::Station> {
         let rules = self.shared.rules;
         let mut pause = rules.pause;
         for attempt in 1..=rules.tries {

@@ -47,9 +47,9 @@ fn all_rows(rows: &[ReportRow], notes: &[&String]) -> String {
         text("platform", |row| row.platform.clone()),
         text("engine", |row| row.engine.clone()),
         text("model", |row| row.model.clone()),
-        text("bits", told_bits),
+        text("bits", bits_in_words),
         text("format", |row| or_dash(&row.format)),
-        text("ran as", |row| format!("{}{}", ran_as(row), marks(notes, row))),
+        text("ran as", |row| format!("{}{}", ran_as(row), note_numbers(notes, row))),
         figure("batch", |row| count(row.batch)),
         figure("tokens", |row| count(row.sequence_length)),
         figure("start ms", |row| ms(row.start_ms)),
@@ -81,7 +81,7 @@ fn times<'a>() -> [Column<'a>; 7] {
 
 /// What of the same was measured at several sizes.
 fn growth(rows: &[ReportRow]) -> String {
-    let what = |row: &ReportRow| (row.series(), row.model.clone(), told_bits(row), row.format.clone());
+    let what = |row: &ReportRow| (row.series(), row.model.clone(), bits_in_words(row), row.format.clone());
     let mut grown: Vec<ReportRow> = rows
         .iter()
         .filter(|row| row.is_real() && rows.iter().filter(|one| one.is_real() && what(one) == what(row)).count() > 1)
@@ -95,7 +95,7 @@ fn growth(rows: &[ReportRow]) -> String {
     let columns = vec![
         text("browser and platform", ReportRow::series),
         text("model", |row| row.model.clone()),
-        text("bits", told_bits),
+        text("bits", bits_in_words),
         text("format", |row| or_dash(&row.format)),
         figure("batch", |row| count(row.batch)),
         figure("tokens", |row| count(row.sequence_length)),
@@ -117,7 +117,7 @@ fn engines(rows: &[ReportRow]) -> String {
     let columns = vec![
         text("browser and platform", ReportRow::series),
         text("model", |row| row.model.clone()),
-        text("bits", told_bits),
+        text("bits", bits_in_words),
         text("format", |row| or_dash(&row.format)),
         figure("batch", |row| count(row.batch)),
         figure("tokens", |row| count(row.sequence_length)),
@@ -154,7 +154,7 @@ fn table(rows: &[ReportRow], mut columns: Vec<Column<'_>>) -> String {
     found
 }
 
-fn told_bits(row: &ReportRow) -> String {
+fn bits_in_words(row: &ReportRow) -> String {
     match &row.asked_bits {
         Some(asked) => format!("{} (asked {asked})", row.bits),
         None => row.bits.clone(),
@@ -193,7 +193,7 @@ fn notes_of(rows: &[ReportRow]) -> Vec<&String> {
 }
 
 /// The numbers of a row's notes.
-fn marks(notes: &[&String], row: &ReportRow) -> String {
+fn note_numbers(notes: &[&String], row: &ReportRow) -> String {
     let number = |note: &String| notes.iter().position(|known| *known == note).map(|index| (index + 1).to_string());
     let numbers: Vec<String> = row.notes.iter().filter_map(number).collect();
     if numbers.is_empty() { String::new() } else { format!(" [{}]", numbers.join(", ")) }

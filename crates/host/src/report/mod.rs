@@ -279,11 +279,11 @@ fn chosen<'a>(record: &'a RunRecord, name: &str) -> Option<&'a serde_json::Value
 fn notes(record: &RunRecord) -> Vec<String> {
     let steps = record.fallbacks.iter().map(|step| format!("{} → {}: {}", step.from, step.to, step.reason));
     let error = record.error.iter().map(|error| error.message.clone());
-    steps.chain(error).chain(doubts(record)).collect()
+    steps.chain(error).chain(reasons_for_doubt(record)).collect()
 }
 
 /// Why the times of a row say little.
-fn doubts(record: &RunRecord) -> impl Iterator<Item = String> + use<> {
+fn reasons_for_doubt(record: &RunRecord) -> impl Iterator<Item = String> + use<> {
     let metrics = &record.performance_metrics;
     let restless = metrics.warmup.is_some_and(|warmup| warmup.steady == Some(false));
     let wide = metrics.inference_time_ms.or(metrics.cpu_time_ms).is_some_and(Times::spread_widely);

@@ -35,7 +35,7 @@ pub(crate) async fn load_package(
     match host.load(model, &package.path, &package.header.digest, options.clone(), limit).await {
         Err(error) if package.may_be_damaged(&error) => {
             let package = package.clone();
-            let whole = blocking(move || package.mended(error)).await?;
+            let whole = blocking(move || package.repaired(error)).await?;
             host.load(model, &whole.path, &whole.header.digest, options, limit).await
         }
         loaded => loaded,

@@ -122,7 +122,7 @@ async fn rounds(host: &Host, entries: &mut [Entry], members: &[usize], alone: bo
     for round in 0..rounds {
         for index in &order {
             let runs = entries[*index].runs();
-            let now = due(runs, round + 1, rounds) - due(runs, round, rounds);
+            let now = runs_done_after(runs, round + 1, rounds) - runs_done_after(runs, round, rounds);
             if now > 0 {
                 entries[*index].turn(host, now).await;
             }
@@ -132,7 +132,7 @@ async fn rounds(host: &Host, entries: &mut [Entry], members: &[usize], alone: bo
 }
 
 /// How many of so many runs are done after a round.
-fn due(runs: u32, round: u32, rounds: u32) -> u32 {
+fn runs_done_after(runs: u32, round: u32, rounds: u32) -> u32 {
     (u64::from(runs) * u64::from(round)).div_ceil(u64::from(rounds)) as u32
 }
 
@@ -201,7 +201,7 @@ impl Entry {
     }
 
     /// Times of measured runs, where it ran on the platform and by the engine that it was asked to.
-    fn as_asked(&self) -> Option<&[f64]> {
+    fn times_as_asked(&self) -> Option<&[f64]> {
         let live = self.state.as_ref().ok()?;
         let route = match self.record.engine {
             Engine::Native => Route::Native,
@@ -294,11 +294,11 @@ fn crowded_out(entries: &[Entry]) -> Vec<usize> {
 
 /// The ratio of each that ran as asked to the first that did.
 fn ratios(entries: &mut [Entry], alone: &[usize]) {
-    let Some(base) = entries.iter().position(|entry| entry.as_asked().is_some()) else { return };
+    let Some(base) = entries.iter().position(|entry| entry.times_as_asked().is_some()) else { return };
     let to = entries[base].record.engine;
-    let theirs = entries[base].as_asked().unwrap_or_default().to_vec();
+    let theirs = entries[base].times_as_asked().unwrap_or_default().to_vec();
     for (index, entry) in entries.iter_mut().enumerate().skip(base + 1) {
-        let ratio = entry.as_asked().and_then(|ours| Ratio::of(ours, &theirs));
+        let ratio = entry.times_as_asked().and_then(|ours| Ratio::of(ours, &theirs));
         let interleaved = !alone.contains(&index) && !alone.contains(&base);
         entry.record.performance_metrics.engine_ratio = ratio.map(|ratio| EngineRatio {
             to,
@@ -317,7 +317,9 @@ mod tests {
     #[test]
     fn fewer_runs_are_spread_over_all_rounds() {
         let turns = |runs, rounds| -> Vec<u32> {
-            (0..rounds).map(|round| due(runs, round + 1, rounds) - due(runs, round, rounds)).collect()
+            (0..rounds)
+                .map(|round| runs_done_after(runs, round + 1, rounds) - runs_done_after(runs, round, rounds))
+                .collect()
         };
         assert_eq!(turns(10, 5), [2, 2, 2, 2, 2]);
         assert_eq!(turns(9, 5), [2, 2, 2, 2, 1]);
