@@ -134,7 +134,8 @@ def after_item(tokens: list[str], at: int) -> int:
     ends_by_semicolon = False
     while at < len(tokens):
         token = tokens[at]
-        ends_by_semicolon |= token in ("use", "static", "type", "let") or (token == "const" and tokens[at + 1 : at + 2] != ["fn"])
+        is_constant = token == "const" and tokens[at + 1 : at + 2] != ["fn"]
+        ends_by_semicolon |= is_constant or token in ("use", "static", "type", "let")
         if token in OPENING:
             at = after_brackets(tokens, at)
             if token == "{" and not ends_by_semicolon:
@@ -240,8 +241,9 @@ def read_items(module: Module, tokens: list[str], folder: pathlib.Path) -> None:
 
 def defined_by(tokens: list[str], at: int) -> str | None:
     """The name that an item defines."""
-    name = next((token for token in tokens[at + 1 : at + 3] if token not in ("mut", "!")), None)
-    return name if name and re.match(r"[A-Za-z_]", name) and name not in DEFINING | {"unsafe", "async", "extern"} else None
+    name = next((token for token in tokens[at + 1 : at + 3] if token not in ("mut", "!")), "")
+    is_name = re.match(r"[A-Za-z_]", name) and name not in DEFINING | {"unsafe", "async", "extern"}
+    return name if is_name else None
 
 
 def read_child(module: Module, name: str, folder: pathlib.Path) -> None:
