@@ -9,7 +9,7 @@ use webnibble_common::wire::{RunInput, Stage};
 /// What to run.
 #[derive(Clone)]
 pub struct RunRequest {
-    /// A name, folder or package, as [`loader::find`] takes it.
+    /// A name, folder or package, as [`find`](crate::loader::find) takes it.
     pub model: String,
     /// What the caller chose.
     pub options: Options,
