@@ -27,6 +27,7 @@ pub mod loader;
 pub mod machine;
 pub mod offer;
 pub mod onnx;
+mod onnx_file;
 pub mod output;
 pub mod pool;
 pub mod prepare;

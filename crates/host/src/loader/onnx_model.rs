@@ -22,7 +22,7 @@ use super::package_file::PackageFile;
 use super::progress::Progress;
 use super::text_file::refuse_stand_in;
 use crate::disk::digest_of;
-use crate::onnx::bits_in;
+use crate::onnx_file::bits_in;
 
 /// A model in ONNX form, without weights that the native engine reads.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use half::f16;
 use prost::Message as _;
 
-use super::proto::{
+use crate::onnx_file::proto::{
     Attribute, Dimension, ElementType, Entry, GraphProto, ModelProto, NodeProto, OperatorSet, Shape, TensorProto,
     TensorType, Type, ValueInfo,
 };

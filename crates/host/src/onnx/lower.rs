@@ -8,8 +8,8 @@ use webnibble_models::bert::LAST_HIDDEN_STATE;
 use super::builder::{Builder, Extent};
 use super::error::OnnxError;
 use super::options::OnnxOptions;
-use super::proto::{Attribute, ElementType};
 use super::weights::{Table, product};
+use crate::onnx_file::proto::{Attribute, ElementType};
 
 /// Added to scores of keys that the mask drops: their weight becomes 0.
 const DROPPED: f32 = -1e9;

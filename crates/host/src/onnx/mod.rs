@@ -11,20 +11,17 @@ use webnibble_common::quant::Bits;
 use webnibble_common::weights::WeightMap;
 use webnibble_models::bert::POOLING_MASK;
 
-mod bits;
 mod builder;
 mod error;
 mod folder;
 mod lower;
 mod options;
-mod proto;
 #[cfg(test)]
 mod tests;
 mod weights;
 
 pub use folder::{Content, OnnxFolder, Written, exported, is_export, outputs, prepare, write};
 
-pub(crate) use bits::bits_in;
 pub use builder::OPSET;
 pub use error::{LARGEST_FILE_BYTES, OnnxError};
 pub use options::{OnnxOptions, WeightForm};

@@ -2,7 +2,7 @@
 
 use webnibble_common::options::Platform;
 
-use super::proto::ElementType;
+use crate::onnx_file::proto::ElementType;
 
 /// How quantized weights of linear operators are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -4,9 +4,9 @@ use prost::Message as _;
 use webnibble_common::quant::{Bits, Granularity, QTensor, Scheme};
 use webnibble_common::weights::WeightData;
 
-use super::proto::{ModelProto, NodeProto, TensorProto};
 use super::{OnnxOptions, model, suffix};
 use crate::loader::ModelFolder;
+use crate::onnx_file::proto::{ModelProto, NodeProto, TensorProto};
 use crate::quantizer::{QuantizeOptions, Quantized, quantize};
 
 fn golden(options: &QuantizeOptions) -> (ModelFolder, Quantized) {

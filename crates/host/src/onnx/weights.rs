@@ -5,7 +5,7 @@ use webnibble_common::quant::{Bits, Granularity, Layout, QTensor, Scheme};
 
 use super::builder::{Builder, float_bytes};
 use super::options::WeightForm;
-use super::proto::{Attribute, ElementType};
+use crate::onnx_file::proto::{Attribute, ElementType};
 
 /// Smallest block of `MatMulNBits`, and the largest that its fast kernels take.
 const BLOCKS: std::ops::RangeInclusive<usize> = 16..=256;
