@@ -1,4 +1,4 @@
-# webnibble: `make demo` and `make test` do all their own set-up; `make` alone lists what there is.
+# webnibble: every target does its own set-up; `make` alone lists them.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup wasm native model demo test soak fuzz lint clean
@@ -6,31 +6,35 @@
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what is missing: browser, wasm target, tools (idempotent)
+setup: ## install all that is missing: browsers, wasm target, tools (idempotent)
 	@scripts/setup.sh
 
-wasm: setup ## build the agent for the page into pkg/ and check its size
+wasm: ## build the agent for the page into pkg/, for every browser, and check its size
+	@scripts/setup.sh wasm
 	@scripts/build-wasm.sh
 
-native: setup ## build the command line, target/release/webnibble
+native: ## build the command line, target/release/webnibble
+	@scripts/setup.sh native
 	cargo build --release -p webnibble-cli
 
-model: setup ## fetch the model that demo and tests use
+model: ## fetch the model that demo and tests use
+	@scripts/setup.sh model
 	@scripts/fetch-models.sh
 
-demo: wasm native model ## a real quantized model in a real browser, at every bit width
-	@cargo run --quiet --release -p webnibble-cli -- demo
+demo: ## a real quantized model in a real browser, at every bit width; sets up and builds no more than that needs
+	@scripts/demo.sh
 
-test: wasm model ## all tests: native, in the browser, end to end
+test: setup wasm model ## all tests: native, in the browser, end to end
 	@scripts/test.sh
 
-soak: wasm ## 200 runs in a row (SOAK_RUNS=20 for fewer): nothing left behind, no memory that grows
+soak: setup wasm ## 200 runs in a row (SOAK_RUNS=20 for fewer): nothing left behind, no memory that grows
 	@cargo run --quiet -p webnibble-tests --example soak
 
 fuzz: ## hostile files and messages, FUZZ_SECONDS=600 for each target (scripts/fuzz.sh; not in CI)
 	@scripts/fuzz.sh
 
-lint: setup ## formatting, clippy for native and wasm, licences, shell scripts
+lint: ## formatting, clippy for native and wasm, licences, shell scripts
+	@scripts/setup.sh wasm model
 	@scripts/lint.sh
 
 clean: ## remove what was built (installed tools and models stay)

