@@ -1,7 +1,7 @@
 //! Bindings written by hand: this crate's own JavaScript, and globals that pages and Workers share, for which web-sys
 //! would need to know which of the two it is in.
 
-use js_sys::{Function, Promise, Uint8Array};
+use js_sys::{Function, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Performance};
 
@@ -83,4 +83,13 @@ pub(crate) fn wasm_heap_bytes() -> u64 {
     let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
     let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();
     u64::from(buffer.byte_length())
+}
+
+/// A JavaScript object of these fields.
+pub(crate) fn object<'a>(fields: impl IntoIterator<Item = (&'a str, JsValue)>) -> Object {
+    let object = Object::new();
+    for (name, value) in fields {
+        Reflect::set(&object, &name.into(), &value).expect("a new object takes any field");
+    }
+    object
 }

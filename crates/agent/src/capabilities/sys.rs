@@ -1,7 +1,7 @@
-//! Bindings written by hand for what capabilities are found by: `navigator` as pages and Workers share it, WebGL on an
-//! offscreen canvas, and WebNN, which web-sys does not have.
+//! Bindings written by hand for what capabilities are found by: `navigator` as pages and Workers share it, and
+//! WebGL on an offscreen canvas.
 
-use js_sys::{Array, Object, Promise};
+use js_sys::{Object, Promise};
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
@@ -23,9 +23,6 @@ extern "C" {
 
     #[wasm_bindgen(method, getter)]
     pub(super) fn gpu(this: &Navigator) -> Option<Gpu>;
-
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn ml(this: &Navigator) -> Option<Ml>;
 
     #[wasm_bindgen(method, getter)]
     pub(super) fn storage(this: &Navigator) -> Option<Storage>;
@@ -65,43 +62,4 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = getParameter)]
     pub(super) fn get_parameter(this: &WebGl, name: u32) -> Result<JsValue, JsValue>;
-}
-
-/// WebNN: <https://www.w3.org/TR/webnn/>.
-#[wasm_bindgen]
-extern "C" {
-    /// `navigator.ml`.
-    pub(super) type Ml;
-
-    #[wasm_bindgen(method, catch, js_name = createContext)]
-    pub(super) fn create_context(this: &Ml, options: &Object) -> Result<Promise, JsValue>;
-
-    pub(super) type MlContext;
-
-    #[wasm_bindgen(method, catch, js_name = opSupportLimits)]
-    pub(super) fn op_support_limits(this: &MlContext) -> Result<Object, JsValue>;
-
-    #[wasm_bindgen(method, catch)]
-    pub(super) fn destroy(this: &MlContext) -> Result<(), JsValue>;
-
-    #[wasm_bindgen(js_name = MLGraphBuilder)]
-    pub(super) type MlGraphBuilder;
-
-    #[wasm_bindgen(constructor, catch, js_class = "MLGraphBuilder")]
-    pub(super) fn new(context: &MlContext) -> Result<MlGraphBuilder, JsValue>;
-
-    #[wasm_bindgen(method, catch)]
-    pub(super) fn input(this: &MlGraphBuilder, name: &str, descriptor: &Object) -> Result<JsValue, JsValue>;
-
-    #[wasm_bindgen(method, catch)]
-    pub(super) fn add(this: &MlGraphBuilder, a: &JsValue, b: &JsValue) -> Result<JsValue, JsValue>;
-
-    #[wasm_bindgen(method, catch)]
-    pub(super) fn build(this: &MlGraphBuilder, outputs: &Object) -> Result<Promise, JsValue>;
-
-    pub(super) type MlGraph;
-
-    /// What the browser says that the graph runs on; absent in the standard.
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn devices(this: &MlGraph) -> Option<Array>;
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
-use js_sys::{Array, JSON, Object, Reflect};
+use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use webnibble_common::capabilities::{WebNn, WebNnDevice};
 
-use super::sys::{Ml, MlContext, MlGraph, MlGraphBuilder, NAVIGATOR, Navigator};
+use crate::backend::webnn::sys::{ML, Ml, MlContext, MlGraphBuilder};
 use crate::error::describe;
+use crate::sys::object;
 use crate::tasks::within;
 
 /// A driver that hangs must not keep the page from saying hello.
@@ -20,7 +20,7 @@ const NOT_OPERATORS: [&str; 5] = ["preferredInputLayout", "maxTensorByteLength",
 
 /// Asks for a context on each kind of device. `navigator.ml` alone says nothing: it may have no backend behind it.
 pub(super) async fn detect() -> WebNn {
-    let Some(ml) = NAVIGATOR.with(Navigator::ml) else { return WebNn::default() };
+    let Some(ml) = ML.with(Option::clone) else { return WebNn::default() };
     let asked = ["cpu", "gpu", "npu"].map(|name| ask(&ml, name));
     WebNn { present: true, devices: join_all(asked).await.into_iter().collect() }
 }
@@ -34,8 +34,7 @@ async fn ask(ml: &Ml, name: &str) -> (String, WebNnDevice) {
 }
 
 async fn device(ml: &Ml, name: &str) -> Result<WebNnDevice, JsValue> {
-    let context = JsFuture::from(ml.create_context(&object(&[("deviceType", name.into())]))?).await?;
-    let context: MlContext = context.unchecked_into();
+    let context = ml.create_context(&object([("deviceType", name.into())])).await?;
     let operators = context.op_support_limits().map(|limits| operators(&limits)).unwrap_or_default();
     let claimed_devices = claimed_devices(&context).await.unwrap_or_default();
     // Browsers that cannot destroy a context collect it.
@@ -65,17 +64,9 @@ fn first_operand_types(operands: &Object) -> Option<Vec<String>> {
 /// Builds the smallest graph and reads where the browser says that it landed.
 async fn claimed_devices(context: &MlContext) -> Result<Option<Vec<String>>, JsValue> {
     let builder = MlGraphBuilder::new(context)?;
-    let descriptor = object(&[("dataType", "float32".into()), ("shape", JSON::parse("[1]")?)]);
+    let descriptor = object([("dataType", "float32".into()), ("shape", Array::of1(&1.into()).into())]);
     let x = builder.input("x", &descriptor)?;
     let y = builder.add(&x, &x)?;
-    let graph: MlGraph = JsFuture::from(builder.build(&object(&[("y", y)]))?).await?.unchecked_into();
+    let graph = builder.build(&object([("y", y)])).await?;
     Ok(graph.devices().map(|names| names.iter().filter_map(|name| name.as_string()).collect()))
-}
-
-fn object(fields: &[(&str, JsValue)]) -> Object {
-    let object = Object::new();
-    for (name, value) in fields {
-        Reflect::set(&object, &JsValue::from_str(name), value).expect("a new object takes any field");
-    }
-    object
 }

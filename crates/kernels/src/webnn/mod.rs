@@ -1,7 +1,8 @@
 //! From a graph to a WebNN program: constants, operators and their order, as plain data.
 //!
-//! [`lower`] makes a [`Program`] for concrete shapes, and [`lower_parts`] several that run side by side; a backend gives its constants ([`ConstantMaker::bytes`]) and the rest,
-//! as JSON, to an `MLGraphBuilder`. Nothing in here needs a browser: what one takes is told by [`Limits`].
+//! [`lower`] makes a [`Program`] for concrete shapes, and [`lower_parts`] several that run side by side; a backend
+//! gives its constants ([`ConstantMaker::bytes`]) to an `MLGraphBuilder` and makes its calls
+//! ([`Operation::arguments`]). Nothing in here needs a browser: what one takes is told by [`Limits`].
 //!
 //! Every float value between operators is two-dimensional, `[rows, columns]`: WebNN's `gemm` takes no more, and what
 //! attention and pooling need is a reshape away. How weights are given to the graph is a [`Lowering`].
@@ -29,7 +30,7 @@ pub use constants::{Bytes, CodePart, Constant, ConstantMaker, Int8Part, Sign, So
 pub use error::WebNnError;
 pub use formats::{Candidate, Lowering, Request, candidates};
 pub use limits::Limits;
-pub use program::{Call, DataType, Operand, Operation, Port, Program};
+pub use program::{Argument, Arguments, Call, DataType, Operand, Operation, Port, Program};
 pub use schedule::{Schedule, lower_parts};
 
 use std::collections::BTreeMap;

@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
 use webnibble_common::tensor::DType;
 
 use super::Constant;
 
 /// `MLOperandDataType`, as far as programs use it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DataType {
     /// IEEE single precision.
     Float32,
@@ -58,12 +56,11 @@ impl fmt::Display for DataType {
 }
 
 /// Number of an operand: a constant, an input, or what an operation makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Operand(pub usize);
 
 /// A method of `MLGraphBuilder` and its arguments; each makes one operand. See <https://www.w3.org/TR/webnn/#api-mlgraphbuilder>.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "op", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the specification")]
 pub enum Operation {
     Add {
@@ -210,58 +207,156 @@ impl Operation {
         }
     }
 
-    /// What it reads, by the names in `opSupportLimits()`.
-    pub fn operands(&self) -> Vec<(&'static str, Operand)> {
+    /// What the method is called with.
+    pub fn arguments(&self) -> Arguments<'_> {
         match self {
             Operation::Add { a, b }
             | Operation::Sub { a, b }
             | Operation::Mul { a, b }
             | Operation::Div { a, b }
-            | Operation::Matmul { a, b } => vec![("a", *a), ("b", *b)],
-            Operation::Gemm { a, b, c, .. } => {
-                [Some(("a", *a)), Some(("b", *b)), c.map(|c| ("c", c))].into_iter().flatten().collect()
+            | Operation::Matmul { a, b } => Arguments::new([("a", a.into()), ("b", b.into())]),
+            Operation::Gemm { a, b, c, b_transpose } => Arguments::new([("a", a.into()), ("b", b.into())])
+                .option("c", c.as_ref())
+                .option("bTranspose", Some(b_transpose)),
+            Operation::Concat { inputs, axis } => Arguments::new([("inputs", inputs.into()), ("axis", axis.into())]),
+            Operation::Gather { input, indices } => {
+                Arguments::new([("input", input.into()), ("indices", indices.into())]).option("axis", Some(&0))
             }
-            Operation::Concat { inputs, .. } => inputs.iter().map(|input| ("inputs", *input)).collect(),
-            Operation::Gather { input, indices } => vec![("input", *input), ("indices", *indices)],
-            Operation::LayerNormalization { input, scale, bias, .. } => {
-                vec![("input", *input), ("scale", *scale), ("bias", *bias)]
-            }
-            Operation::QuantizeLinear { input, scale, zero_point }
-            | Operation::DequantizeLinear { input, scale, zero_point } => {
-                vec![("input", *input), ("scale", *scale), ("zeroPoint", *zero_point)]
-            }
-            Operation::Cast { input, .. }
-            | Operation::Clamp { input, .. }
-            | Operation::Gelu { input }
+            Operation::Cast { input, to } => Arguments::new([("input", input.into()), ("type", to.into())]),
+            // An absent bound is an absent key: null would be taken for 0.
+            Operation::Clamp { input, min, max } => Arguments::new([("input", input.into())])
+                .option("minValue", min.as_ref())
+                .option("maxValue", max.as_ref()),
+            Operation::Gelu { input }
             | Operation::Relu { input }
             | Operation::Sigmoid { input }
             | Operation::Tanh { input }
-            | Operation::Reciprocal { input }
-            | Operation::Softmax { input, .. }
-            | Operation::ReduceMax { input, .. }
-            | Operation::ReduceMean { input, .. }
-            | Operation::ReduceSum { input, .. }
-            | Operation::ReduceL2 { input, .. }
-            | Operation::Reshape { input, .. }
-            | Operation::Slice { input, .. }
-            | Operation::Transpose { input, .. } => vec![("input", *input)],
+            | Operation::Reciprocal { input } => Arguments::new([("input", input.into())]),
+            Operation::Softmax { input, axis } => Arguments::new([("input", input.into()), ("axis", axis.into())]),
+            Operation::LayerNormalization { input, scale, bias, axes, epsilon } => {
+                Arguments::new([("input", input.into())])
+                    .option("scale", Some(scale))
+                    .option("bias", Some(bias))
+                    .option("axes", Some(axes))
+                    .option("epsilon", Some(epsilon))
+            }
+            Operation::ReduceMax { input, axes }
+            | Operation::ReduceMean { input, axes }
+            | Operation::ReduceSum { input, axes }
+            | Operation::ReduceL2 { input, axes } => Arguments::new([("input", input.into())])
+                .option("axes", Some(axes))
+                .option("keepDimensions", Some(&true)),
+            Operation::Reshape { input, shape } => {
+                Arguments::new([("input", input.into()), ("newShape", shape.into())])
+            }
+            Operation::Slice { input, starts, sizes } => {
+                Arguments::new([("input", input.into()), ("starts", starts.into()), ("sizes", sizes.into())])
+            }
+            Operation::Transpose { input, permutation } => {
+                Arguments::new([("input", input.into())]).option("permutation", Some(permutation))
+            }
+            Operation::QuantizeLinear { input, scale, zero_point }
+            | Operation::DequantizeLinear { input, scale, zero_point } => {
+                Arguments::new([("input", input.into()), ("scale", scale.into()), ("zeroPoint", zero_point.into())])
+            }
+        }
+    }
+
+    /// What it reads, by the names in `opSupportLimits()`.
+    pub fn operands(&self) -> Vec<(&'static str, Operand)> {
+        let Arguments { given, options } = self.arguments();
+        let arguments = given.into_iter().chain(options);
+        arguments.flat_map(|(name, argument)| argument.operands().iter().map(move |one| (name, *one))).collect()
+    }
+}
+
+/// What a method is called with, by the names of the specification. Those of operands are also the names in
+/// `opSupportLimits()`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arguments<'a> {
+    /// In the method's order.
+    pub given: Vec<(&'static str, Argument<'a>)>,
+    /// Fields of the dictionary that comes last.
+    pub options: Vec<(&'static str, Argument<'a>)>,
+}
+
+impl<'a> Arguments<'a> {
+    fn new<const N: usize>(given: [(&'static str, Argument<'a>); N]) -> Self {
+        Self { given: given.into(), options: Vec::new() }
+    }
+
+    /// With a field more, where it has a value.
+    fn option<T>(mut self, name: &'static str, value: Option<&'a T>) -> Self
+    where
+        Argument<'a>: From<&'a T>,
+    {
+        self.options.extend(value.map(|value| (name, value.into())));
+        self
+    }
+}
+
+/// A value that a method is called with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Argument<'a> {
+    /// A number that may have a fraction.
+    Number(&'a f64),
+    /// An axis.
+    Axis(&'a usize),
+    /// Axes, or extents or places along each of them.
+    Axes(&'a [usize]),
+    /// Yes or no.
+    Flag(&'a bool),
+    /// An element type.
+    DataType(&'a DataType),
+    /// An operand.
+    Operand(&'a Operand),
+    /// Operands, one after the other.
+    Operands(&'a [Operand]),
+}
+
+impl<'a> Argument<'a> {
+    /// The operands that it is.
+    pub fn operands(self) -> &'a [Operand] {
+        match self {
+            Argument::Operand(operand) => std::slice::from_ref(operand),
+            Argument::Operands(operands) => operands,
+            _ => &[],
         }
     }
 }
 
+/// Arguments are the fields of an [`Operation`].
+macro_rules! argument_from_field {
+    ($($kind:ident: $field:ty;)*) => {$(
+        impl<'a> From<&'a $field> for Argument<'a> {
+            fn from(field: &'a $field) -> Self {
+                Argument::$kind(field)
+            }
+        }
+    )*};
+}
+
+argument_from_field! {
+    Number: f64;
+    Axis: usize;
+    Axes: Vec<usize>;
+    Flag: bool;
+    DataType: DataType;
+    Operand: Operand;
+    Operands: Vec<Operand>;
+}
+
 /// An operation and the operand that it makes.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// What it makes.
     pub output: Operand,
     /// What is called.
-    #[serde(flatten)]
     pub operation: Operation,
 }
 
 /// An input or an output of the program.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Port {
     /// Name of its tensor: that of the value, with the part's number in brackets where it is one of several.
     pub name: String,
@@ -272,24 +367,19 @@ pub struct Port {
     /// Its shape in WebNN.
     pub shape: Vec<usize>,
     /// Name of the graph's value.
-    #[serde(skip)]
     pub value: String,
     /// The value's element type in the graph.
-    #[serde(skip)]
     pub dtype: DType,
     /// The value's shape in the graph; as many elements as `shape`, or more where this is a part of it.
-    #[serde(skip)]
     pub value_shape: Vec<usize>,
     /// The element of the value that the first of this one is; the others follow.
-    #[serde(skip)]
     pub offset: usize,
 }
 
 /// A graph, lowered for concrete shapes.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Program {
     /// Values known when the graph is built; their bytes are made one by one ([`super::ConstantMaker`]).
-    #[serde(skip)]
     pub constants: Vec<Constant>,
     /// What is given for each run: the graph's inputs that are read.
     pub inputs: Vec<Port>,
@@ -298,10 +388,8 @@ pub struct Program {
     /// What each run gives.
     pub outputs: Vec<Port>,
     /// How many linear operators get their weights in which way: `float32`, `float16`, `int8`, `int4`, `int8 chain`.
-    #[serde(skip)]
     pub linears: BTreeMap<&'static str, usize>,
     /// Which part of several it computes; `None` for all of them.
-    #[serde(skip)]
     pub part: Option<usize>,
 }
 
@@ -318,10 +406,5 @@ impl Program {
             *counts.entry(call.operation.name().to_owned()).or_default() += 1;
         }
         counts
-    }
-
-    /// All but the constants, as JSON, for the part of a backend that is written in JavaScript.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("a program is numbers and names")
     }
 }

@@ -111,8 +111,21 @@ fn a_linear_operator_is_one_gemm() {
     assert_eq!((&program.outputs[0].shape[..], &program.outputs[0].value_shape[..]), (&[6, 5][..], &[2, 3, 5][..]));
     assert_eq!(program.constant_bytes(), 4 * 35 + 4 * 5);
     assert_eq!(program.linears, BTreeMap::from([("float32", 1)]));
-    let json = program.to_json();
-    assert!(json.contains(r#""op":"gemm""#) && json.contains(r#""bTranspose":true"#), "{json}");
+    let Arguments { given, options } = program.calls[0].operation.arguments();
+    let names =
+        |arguments: &[(&'static str, Argument<'_>)]| arguments.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    assert_eq!((names(&given), names(&options)), (vec!["a", "b"], vec!["c", "bTranspose"]));
+    assert_eq!(options[1].1, Argument::Flag(&true));
+}
+
+#[test]
+fn what_has_no_value_is_no_argument() {
+    let clamp = Operation::Clamp { input: Operand(0), min: None, max: Some(6.0) };
+    assert_eq!(clamp.arguments().options, [("maxValue", Argument::Number(&6.0))]);
+    let gemm = Operation::Gemm { a: Operand(1), b: Operand(2), c: None, b_transpose: false };
+    assert_eq!(gemm.arguments().options, [("bTranspose", Argument::Flag(&false))]);
+    assert_eq!(gemm.operands(), [("a", Operand(1)), ("b", Operand(2))]);
+    assert!(Operation::Gelu { input: Operand(0) }.arguments().options.is_empty());
 }
 
 #[test]

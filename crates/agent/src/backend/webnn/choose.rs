@@ -5,9 +5,8 @@ use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::webnn::{Candidate, bucket_of};
 
 use super::Model;
-use super::context::Fastest;
 use super::executable::Executable;
-use super::memory;
+use super::memory::{self, Fastest, MOST_PARTS};
 use crate::backend::Built;
 use crate::sys::now_ms;
 
@@ -29,8 +28,6 @@ const FASTER_FOR_PARTS: f64 = 0.9;
 const MEASURED: &str = "measured";
 const REMEMBERED: &str = "remembered";
 
-/// Most parts that are computed side by side.
-pub(super) const MOST_PARTS: usize = 4;
 /// Parts are tried while all their constants stay under this.
 const PARTS_CONSTANT_BYTES: u64 = 1 << 30;
 

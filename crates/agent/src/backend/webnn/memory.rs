@@ -1,14 +1,27 @@
 //! What was measured to be the fastest, kept in the page's own storage: an origin that stays the same measures a kind of
 //! model once, and not at every load.
 
+use js_sys::Reflect;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
+use web_sys::{Cache, CacheStorage, Response, Url};
 use webnibble_kernels::webnn::{Candidate, Lowering};
 
-use super::choose::MOST_PARTS;
-use super::context::Fastest;
-use super::sys::{recall, remember};
+/// Most parts that are computed side by side.
+pub(super) const MOST_PARTS: usize = 4;
+
+/// The fastest of what was measured for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fastest {
+    pub(super) lowering: Lowering,
+    /// Parts that are computed side by side.
+    pub(super) parts: usize,
+}
+
+/// Name of the place in the page's storage that holds answers.
+const STORAGE: &str = "webnibble-webnn";
 
 /// Raised when answers of before are no longer to be believed.
 const REVISION: u32 = 1;
@@ -26,7 +39,7 @@ struct Kept {
 /// The answer that is kept for `question`, if it is one of `candidates` and as it was written.
 pub(super) async fn kept(question: &str, candidates: &[Candidate]) -> Option<Fastest> {
     let key = digest(question);
-    let text = JsFuture::from(recall(&key)).await.ok()?.as_string()?;
+    let text = recall(&key).await.ok()??;
     believed(&text, &key, candidates)
 }
 
@@ -36,7 +49,35 @@ pub(super) async fn keep(question: &str, fastest: Fastest) {
     let Fastest { lowering, parts } = fastest;
     let kept = Kept { revision: REVISION, key: key.clone(), lowering: lowering.name().to_owned(), parts };
     let text = serde_json::to_string(&kept).expect("strings and numbers");
-    let _ = JsFuture::from(remember(&key, &text)).await;
+    let _ = remember(&key, &text).await;
+}
+
+/// The text that is kept for `key`, if there is one.
+async fn recall(key: &str) -> Result<Option<String>, JsValue> {
+    let found = JsFuture::from(storage().await?.match_with_str(&place(key)?)).await?;
+    match found.dyn_into::<Response>() {
+        Ok(response) => Ok(JsFuture::from(response.text()?).await?.as_string()),
+        Err(_) => Ok(None),
+    }
+}
+
+async fn remember(key: &str, text: &str) -> Result<(), JsValue> {
+    let response = Response::new_with_opt_str(Some(text))?;
+    JsFuture::from(storage().await?.put_with_str(&place(key)?, &response)).await?;
+    Ok(())
+}
+
+/// The Cache API's part that is ours. Pages that are no secure contexts have none, and sandboxed ones may not ask.
+async fn storage() -> Result<Cache, JsValue> {
+    let caches: CacheStorage = Reflect::get(&js_sys::global(), &"caches".into())?.dyn_into()?;
+    JsFuture::from(caches.open(STORAGE)).await?.dyn_into()
+}
+
+/// Where a key's text lies: an address of the page's origin that nobody is asked for.
+fn place(key: &str) -> Result<String, JsValue> {
+    let location = Reflect::get(&js_sys::global(), &"location".into())?;
+    let origin = Reflect::get(&location, &"origin".into())?.as_string().unwrap_or_default();
+    Ok(Url::new_with_base(&format!("{STORAGE}/{key}"), &origin)?.href())
 }
 
 fn believed(text: &str, key: &str, candidates: &[Candidate]) -> Option<Fastest> {
@@ -67,7 +108,7 @@ mod tests {
         assert_eq!(kept("another question of a test", &[FLOATS]).await, None);
         let other = Candidate { lowering: Lowering::Dequantize, exact: true };
         assert_eq!(kept("a question of a test", &[other]).await, None, "there is no such choice");
-        let _ = JsFuture::from(remember(&digest("a question of a test"), "{")).await;
+        remember(&digest("a question of a test"), "{").await.unwrap();
         assert_eq!(kept("a question of a test", &[FLOATS]).await, None, "it was damaged");
     }
 

@@ -7,8 +7,9 @@
 mod choose;
 mod context;
 mod executable;
+mod graph;
 mod memory;
-mod sys;
+pub(crate) mod sys;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -27,12 +28,14 @@ use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::exec::check_inputs;
 use webnibble_kernels::plan::Formats;
 use webnibble_kernels::webnn::{
-    Bucket, Candidate, Lowering, Ranges, Request, Target, WebNnError, bucket_of, candidates, lower_parts,
+    Bucket, Candidate, Lowering, Ranges, Request, Target, bucket_of, candidates, lower_parts,
 };
 
 pub(crate) use context::{Context, check_devices};
 
+use self::context::from_webnn;
 use self::executable::Executable;
+use self::memory::MOST_PARTS;
 use super::planes::Planes;
 use super::{Built, RunOutcome, activations_adjustment, adjusted, device_adjustment};
 use crate::error::{error, internal};
@@ -132,7 +135,7 @@ impl Model {
 
     /// Computes that many parts side by side, whatever would be measured.
     pub(crate) fn ask_for_parts(&mut self, parts: usize) {
-        self.parts = parts.clamp(1, choose::MOST_PARTS);
+        self.parts = parts.clamp(1, MOST_PARTS);
         self.asked_parts = Some(self.parts);
     }
 
@@ -309,19 +312,6 @@ impl Model {
         self.built.clear();
         self.weights.clear();
     }
-}
-
-fn from_webnn(problem: &WebNnError) -> RemoteError {
-    let (code, hint) = match problem {
-        WebNnError::MissingWeight(_) | WebNnError::Int8 { .. } => (ErrorCode::BadPackage, "quantize the model again"),
-        WebNnError::Format { .. } => (ErrorCode::Unsupported, "use 8 or 16 bits on WebNN, or another --platform"),
-        WebNnError::Operator { .. } => (ErrorCode::Unsupported, "try another --execution-provider or --platform"),
-        WebNnError::TooLarge { .. } => (ErrorCode::Unsupported, "use a smaller batch, shorter texts or fewer bits"),
-        WebNnError::Lowering { .. } => (ErrorCode::Unsupported, "leave the choice to measuring: give no lowering"),
-        WebNnError::Graph(_) | WebNnError::Empty(_) | WebNnError::Positions { .. } => (ErrorCode::BadInput, ""),
-        _ => (ErrorCode::Internal, ""),
-    };
-    error(code, problem.to_string(), hint)
 }
 
 #[cfg(test)]

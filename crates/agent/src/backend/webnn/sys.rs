@@ -1,95 +1,136 @@
-//! Bindings to `js/webnn.js`, which names the specification of what it calls.
+//! WebNN (<https://www.w3.org/TR/webnn/>), which web-sys does not have: bindings written by hand.
+//!
+//! A browser may lack any of it, so that whatever can be missing is `catch`.
 
-use js_sys::{Array, Promise};
+use js_sys::{Array, ArrayBuffer, Object, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-#[wasm_bindgen(module = "/js/webnn.js")]
+#[wasm_bindgen]
 extern "C" {
-    /// An `MLContext` and its loss.
-    #[wasm_bindgen(js_name = Context)]
-    pub(super) type JsContext;
+    /// `navigator.ml`.
+    #[derive(Clone)]
+    pub(crate) type Ml;
 
-    /// An `MLGraphBuilder` and the operands so far.
-    #[wasm_bindgen(js_name = Builder)]
-    pub(super) type JsBuilder;
+    /// Absent where the browser has no WebNN, or the page is no secure context.
+    #[wasm_bindgen(thread_local_v2, js_namespace = navigator, js_name = ml)]
+    pub(crate) static ML: Option<Ml>;
 
-    /// An `MLGraph` and the names of what it reads and writes.
-    #[wasm_bindgen(js_name = Step)]
-    pub(super) type JsStep;
+    #[wasm_bindgen(method, catch, js_name = createContext)]
+    pub(crate) async fn create_context(this: &Ml, options: &Object) -> Result<MlContext, JsValue>;
 
-    /// Graphs and their tensors.
-    #[wasm_bindgen(js_name = Executable)]
-    pub(super) type JsExecutable;
+    #[wasm_bindgen(js_name = MLContext)]
+    pub(crate) type MlContext;
 
-    /// A promise of the text that was kept for `key`.
-    pub(super) fn recall(key: &str) -> Promise;
+    #[wasm_bindgen(method, catch, js_name = opSupportLimits)]
+    pub(crate) fn op_support_limits(this: &MlContext) -> Result<Object, JsValue>;
 
-    pub(super) fn remember(key: &str, text: &str) -> Promise;
-
-    #[wasm_bindgen(js_name = openContext)]
-    pub(super) fn open_context(device: Option<&str>) -> Promise;
-
-    #[wasm_bindgen(method, catch)]
-    pub(super) fn limits(this: &JsContext) -> Result<String, JsValue>;
-
-    #[wasm_bindgen(method, js_name = lostReason)]
-    pub(super) fn lost_reason(this: &JsContext) -> Option<String>;
-
-    #[wasm_bindgen(method, catch)]
-    pub(super) fn builder(this: &JsContext) -> Result<JsBuilder, JsValue>;
-
-    #[wasm_bindgen(method)]
-    pub(super) fn close(this: &JsContext);
-
-    /// `bytes` reach the browser as a view of wasm's memory.
-    #[wasm_bindgen(method, catch)]
-    pub(super) fn constant(
-        this: &JsBuilder,
-        operand: u32,
-        data_type: &str,
-        shape: &[u32],
-        bytes: &[u8],
-    ) -> Result<(), JsValue>;
-
-    /// A promise of a [`JsStep`].
-    #[wasm_bindgen(method)]
-    pub(super) fn build(this: &JsBuilder, program: &str) -> Promise;
-
-    #[wasm_bindgen(method)]
-    pub(super) fn devices(this: &JsStep) -> Option<Array>;
-
-    /// Lets go of the graph.
-    #[wasm_bindgen(method, js_name = destroy)]
-    pub(super) fn destroy_step(this: &JsStep);
-
-    /// A promise of a [`JsExecutable`], which owns the steps from then on, come what may.
-    #[wasm_bindgen(method)]
-    pub(super) fn executable(this: &JsContext, steps: &Array, written: Vec<String>, read: Vec<String>) -> Promise;
-
-    /// `data` reaches the browser as a view of wasm's memory.
-    #[wasm_bindgen(method, catch, js_name = write)]
-    pub(super) fn write_f32(this: &JsExecutable, index: u32, data: &[f32]) -> Result<(), JsValue>;
-
-    #[wasm_bindgen(method, catch, js_name = write)]
-    pub(super) fn write_u32(this: &JsExecutable, index: u32, data: &[u32]) -> Result<(), JsValue>;
-
-    #[wasm_bindgen(method)]
-    pub(super) fn run(this: &JsExecutable) -> Promise;
-
-    /// A `Float32Array` or a `Uint32Array`, as the output's type is.
-    #[wasm_bindgen(method)]
-    pub(super) fn output(this: &JsExecutable, index: u32) -> JsValue;
-
-    #[wasm_bindgen(method, js_name = destroy)]
-    pub(super) fn destroy_executable(this: &JsExecutable);
-
-    /// An error with a code of the wire.
-    pub(super) type CodedError;
-
-    /// A text; the browser's own errors have numbers there.
+    /// A promise of an [`MlContextLostInfo`], which settles once the context is of no more use.
     #[wasm_bindgen(method, getter)]
-    pub(super) fn code(this: &CodedError) -> JsValue;
+    pub(super) fn lost(this: &MlContext) -> Option<Promise>;
+
+    #[wasm_bindgen(method, catch, js_name = createTensor)]
+    pub(super) async fn create_tensor(this: &MlContext, descriptor: &Object) -> Result<MlTensor, JsValue>;
+
+    /// `bytes` reach the browser as a view of wasm's memory; it copies them before it returns.
+    #[wasm_bindgen(method, catch, js_name = writeTensor)]
+    pub(super) fn write_tensor(this: &MlContext, tensor: &MlTensor, bytes: &[u8]) -> Result<(), JsValue>;
+
+    /// `inputs` and `outputs` are tensors by the names of the graph's.
+    #[wasm_bindgen(method, catch)]
+    pub(super) fn dispatch(this: &MlContext, graph: &MlGraph, inputs: &Object, outputs: &Object)
+    -> Result<(), JsValue>;
+
+    /// Resolves once `bytes`, as many as the tensor has, are overwritten.
+    #[wasm_bindgen(method, catch, js_name = readTensor)]
+    pub(super) async fn read_tensor(
+        this: &MlContext,
+        tensor: &MlTensor,
+        bytes: &Uint8Array,
+    ) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn destroy(this: &MlContext) -> Result<(), JsValue>;
+
+    /// Why a context was lost.
+    pub(super) type MlContextLostInfo;
 
     #[wasm_bindgen(method, getter)]
-    pub(super) fn message(this: &CodedError) -> Option<String>;
+    pub(super) fn message(this: &MlContextLostInfo) -> Option<String>;
+
+    #[wasm_bindgen(js_name = MLGraphBuilder)]
+    pub(crate) type MlGraphBuilder;
+
+    #[wasm_bindgen(constructor, catch, js_class = "MLGraphBuilder")]
+    pub(crate) fn new(context: &MlContext) -> Result<MlGraphBuilder, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn input(this: &MlGraphBuilder, name: &str, descriptor: &Object) -> Result<JsValue, JsValue>;
+
+    /// `elements` are a `Float16Array`, or a `Uint16Array` in browsers without it.
+    #[wasm_bindgen(method, catch, js_name = constant)]
+    pub(super) fn constant_f16(
+        this: &MlGraphBuilder,
+        descriptor: &Object,
+        elements: &Object,
+    ) -> Result<JsValue, JsValue>;
+
+    /// Like all below, `elements` reach the browser as a view of wasm's memory, of the kind of typed array that it wants for the
+    /// descriptor's type; it copies them before it returns.
+    #[wasm_bindgen(method, catch, js_name = constant)]
+    pub(super) fn constant_f32(
+        this: &MlGraphBuilder,
+        descriptor: &Object,
+        elements: &[f32],
+    ) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = constant)]
+    pub(super) fn constant_i32(
+        this: &MlGraphBuilder,
+        descriptor: &Object,
+        elements: &[i32],
+    ) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = constant)]
+    pub(super) fn constant_u32(
+        this: &MlGraphBuilder,
+        descriptor: &Object,
+        elements: &[u32],
+    ) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = constant)]
+    pub(super) fn constant_i8(this: &MlGraphBuilder, descriptor: &Object, elements: &[i8]) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = constant)]
+    pub(super) fn constant_u8(this: &MlGraphBuilder, descriptor: &Object, elements: &[u8]) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn add(this: &MlGraphBuilder, a: &JsValue, b: &JsValue) -> Result<JsValue, JsValue>;
+
+    /// `outputs` are operands by the names that they get.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) async fn build(this: &MlGraphBuilder, outputs: &Object) -> Result<MlGraph, JsValue>;
+
+    #[wasm_bindgen(js_name = MLGraph)]
+    pub(crate) type MlGraph;
+
+    /// Where the browser says that the graph runs; absent in the standard.
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn devices(this: &MlGraph) -> Option<Array>;
+
+    #[wasm_bindgen(method, catch, js_name = destroy)]
+    pub(super) fn destroy_graph(this: &MlGraph) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(js_name = MLTensor)]
+    #[derive(Clone)]
+    pub(super) type MlTensor;
+
+    #[wasm_bindgen(method, catch, js_name = destroy)]
+    pub(super) fn destroy_tensor(this: &MlTensor) -> Result<(), JsValue>;
+
+    /// Absent in browsers of before 2025.
+    #[wasm_bindgen(extends = Object)]
+    pub(super) type Float16Array;
+
+    #[wasm_bindgen(constructor, catch)]
+    pub(super) fn new(buffer: &ArrayBuffer) -> Result<Float16Array, JsValue>;
 }

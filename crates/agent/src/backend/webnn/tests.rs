@@ -15,7 +15,8 @@ use webnibble_kernels::plan::Formats;
 use webnibble_kernels::problems::{Problem, int8_problems, problems};
 use webnibble_kernels::webnn::{Candidate, Lowering, Ranges};
 
-use super::context::Fastest;
+use super::context::limits_json;
+use super::memory::Fastest;
 use super::{Context, Model, check_devices};
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
@@ -32,6 +33,11 @@ async fn context() -> Option<Rc<Context>> {
             None
         }
     }
+}
+
+/// Destroys the context, as a crashed GPU process would.
+fn lose(context: &Context) {
+    context.ml.destroy().unwrap();
 }
 
 fn formats(problem: &Problem) -> Formats {
@@ -290,13 +296,13 @@ async fn webnn_a_lost_context_is_an_error_and_not_a_hang() {
     let problem = encoder("encoder f32");
     let mut model = model(&context, &problem, Lowering::Float32);
     model.run(&problem.inputs).await.unwrap();
-    context.lose();
+    lose(&context);
     let error = model.run(&problem.inputs).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::DeviceLost, "{error:?}");
     assert!(context.is_lost());
     let mut devices = crate::backend::Devices::default();
     let first = devices.webnn(None).await.unwrap();
-    first.lose();
+    lose(&first);
     let mut model = self::model(&first, &problem, Lowering::Float32);
     assert_eq!(model.run(&problem.inputs).await.unwrap_err().code, ErrorCode::DeviceLost);
     let second = devices.webnn(None).await.unwrap();
@@ -377,7 +383,7 @@ async fn webnn_building_and_choosing_are_timed_apart() {
 #[wasm_bindgen_test]
 async fn webnn_an_operator_that_the_context_refuses_is_named() {
     let Some(context) = context().await else { return };
-    let mut limits = context.js.limits().unwrap();
+    let mut limits = limits_json(&context.ml).unwrap();
     limits = limits.replace("\"gelu\"", "\"hidden\"");
     let mut context = Rc::into_inner(context).unwrap();
     context.limits = webnibble_kernels::webnn::Limits::from_json(&limits).unwrap();
