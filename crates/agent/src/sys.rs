@@ -3,45 +3,7 @@
 
 use js_sys::{Function, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{AbortSignal, Performance};
-
-#[wasm_bindgen(module = "/js/package_reader.js")]
-extern "C" {
-    /// One package over HTTP.
-    pub(crate) type PackageReader;
-
-    #[wasm_bindgen(constructor)]
-    pub(crate) fn new(url: &str, signal: &AbortSignal) -> PackageReader;
-
-    /// Sends the request and waits for its headers.
-    #[wasm_bindgen(method, catch)]
-    pub(crate) async fn open(this: &PackageReader) -> Result<JsValue, JsValue>;
-
-    /// Fills `view`; `on_progress`, if given, gets the bytes received so far.
-    #[wasm_bindgen(method, catch)]
-    pub(crate) async fn fill(
-        this: &PackageReader,
-        view: &Uint8Array,
-        on_progress: Option<&Function>,
-    ) -> Result<JsValue, JsValue>;
-
-    /// Makes sure that the file ended.
-    #[wasm_bindgen(method, catch)]
-    pub(crate) async fn finish(this: &PackageReader) -> Result<JsValue, JsValue>;
-
-    /// Closes the connection.
-    #[wasm_bindgen(method)]
-    pub(crate) fn cancel(this: &PackageReader) -> Promise;
-
-    #[wasm_bindgen(method, getter)]
-    pub(crate) fn received(this: &PackageReader) -> f64;
-
-    #[wasm_bindgen(method, getter, js_name = copyMs)]
-    pub(crate) fn copy_ms(this: &PackageReader) -> f64;
-
-    #[wasm_bindgen(method, getter, js_name = contentLength)]
-    pub(crate) fn content_length(this: &PackageReader) -> f64;
-}
+use web_sys::{Performance, Response};
 
 #[wasm_bindgen(module = "/js/tasks.js")]
 extern "C" {
@@ -60,6 +22,20 @@ extern "C" {
 
     #[wasm_bindgen(js_name = clearTimeout)]
     pub(crate) fn clear_timeout(timer: &JsValue);
+
+    /// Resolves with the answer's headers; its body comes later.
+    #[wasm_bindgen(catch)]
+    pub(crate) async fn fetch(url: &str, options: &Object) -> Result<Response, JsValue>;
+
+    /// What a body's reader resolves with.
+    pub(crate) type ReadResult;
+
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn done(this: &ReadResult) -> bool;
+
+    /// Bytes, unless it is done.
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn value(this: &ReadResult) -> Uint8Array;
 
     /// `crypto.subtle`.
     pub(crate) type SubtleCrypto;

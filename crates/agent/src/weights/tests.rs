@@ -4,6 +4,7 @@ use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 use webnibble_common::package::TOKENIZER;
 use webnibble_common::quant::Bits;
 
+use super::digests::{sha256, sha256_in_wasm};
 use super::*;
 use crate::testing::{Serving, ranges_asked, serve, tiny_bert};
 
