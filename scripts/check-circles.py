@@ -22,13 +22,6 @@ REPO = pathlib.Path(__file__).resolve().parent.parent
 STANDING = [
     (
         "agent",
-        "backend/cpu.rs backend/mod.rs backend/webgpu/mod.rs backend/webgpu/replay.rs "
-        "backend/webgpu/upload.rs backend/webnn/choose.rs backend/webnn/executable.rs "
-        "backend/webnn/memory.rs backend/webnn/mod.rs capabilities/mod.rs weights.rs",
-        "backends share types with the room that chooses among them",
-    ),
-    (
-        "agent",
         "page/mod.rs page/outgoing.rs",
         "the page's texts are made where it is served",
     ),

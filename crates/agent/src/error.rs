@@ -3,6 +3,8 @@
 use wasm_bindgen::JsValue;
 use webnibble_common::wire::{ErrorCode, RemoteError};
 
+use crate::fields::text;
+
 /// A failure with what was expected and found, and what to do about it (empty where nothing can be said).
 pub(crate) fn error(code: ErrorCode, message: impl Into<String>, hint: impl Into<String>) -> RemoteError {
     RemoteError { code, message: message.into(), hint: hint.into() }
@@ -15,8 +17,7 @@ pub(crate) fn internal(message: impl Into<String>) -> RemoteError {
 
 /// The name and message of a thrown JavaScript value: `NotSupportedError: no backend`.
 pub(crate) fn describe(thrown: &JsValue) -> String {
-    let field = |name: &str| js_sys::Reflect::get(thrown, &name.into()).ok().and_then(|v| v.as_string());
-    match (field("name"), field("message")) {
+    match (text(thrown, "name"), text(thrown, "message")) {
         // The name of a plain error says nothing.
         (Some(name), Some(message)) if name == "Error" && !message.is_empty() => message,
         (Some(name), Some(message)) if !message.is_empty() => format!("{name}: {message}"),

@@ -3,7 +3,7 @@
 
 use js_sys::{Function, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{Performance, Response};
+use web_sys::{Gpu, Performance, Response};
 
 #[wasm_bindgen(module = "/js/tasks.js")]
 extern "C" {
@@ -14,6 +14,22 @@ extern "C" {
 
 #[wasm_bindgen]
 extern "C" {
+    /// `navigator`, in pages and Workers.
+    pub(crate) type Navigator;
+
+    #[wasm_bindgen(thread_local_v2, js_name = navigator)]
+    pub(crate) static NAVIGATOR: Navigator;
+
+    #[wasm_bindgen(method, getter, js_name = userAgent)]
+    fn user_agent(this: &Navigator) -> String;
+
+    #[wasm_bindgen(method, getter, js_name = hardwareConcurrency)]
+    fn hardware_concurrency(this: &Navigator) -> Option<f64>;
+
+    /// Absent in browsers without WebGPU, and outside secure contexts.
+    #[wasm_bindgen(method, getter)]
+    fn gpu(this: &Navigator) -> Option<Gpu>;
+
     #[wasm_bindgen(thread_local_v2, js_name = performance)]
     static PERFORMANCE: Performance;
 
@@ -52,6 +68,21 @@ extern "C" {
 /// `performance.now()`: ms since the page or Worker began.
 pub(crate) fn now_ms() -> f64 {
     PERFORMANCE.with(Performance::now)
+}
+
+/// `navigator.userAgent`.
+pub(crate) fn user_agent() -> String {
+    NAVIGATOR.with(Navigator::user_agent)
+}
+
+/// Hardware threads, as far as the browser tells.
+pub(crate) fn hardware_concurrency() -> Option<u32> {
+    NAVIGATOR.with(Navigator::hardware_concurrency).map(|threads| threads as u32)
+}
+
+/// `navigator.gpu`, where there is one.
+pub(crate) fn gpu() -> Option<Gpu> {
+    NAVIGATOR.with(Navigator::gpu)
 }
 
 /// Bytes of this instance's wasm memory. It never shrinks, so this is also the most it ever was.

@@ -16,13 +16,13 @@ use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::cpu::{Executor, Threads};
 use webnibble_kernels::exec::{ExecError, Int8Linears};
 
+use super::outcome::{Built, RunOutcome, activations_adjustment, adjusted};
 use super::planes::Planes;
-use super::{Built, RunOutcome, activations_adjustment, adjusted};
 use crate::error::error;
+use crate::plane_sink::buffer;
 use crate::stop::Stop;
 use crate::tasks::Pacer;
 use crate::threads;
-use crate::weights::buffer;
 
 /// A model whose weights lie, still quantized, in wasm memory.
 pub(crate) struct Model {

@@ -1,7 +1,7 @@
 //! The seam between a loaded model and what computes it.
 //!
-//! Loading fills the planes of a package one by one, in file order: [`Model::begin_plane`] gives a view of exactly the
-//! plane's length, the caller fills it as bytes come, [`Model::finish_plane`] takes it back; [`Model::finish_load`]
+//! Loading fills the planes of a package one by one, in file order: [`PlaneSink::begin_plane`] gives a view of exactly the
+//! plane's length, the caller fills it as bytes come, [`PlaneSink::finish_plane`] takes it back; [`Model::finish_load`]
 //! closes. Then, for each shape, [`Model::prepare`] once and [`Model::run`] as often as asked.
 //! Only the backends in here say which implementation type really ran.
 
@@ -16,38 +16,23 @@ use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, WebNnInfo};
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{Adjustment, ErrorCode, KernelTime, LoadOptions, RemoteError};
+use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::cpu::Threads;
 
-use crate::capabilities;
 use crate::error::error;
+use crate::plane_sink::PlaneSink;
 use crate::stop::Stop;
+use crate::sys;
 use crate::threads;
 
 pub(crate) mod cpu;
+mod outcome;
 mod planes;
 pub(crate) mod webgpu;
 pub(crate) mod webnn;
 
-/// What the end of loading took, in ms; nothing where nothing of the kind was done.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Built {
-    /// Building pipelines or graphs.
-    pub(crate) compile_ms: Option<f64>,
-    /// Running what was built, to choose among it.
-    pub(crate) choosing_ms: Option<f64>,
-}
-
-/// What one run gave.
-#[derive(Debug)]
-pub(crate) struct RunOutcome {
-    /// The graph's outputs, in its order.
-    pub(crate) outputs: Vec<(String, Tensor)>,
-    /// GPU time of the whole run in ms, if it was profiled and the adapter has timestamps.
-    pub(crate) gpu_ms: Option<f64>,
-    /// Time of each kernel, likewise.
-    pub(crate) kernels: Option<Vec<KernelTime>>,
-}
+pub(crate) use outcome::{Built, RunOutcome, device_adjustment};
+use outcome::{activations_adjustment, adjusted};
 
 /// The devices that models run on, opened when the first model needs them.
 #[derive(Default)]
@@ -87,27 +72,12 @@ impl Devices {
         match running {
             Some(threads) => threads,
             None => {
-                let threads = Rc::new(threads::start(asked, capabilities::hardware_concurrency().unwrap_or(1)).await);
+                let threads = Rc::new(threads::start(asked, sys::hardware_concurrency().unwrap_or(1)).await);
                 self.threads = Some((asked, Rc::downgrade(&threads)));
                 threads
             }
         }
     }
-}
-
-/// A device of WebNN that was preferred, and why there is none or another.
-pub(crate) fn device_adjustment(why: &RemoteError) -> Adjustment {
-    adjusted("execution_provider", serde_json::Value::Null, &why.message)
-}
-
-/// Activations that were to be of 8 bits, and why they are not.
-fn activations_adjustment(bits: Bits, reason: &str) -> Adjustment {
-    adjusted("activation_bits", u8::from(bits).into(), reason)
-}
-
-/// An option that something known about the device or the model demands otherwise.
-fn adjusted(option: &str, value: serde_json::Value, reason: &str) -> Adjustment {
-    Adjustment { option: option.to_owned(), value, code: None, reason: reason.to_owned() }
 }
 
 /// A model in a backend.
@@ -180,17 +150,6 @@ impl Model {
 
     async fn cpu(devices: &mut Devices, graph: Graph, header: &Header, options: &LoadOptions) -> Self {
         Model::Cpu(cpu::Model::new(graph, header, options, devices.threads(options.threads).await))
-    }
-
-    /// A view of exactly the plane's length, to be filled and given to [`Model::finish_plane`]: mapped GPU memory, or
-    /// a JavaScript buffer.
-    pub(crate) fn begin_plane(&mut self, plane: &Plane) -> Result<Uint8Array, RemoteError> {
-        dispatch!(self, model => model.begin_plane(plane))
-    }
-
-    /// Takes a filled plane.
-    pub(crate) fn finish_plane(&mut self, plane: &Plane, view: &Uint8Array) -> Result<(), RemoteError> {
-        dispatch!(self, model => model.finish_plane(plane, view))
     }
 
     /// Closes loading once every plane came: checks for failed allocations, and builds pipelines where that was asked.
@@ -277,5 +236,16 @@ impl Model {
     /// Frees what the model holds outside wasm memory.
     pub(crate) fn dispose(&mut self) {
         dispatch!(self, model => model.dispose());
+    }
+}
+
+impl PlaneSink for Model {
+    /// Mapped GPU memory, or a JavaScript buffer.
+    fn begin_plane(&mut self, plane: &Plane) -> Result<Uint8Array, RemoteError> {
+        dispatch!(self, model => model.begin_plane(plane))
+    }
+
+    fn finish_plane(&mut self, plane: &Plane, view: &Uint8Array) -> Result<(), RemoteError> {
+        dispatch!(self, model => model.finish_plane(plane, view))
     }
 }

@@ -6,12 +6,14 @@ use wasm_bindgen_futures::JsFuture;
 use webnibble_common::capabilities::{Capabilities, Memory, Wasm, WebGl, WebGpu};
 
 use crate::backend::Devices;
+use crate::fields::{field, number, sorted_names};
+use crate::sys::{gpu, hardware_concurrency, user_agent};
 use crate::tasks::within;
 
 mod sys;
 mod webnn;
 
-use sys::{CROSS_ORIGIN_ISOLATED, Gpu, NAVIGATOR, Navigator, OffscreenCanvas, Storage};
+use sys::{CROSS_ORIGIN_ISOLATED, NAVIGATOR, Navigator, OffscreenCanvas, Storage};
 
 /// A driver that hangs must not keep the page from saying what else it can do.
 const GPU_TIMEOUT_MS: f64 = 15_000.0;
@@ -34,18 +36,8 @@ pub(crate) async fn detect(devices: &mut Devices) -> Capabilities {
     }
 }
 
-/// `navigator.userAgent`.
-pub(crate) fn user_agent() -> String {
-    NAVIGATOR.with(Navigator::user_agent)
-}
-
-/// Hardware threads, as far as the browser tells.
-pub(crate) fn hardware_concurrency() -> Option<u32> {
-    NAVIGATOR.with(Navigator::hardware_concurrency).map(|threads| threads as u32)
-}
-
 async fn webgpu(devices: &mut Devices) -> WebGpu {
-    let Some(gpu) = NAVIGATOR.with(Navigator::gpu) else {
+    let Some(gpu) = gpu() else {
         let error = "navigator.gpu is missing: the browser is too old, has WebGPU switched off, or the page is neither \
                      on https nor on localhost";
         return WebGpu { error: Some(error.to_owned()), ..WebGpu::default() };
@@ -55,17 +47,8 @@ async fn webgpu(devices: &mut Devices) -> WebGpu {
         Some(Err(error)) => (None, Some(error.message)),
         None => (None, Some(format!("the browser gave no device within {GPU_TIMEOUT_MS} ms"))),
     };
-    WebGpu { present: true, adapter, error, wgsl_language_features: wgsl_language_features(&gpu) }
-}
-
-fn wgsl_language_features(gpu: &Gpu) -> Vec<String> {
-    let set = gpu.wgsl_language_features();
-    let mut names: Vec<String> = match js_sys::try_iter(&set) {
-        Ok(Some(names)) => names.filter_map(|name| name.ok()?.as_string()).collect(),
-        _ => Vec::new(),
-    };
-    names.sort();
-    names
+    let wgsl_language_features = field(&gpu, "wgslLanguageFeatures").map(|set| sorted_names(&set)).unwrap_or_default();
+    WebGpu { present: true, adapter, error, wgsl_language_features }
 }
 
 /// The highest version that an offscreen canvas gives, and who draws it.
@@ -130,9 +113,8 @@ async fn opfs() -> Result<bool, JsValue> {
 
 /// `performance.memory.jsHeapSizeLimit`, which only Chromium has, and only in pages.
 pub(crate) fn js_heap_limit_bytes() -> Option<u64> {
-    let performance = Reflect::get(&js_sys::global(), &"performance".into()).ok()?;
-    let memory = Reflect::get(&performance, &"memory".into()).ok().filter(JsValue::is_object)?;
-    Reflect::get(&memory, &"jsHeapSizeLimit".into()).ok()?.as_f64().map(|bytes| bytes as u64)
+    let memory = field(&field(&js_sys::global(), "performance")?, "memory")?;
+    number(&memory, "jsHeapSizeLimit").map(|bytes| bytes as u64)
 }
 
 #[cfg(test)]

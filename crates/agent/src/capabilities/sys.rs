@@ -1,38 +1,18 @@
-//! Bindings written by hand for what capabilities are found by: `navigator` as pages and Workers share it, and
-//! WebGL on an offscreen canvas.
+//! Bindings written by hand for what capabilities are found by: what else `navigator` has, and WebGL on an offscreen
+//! canvas.
 
 use js_sys::{Object, Promise};
 use wasm_bindgen::prelude::*;
 
+pub(super) use crate::sys::{NAVIGATOR, Navigator};
+
 #[wasm_bindgen]
 extern "C" {
-    /// `navigator`, in pages and Workers.
-    pub(super) type Navigator;
-
-    #[wasm_bindgen(thread_local_v2, js_name = navigator)]
-    pub(super) static NAVIGATOR: Navigator;
-
-    #[wasm_bindgen(method, getter, js_name = userAgent)]
-    pub(super) fn user_agent(this: &Navigator) -> String;
-
-    #[wasm_bindgen(method, getter, js_name = hardwareConcurrency)]
-    pub(super) fn hardware_concurrency(this: &Navigator) -> Option<f64>;
-
     #[wasm_bindgen(method, getter, js_name = deviceMemory)]
     pub(super) fn device_memory(this: &Navigator) -> Option<f64>;
 
     #[wasm_bindgen(method, getter)]
-    pub(super) fn gpu(this: &Navigator) -> Option<Gpu>;
-
-    #[wasm_bindgen(method, getter)]
     pub(super) fn storage(this: &Navigator) -> Option<Storage>;
-
-    /// `navigator.gpu`.
-    pub(super) type Gpu;
-
-    /// A set of names.
-    #[wasm_bindgen(method, getter, js_name = wgslLanguageFeatures)]
-    pub(super) fn wgsl_language_features(this: &Gpu) -> JsValue;
 
     /// `navigator.storage`.
     pub(super) type Storage;

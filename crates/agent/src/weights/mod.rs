@@ -9,37 +9,19 @@ mod source;
 
 use std::collections::BTreeMap;
 
-use js_sys::Uint8Array;
-use webnibble_common::package::{Header, Parsed, Part, Plane};
+use webnibble_common::package::{Header, Parsed, Part};
 use webnibble_common::wire::{ErrorCode, RemoteError};
 
 use self::digests::Digests;
 use self::http::HttpSource;
 use self::source::{ByteSource, Reader, damaged};
 use crate::error::error;
+use crate::plane_sink::{PlaneSink, buffer};
 use crate::stop::Stop;
 use crate::sys;
 
 /// Hashing copies a plane; fetching waits while more than this is being hashed.
 const MAX_HASHING_BYTES: u64 = 64 << 20;
-
-/// Where planes go.
-pub(crate) trait PlaneSink {
-    /// A view of exactly the plane's length, to be filled.
-    fn begin_plane(&mut self, plane: &Plane) -> Result<Uint8Array, RemoteError>;
-    /// Takes the filled view.
-    fn finish_plane(&mut self, plane: &Plane, view: &Uint8Array) -> Result<(), RemoteError>;
-}
-
-impl PlaneSink for crate::backend::Model {
-    fn begin_plane(&mut self, plane: &Plane) -> Result<Uint8Array, RemoteError> {
-        self.begin_plane(plane)
-    }
-
-    fn finish_plane(&mut self, plane: &Plane, view: &Uint8Array) -> Result<(), RemoteError> {
-        self.finish_plane(plane, view)
-    }
-}
 
 /// A package whose header was read, and whose data is on its way.
 pub(crate) struct Package<S> {
@@ -138,15 +120,6 @@ fn check_identity(header: &Header, source: &impl ByteSource, digest: Option<&str
 }
 
 const NOT_A_PACKAGE: &str = "packages are .safetensors files made by `webnibble quantize`";
-
-/// A JavaScript buffer of the plane's length.
-pub(crate) fn buffer(plane: &Plane) -> Result<Uint8Array, RemoteError> {
-    let length = u32::try_from(plane.bytes()).map_err(|_| {
-        let message = format!("plane `{}` should have less than 4 GiB, found {} bytes", plane.name(), plane.bytes());
-        error(ErrorCode::BadPackage, message, "")
-    })?;
-    Ok(Uint8Array::new_with_length(length))
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! Streaming packages from servers that behave, and from those that do not.
 
+use js_sys::Uint8Array;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
-use webnibble_common::package::TOKENIZER;
+use webnibble_common::package::{Plane, TOKENIZER};
 use webnibble_common::quant::Bits;
 
 use super::digests::{sha256, sha256_in_wasm};

@@ -1,16 +1,19 @@
 //! The WebGPU backend: a plan of `webnibble-kernels`, made real on a device.
 
+mod adapter;
+mod awake;
+mod errors;
 mod gpu;
-mod replay;
-mod sys;
+mod memory;
+mod readback;
+mod recorded;
+mod timestamps;
 mod upload;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use js_sys::{Array, Uint8Array};
-use wasm_bindgen::JsCast;
-use wasm_bindgen_futures::JsFuture;
+use web_sys::console;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph, ValueId};
 use webnibble_common::package::Header;
@@ -23,11 +26,9 @@ use webnibble_kernels::plan::{
 
 pub(crate) use gpu::Gpu;
 
-use self::gpu::from_js;
-use self::replay::{outcome, spec};
-use self::sys::{JsMemory, JsRecorded, Ran};
-use self::upload::WeightMemory;
-use super::{Built, RunOutcome};
+use self::memory::{Memory, WeightMemory};
+use self::recorded::Recorded;
+use super::outcome::{Built, RunOutcome};
 use crate::error::{error, internal};
 use crate::sys::now_ms;
 
@@ -38,7 +39,7 @@ const PREPARED_SHAPES: usize = 8;
 pub(crate) struct Model {
     gpu: Rc<Gpu>,
     /// Its buffers, whose failures are its own: other models share the device.
-    memory: JsMemory,
+    memory: Rc<Memory>,
     graph: Graph,
     plan: WeightPlan,
     options: PlanOptions,
@@ -59,14 +60,7 @@ const WARM_UP_TOKENS: usize = 8;
 
 struct Prepared {
     bindings: Bindings,
-    recording: Recording,
-    js: JsRecorded,
-}
-
-impl Drop for Prepared {
-    fn drop(&mut self) {
-        self.js.destroy_recorded();
-    }
+    recorded: Recorded,
 }
 
 impl Model {
@@ -112,7 +106,7 @@ impl Model {
         let peak_bytes = plan.total_bytes() as u64;
         Ok(Self {
             gpu: Rc::clone(gpu),
-            memory: gpu.js.memory(),
+            memory: Rc::new(Memory::new(gpu)),
             graph,
             plan,
             options,
@@ -132,7 +126,7 @@ impl Model {
             let message = format!("the package has not every plane of `{}`", self.plan.buffers[index].label);
             return Err(error(ErrorCode::BadPackage, message, "quantize the model again"));
         }
-        JsFuture::from(self.memory.check_allocations()).await.map_err(|e| from_js(&e))?;
+        self.memory.check().await?;
         let start = now_ms();
         if self.precompile {
             self.precompile().await?;
@@ -162,7 +156,7 @@ impl Model {
         if failed.code != ErrorCode::Validation || self.options.portable || !self.retry_portable {
             return Err(failed);
         }
-        sys::warn(&format!("taking portable kernels: {}", failed.message));
+        console::warn_1(&format!("taking portable kernels: {}", failed.message).into());
         self.adjust("portable_kernels", true, Some(failed.code), &failed.message);
         self.options.portable = true;
         self.prepared.clear();
@@ -194,7 +188,7 @@ impl Model {
             self.prepared.remove(0);
         }
         self.prepared.push(prepared);
-        let held: usize = self.prepared.iter().map(|p| p.recording.activation_bytes()).sum();
+        let held: usize = self.prepared.iter().map(|p| p.recorded.recording.activation_bytes()).sum();
         self.peak_bytes = self.peak_bytes.max((self.plan.total_bytes() + held) as u64);
         Ok(now_ms() - start)
     }
@@ -211,21 +205,13 @@ impl Model {
     }
 
     async fn record(&self, bindings: &Bindings, recording: Recording) -> Result<Prepared, RemoteError> {
-        let (pipelines, weights) = (Array::new(), Array::new());
-        for buffer in &self.buffers {
-            weights.push(buffer.buffer.as_ref().ok_or_else(|| internal("a weight buffer was never made"))?);
+        let mut weights = Vec::new();
+        for memory in &self.buffers {
+            weights.push(memory.buffer.as_deref().ok_or_else(|| internal("a weight buffer was never made"))?);
         }
-        let mut kernels: Vec<_> = recording.dispatches.iter().map(|d| d.kernel.clone()).collect();
-        kernels.sort();
-        kernels.dedup();
-        for kernel in &kernels {
-            pipelines.push(&self.gpu.pipeline(kernel).await?);
-        }
-        let uniforms = Uint8Array::from(&recording.uniforms[..]);
-        let js = self.memory.record(&spec(&recording, &kernels), uniforms, &weights, &pipelines);
-        let js = js.map_err(|e| from_js(&e))?;
-        JsFuture::from(self.memory.check_allocations()).await.map_err(|e| from_js(&e))?;
-        Ok(Prepared { bindings: bindings.clone(), recording, js })
+        let recorded = Recorded::new(&self.memory, recording, &weights)?;
+        self.memory.check().await?;
+        Ok(Prepared { bindings: bindings.clone(), recorded })
     }
 
     /// Runs the model once; the shape is prepared where it is not yet.
@@ -234,15 +220,13 @@ impl Model {
         let bindings = self.graph.bind(&given).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
         self.prepare(&bindings).await?;
         let prepared = self.prepared.last().ok_or_else(|| internal("no shape is prepared"))?;
-        let bytes = Array::new();
-        for port in &prepared.recording.inputs {
-            let tensor = inputs.iter().find(|(name, _)| *name == port.name).map(|(_, tensor)| tensor);
-            let tensor = tensor.ok_or_else(|| internal(format!("input `{}` is missing", port.name)))?;
-            bytes.push(&Uint8Array::from(&tensor.to_le_bytes()[..]));
-        }
-        let timed = profile && self.gpu.has_timestamps();
-        let ran: Ran = JsFuture::from(prepared.js.run(&bytes, timed)).await.map_err(|e| from_js(&e))?.unchecked_into();
-        outcome(&prepared.recording, &ran)
+        let given = |name: &str| {
+            let tensor = inputs.iter().find(|(given, _)| given == name).map(|(_, tensor)| tensor);
+            tensor.ok_or_else(|| internal(format!("input `{name}` is missing")))
+        };
+        let ports = &prepared.recorded.recording.inputs;
+        let inputs = ports.iter().map(|port| given(&port.name)).collect::<Result<Vec<_>, _>>()?;
+        prepared.recorded.run(&inputs, profile && self.gpu.has_timestamps()).await
     }
 
     /// WGSL kernels ran, on the adapter that [`Model::adapter`] names.
@@ -262,13 +246,13 @@ impl Model {
 
     /// Dispatches of the last prepared shape.
     pub(crate) fn dispatches(&self) -> Option<u32> {
-        self.prepared.last().map(|p| p.recording.dispatches.len() as u32)
+        self.prepared.last().map(|p| p.recorded.recording.dispatches.len() as u32)
     }
 
     /// Kernels of the last prepared shape, by operator.
     pub(crate) fn variants(&self) -> BTreeMap<String, String> {
         let mut variants: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for dispatch in self.prepared.iter().rev().take(1).flat_map(|p| &p.recording.dispatches) {
+        for dispatch in self.prepared.iter().rev().take(1).flat_map(|p| &p.recorded.recording.dispatches) {
             let kernel = dispatch.kernel.to_string();
             let kernels = variants.entry(dispatch.kernel.file.to_owned()).or_default();
             if !kernels.contains(&kernel) {
@@ -292,16 +276,8 @@ impl Model {
     pub(crate) fn dispose(&mut self) {
         self.prepared.clear();
         for memory in &mut self.buffers {
-            if let Some(buffer) = memory.buffer.take() {
-                sys::destroy_buffer(&buffer);
-            }
+            memory.buffer = None;
         }
-    }
-}
-
-impl Drop for Model {
-    fn drop(&mut self) {
-        self.dispose();
     }
 }
 

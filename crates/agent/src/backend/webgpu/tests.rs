@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use futures_util::FutureExt;
 use js_sys::Uint8Array;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_configure};
 use webnibble_common::package::Part;
@@ -11,7 +12,11 @@ use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::plan::{Chunking, DeviceCaps, Formats, PlanOptions, Tiling};
 use webnibble_kernels::problems::{Problem, problems};
 
+use super::awake::Awake;
+use super::memory::Memory;
 use super::{Gpu, Model};
+use crate::sys::next_task;
+use crate::tasks::within;
 use crate::testing::ran_on_webgpu;
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
@@ -198,6 +203,35 @@ async fn a_lost_device_is_an_error_and_not_a_hang() {
     assert!(gpu.is_lost());
 }
 
+#[wasm_bindgen_test]
+async fn a_run_that_nobody_waits_for_leaves_the_next_one_whole() {
+    let gpu = gpu().await;
+    let problem = &linear_problems()[0];
+    let mut model = load(&gpu, problem, PlanOptions::default()).await;
+    model.run(&problem.inputs, false).await.unwrap();
+    // The shape is prepared, so that this submits the work and begins to read what it gives.
+    assert!(model.run(&problem.inputs, false).now_or_never().is_none());
+    let found = model.run(&problem.inputs, false).await.unwrap();
+    problem.check(&found.outputs).unwrap();
+}
+
+/// A software adapter takes pokes as well, though none are sent to it.
+#[wasm_bindgen_test]
+async fn pokes_change_nothing_and_are_all_taken() {
+    let gpu = gpu().await;
+    let problem = encoder();
+    let mut model = load(&gpu, &problem, PlanOptions::default()).await;
+    let awake = Awake::new(&gpu.device).unwrap();
+    let found = awake.during(model.run(&problem.inputs, false), || false).await.unwrap();
+    problem.check(&found.outputs).unwrap();
+    let all_taken = async {
+        while awake.outstanding() > 0 {
+            next_task().await;
+        }
+    };
+    assert!(within(10_000.0, all_taken).await.is_some(), "{} pokes were never taken", awake.outstanding());
+}
+
 /// Makes the browser refuse buffers of one label, as it does when memory runs out: nothing is thrown, the buffer is of no
 /// use.
 const REFUSE_BUFFERS: &str = r"
@@ -213,16 +247,16 @@ const REFUSE_BUFFERS: &str = r"
 async fn a_failed_allocation_is_told_to_its_own_model() {
     let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
     let problem = &linear_problems()[0];
-    let loading = gpu.js.memory();
+    let loading = Memory::new(&gpu);
     js_sys::eval(REFUSE_BUFFERS).unwrap();
-    loading.weight_buffer("refused", 16.0).unwrap();
+    let refused = loading.weight_buffer("refused", 16).unwrap();
     js_sys::eval("globalThis.mend()").unwrap();
     // Another model on the same device loads and runs meanwhile.
     let mut other = load(&gpu, problem, PlanOptions::default()).await;
     let found = other.run(&problem.inputs, false).await.unwrap();
     problem.check(&found.outputs).unwrap();
-    let failed = wasm_bindgen_futures::JsFuture::from(loading.check_allocations()).await;
-    let failed = super::from_js(&failed.unwrap_err());
+    let failed = loading.check().await.unwrap_err();
+    drop(refused);
     assert_eq!(failed.code, ErrorCode::Validation);
     assert!(failed.message.contains("refused"), "{failed:?}");
 }
@@ -231,13 +265,10 @@ async fn a_failed_allocation_is_told_to_its_own_model() {
 async fn a_buffer_over_the_limit_is_an_error_with_its_size() {
     let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
     let bytes = gpu.adapter.limits["maxStorageBufferBindingSize"] * 64;
-    let memory = gpu.js.memory();
-    let error = match memory.weight_buffer("too large", bytes as f64) {
-        Err(thrown) => super::from_js(&thrown),
-        Ok(_) => {
-            let checked = wasm_bindgen_futures::JsFuture::from(memory.check_allocations()).await;
-            super::from_js(&checked.unwrap_err())
-        }
+    let memory = Memory::new(&gpu);
+    let error = match memory.weight_buffer("too large", bytes) {
+        Err(error) => error,
+        Ok(_) => memory.check().await.unwrap_err(),
     };
     assert!(matches!(error.code, ErrorCode::OutOfMemory | ErrorCode::Validation), "{error:?}");
     assert!(error.message.contains(&format!("{bytes} bytes for too large")), "{error:?}");

@@ -1,20 +1,13 @@
 //! Planes of a package on their way into GPU buffers.
 
 use js_sys::Uint8Array;
-use wasm_bindgen::JsValue;
 use webnibble_common::package::{Part, Plane};
 use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::plan::PlaneSlot;
 
-use super::gpu::from_js;
-use super::{Model, sys};
+use super::Model;
+use super::errors::thrown;
 use crate::error::error;
-
-/// A weight buffer, and the planes that it still waits for before it can be unmapped.
-pub(super) struct WeightMemory {
-    pub(super) buffer: Option<JsValue>,
-    pub(super) waiting: usize,
-}
 
 impl Model {
     /// Mapped GPU memory of exactly the plane's length; a JavaScript buffer for a plane that several GPU buffers hold.
@@ -62,7 +55,7 @@ impl Model {
             let memory = &mut self.buffers[slot.buffer];
             memory.waiting = memory.waiting.saturating_sub(1);
             if let (0, Some(buffer)) = (memory.waiting, &memory.buffer) {
-                sys::unmap(buffer);
+                buffer.unmap();
             }
         }
         Ok(())
@@ -78,16 +71,16 @@ impl Model {
 
     /// The mapped memory of a place; its buffer is made unless it is there.
     fn map(&mut self, slot: PlaneSlot) -> Result<Uint8Array, RemoteError> {
-        let memory = &mut self.buffers[slot.buffer];
-        let buffer = match &memory.buffer {
-            Some(buffer) => buffer.clone(),
-            None => {
+        let buffer = match &mut self.buffers[slot.buffer].buffer {
+            Some(buffer) => buffer,
+            missing => {
                 let wanted = &self.plan.buffers[slot.buffer];
-                let made = self.memory.weight_buffer(&wanted.label, wanted.bytes as f64).map_err(|e| from_js(&e))?;
-                memory.buffer.insert(made).clone()
+                missing.insert(self.memory.weight_buffer(&wanted.label, wanted.bytes as u64)?)
             }
         };
-        sys::mapped_range(&buffer, slot.offset as f64, slot.bytes as f64).map_err(|e| from_js(&e))
+        let range = buffer.get_mapped_range_with_f64_and_f64(slot.offset as f64, slot.bytes as f64);
+        let range = range.map_err(|e| thrown(&e))?;
+        Ok(Uint8Array::new(&range))
     }
 }
 

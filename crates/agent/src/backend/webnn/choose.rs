@@ -99,14 +99,14 @@ impl Model {
 
     /// What an answer that outlives the page depends on: the kind of model, the device, the browser and the machine.
     fn question(&self, speed_key: &str) -> String {
-        let (device, browser) = (self.context.requested_name(), crate::capabilities::user_agent());
-        let cores = crate::capabilities::hardware_concurrency();
+        let (device, browser) = (self.context.requested_name(), crate::sys::user_agent());
+        let cores = crate::sys::hardware_concurrency();
         format!("{device} {browser} {cores:?} {speed_key}")
     }
 
     /// Finds out whether the browser computes several graphs at once, and whether that pays.
     async fn measure_parts(&mut self, bindings: &Bindings) -> Result<(), RemoteError> {
-        let cores = crate::capabilities::hardware_concurrency().unwrap_or(1) as usize;
+        let cores = crate::sys::hardware_concurrency().unwrap_or(1) as usize;
         let lowering = self.lowering()?;
         self.prepare(bindings).await?;
         for parts in [2, MOST_PARTS].into_iter().filter(|parts| *parts <= cores) {

@@ -39,8 +39,8 @@ use self::memory::MOST_PARTS;
 use super::planes::Planes;
 use super::{Built, RunOutcome, activations_adjustment, adjusted, device_adjustment};
 use crate::error::{error, internal};
+use crate::plane_sink::buffer;
 use crate::sys::now_ms;
-use crate::weights::buffer;
 
 /// Graphs that are kept beside the one in use: as many as stay under this together.
 const KEPT_CONSTANT_BYTES: u64 = 512 << 20;
