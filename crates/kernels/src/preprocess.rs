@@ -2,7 +2,11 @@
 //!
 //! Constants of a permutation become `const NAME: u32 = value;` lines ahead of the text. Everything else passes
 //! through, so that editors and reviewers read nearly the very text that the GPU gets.
-//! Shared with the build script, which validates the permutations.
+//! Shared with the build script, which validates the permutations that a file's `#permutation` lines name.
+
+/// Begins a line with flags, and constants as `NAME=value`, that the build validates the file with. The plan makes more of
+/// them; `tests/plan.rs` validates every one that the op problems need.
+pub(crate) const PERMUTATION: &str = "#permutation";
 
 /// Expands `file`; `source` gives the text of a file or an import by name.
 ///
@@ -64,6 +68,7 @@ impl Expansion<'_> {
                         self.file(import)?;
                     }
                 }
+                Some(PERMUTATION) => {}
                 Some(word) if word.starts_with('#') => return Err(fail("unknown directive")),
                 _ => {
                     if conditions.iter().all(|taken| *taken) {

@@ -41,7 +41,7 @@ impl Kernel {
     }
 }
 
-/// The permutation as it is written in `wgsl/permutations`, which is also the pipeline's label.
+/// The file and the permutation as a `#permutation` line has it, which is also the pipeline's label.
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.file)?;
@@ -55,21 +55,11 @@ impl fmt::Display for Kernel {
     }
 }
 
+/// Every WGSL file with its name, in order; the build script finds them.
+const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/wgsl.rs"));
+
 fn source(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "attention" => include_str!("../wgsl/attention.wgsl"),
-        "embedding" => include_str!("../wgsl/embedding.wgsl"),
-        "layer_norm" => include_str!("../wgsl/layer_norm.wgsl"),
-        "linear_tiles" => include_str!("../wgsl/linear_tiles.wgsl"),
-        "linear_direct" => include_str!("../wgsl/linear_direct.wgsl"),
-        "linear_rows" => include_str!("../wgsl/linear_rows.wgsl"),
-        "pool" => include_str!("../wgsl/pool.wgsl"),
-        "activation" => include_str!("../wgsl/shared/activation.wgsl"),
-        "linear" => include_str!("../wgsl/shared/linear.wgsl"),
-        "reduce" => include_str!("../wgsl/shared/reduce.wgsl"),
-        "weight" => include_str!("../wgsl/shared/weight.wgsl"),
-        _ => return None,
-    })
+    FILES.binary_search_by_key(&name, |(name, _)| *name).ok().map(|index| FILES[index].1)
 }
 
 #[cfg(test)]

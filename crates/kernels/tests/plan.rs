@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use webnibble_common::graph::{Bindings, Graph};
 use webnibble_common::quant::Format;
 use webnibble_common::weights::{WeightData, WeightMap};
-use webnibble_kernels::params::LinearParams;
+use webnibble_kernels::LinearParams;
 use webnibble_kernels::plan::{
     Binding, BufferKind, Chunking, DeviceCaps, Formats, PlanError, PlanOptions, Recording, WeightPlan, kernels, lower,
 };

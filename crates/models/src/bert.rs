@@ -3,7 +3,9 @@
 //! An encoder layer is seven operators, so seven dispatches: Q, K and V in one product, attention, output projection
 //! with its residual, normalization, and the two products of the feed-forward block with their normalization.
 
-use webnibble_common::graph::{Activation, Columns, Graph, Norm, Op, Role, ValueId, WeightId};
+use webnibble_common::graph::{
+    Activation, Attention, Columns, Embedding, Graph, LayerNorm, Linear, Norm, Pool, Role, ValueId, WeightId,
+};
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::tensor::DType;
 
@@ -169,7 +171,7 @@ impl BertConfig {
             let SentenceConfig { pooling, normalize, .. } = *sentence;
             let of_text = sentence.leaves_prompts_out().then(|| graph.input(POOLING_MASK, DType::U32, tokens()));
             let mask = Some(of_text.unwrap_or(mask));
-            x = graph.push(SENTENCE_EMBEDDING, Op::Pool { x, mask, pooling, normalize });
+            x = graph.push(SENTENCE_EMBEDDING, Pool { x, mask, pooling, normalize });
         }
         graph.output(x);
         graph
@@ -189,8 +191,7 @@ impl Builder<'_> {
         let positions = Some(self.table("position", config.max_position_embeddings));
         let types = token_types.map(|_| self.table("token_type", config.type_vocab_size));
         let norm = Some(self.norm("embeddings.LayerNorm"));
-        self.graph
-            .push("embeddings", Op::Embedding { ids, token_types, table, positions, position_offset: 0, types, norm })
+        self.graph.push("embeddings", Embedding { ids, token_types, table, positions, position_offset: 0, types, norm })
     }
 
     /// One encoder layer on `x`; its last value is called `output`.
@@ -232,7 +233,7 @@ impl Builder<'_> {
         let part = |index: usize| Columns { value: qkv, start: index * config.hidden_size };
         self.graph.push(
             name,
-            Op::Attention {
+            Attention {
                 q: part(0),
                 k: part(1),
                 v: part(2),
@@ -252,12 +253,12 @@ impl Builder<'_> {
         activation: Activation,
         residual: Option<ValueId>,
     ) -> ValueId {
-        self.graph.push(name, Op::Linear { x, weight, bias: Some(bias), activation, residual })
+        self.graph.push(name, Linear { x, weight, bias: Some(bias), activation, residual })
     }
 
     fn layer_norm(&mut self, name: &str, x: ValueId, source: &str) -> ValueId {
         let norm = self.norm(source);
-        self.graph.push(name, Op::LayerNorm { x, norm })
+        self.graph.push(name, LayerNorm { x, norm })
     }
 
     fn table(&mut self, which: &str, rows: usize) -> WeightId {
@@ -304,7 +305,7 @@ mod tests {
     use super::*;
     use crate::ModelConfig;
     use serde_json::json;
-    use webnibble_common::graph::Pooling;
+    use webnibble_common::graph::{Op, Pooling};
     use webnibble_common::prompt::Prompts;
 
     fn mini_lm() -> ModelConfig {
@@ -346,7 +347,7 @@ mod tests {
         graph.validate().unwrap();
         let names: Vec<&str> = graph.inputs.iter().map(|id| graph.value_of(*id).name.as_str()).collect();
         assert_eq!(names, ["input_ids", "attention_mask", "token_type_ids", POOLING_MASK]);
-        let Some(Op::Pool { mask, .. }) = graph.nodes.last().map(|node| &node.op) else { panic!("it pools") };
+        let Some(Op::Pool(Pool { mask, .. })) = graph.nodes.last().map(|node| &node.op) else { panic!("it pools") };
         assert_eq!(*mask, graph.inputs.last().copied());
         let pooled = SentenceConfig { include_prompt: true, ..sentence };
         assert_eq!(mini_lm().graph(Some(&pooled)).inputs.len(), 3);

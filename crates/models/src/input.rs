@@ -1,6 +1,6 @@
 //! Texts and token ids to batches, as a model takes them: one answer for the page and for the host.
 
-use webnibble_common::graph::{Graph, Op};
+use webnibble_common::graph::Graph;
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::wire::RunInput;
@@ -67,9 +67,6 @@ impl InputEncoder {
 
 /// Rows of the table that token ids are looked up in.
 fn vocab_size(graph: &Graph) -> usize {
-    let rows = graph.nodes.iter().find_map(|node| match &node.op {
-        Op::Embedding { table, .. } => graph.weight_of(*table).shape.first().copied(),
-        _ => None,
-    });
-    rows.unwrap_or(usize::MAX)
+    let table = graph.nodes.iter().flat_map(|node| node.op.operator().row_numbers()).map(|(_, table)| table).next();
+    table.map_or(usize::MAX, |table| graph.weight_of(table).shape[0])
 }

@@ -242,13 +242,13 @@ async fn both_ways_of_hashing_agree() {
 /// Printed, not asserted: how fast bytes go from the network's chunks through views and digests.
 #[wasm_bindgen_test]
 async fn speed_of_a_large_package() {
-    use webnibble_common::graph::{Graph, Op, Role};
+    use webnibble_common::graph::{Embedding, Graph, Role};
     use webnibble_common::quant::Format;
     let mut graph = Graph::default();
     let table = graph.weight("table", [4096, 4096], Role::Embedding, &[]);
     let ids = graph.input("ids", webnibble_common::tensor::DType::U32, [1.into(), 1.into()]);
     let embedding =
-        Op::Embedding { ids, token_types: None, table, positions: None, position_offset: 0, types: None, norm: None };
+        Embedding { ids, token_types: None, table, positions: None, position_offset: 0, types: None, norm: None };
     graph.push("y", embedding);
     let matrix = webnibble_common::quant::Quantizer::for_format(Format::F32);
     let matrix = matrix.quantize(&vec![0.5; 4096 * 4096], &[4096, 4096]).unwrap();

@@ -5,7 +5,7 @@
 //! more than it gave. Then the quantized model runs the same texts in int8. Where its outputs are too far from those in
 //! f32, the operators that harm most alone go back to floats, one after another (`sensitivity`).
 
-use webnibble_common::graph::{Graph, Op};
+use webnibble_common::graph::{Graph, Linear, Op};
 use webnibble_common::package::Activations;
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::LinearActivations;
@@ -125,7 +125,7 @@ fn observe(
 /// The weights of linear operators, in the graph's order.
 fn linears(graph: &Graph) -> Vec<&str> {
     let weight = |op: &Op| match op {
-        Op::Linear { weight, .. } => Some(*weight),
+        Op::Linear(Linear { weight, .. }) => Some(*weight),
         _ => None,
     };
     graph.nodes.iter().filter_map(|node| weight(&node.op)).map(|id| graph.weight_of(id).name.as_str()).collect()

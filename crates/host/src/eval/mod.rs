@@ -356,7 +356,7 @@ impl Judge<'_> {
 
 /// Linear operators: on wasm all are computed in int8, or none.
 fn count_linears(package: &PackageFile) -> usize {
-    package.graph.nodes.iter().filter(|node| matches!(node.op, Op::Linear { .. })).count()
+    package.graph.nodes.iter().filter(|node| matches!(node.op, Op::Linear(_))).count()
 }
 
 /// Embeddings against those in f32.

@@ -23,7 +23,7 @@ pub(super) const CONTRIB: &str = "com.microsoft";
 #[derive(Clone, Debug)]
 pub(super) enum Extent {
     Fixed(usize),
-    Symbol(&'static str),
+    Symbol(String),
 }
 
 /// A graph in the making. Values are known by their names.
@@ -180,7 +180,7 @@ pub(super) fn float_bytes(element: ElementType, values: &[f32]) -> Vec<u8> {
 fn value_info(name: &str, element: ElementType, shape: &[Extent]) -> ValueInfo {
     let dimension = |extent: &Extent| match extent {
         Extent::Fixed(extent) => Dimension { value: Some(*extent as i64), symbol: None },
-        Extent::Symbol(name) => Dimension { value: None, symbol: Some((*name).to_owned()) },
+        Extent::Symbol(name) => Dimension { value: None, symbol: Some(name.clone()) },
     };
     let shape = Some(Shape { dim: shape.iter().map(dimension).collect() });
     let tensor = Some(TensorType { element: element as i32, shape });

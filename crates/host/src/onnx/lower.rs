@@ -1,6 +1,9 @@
 //! From our operators to those of ONNX.
 
-use webnibble_common::graph::{Activation, Columns, Dim, Graph, Norm, Op, Pooling, ValueId, WeightId};
+use webnibble_common::graph::{
+    Activation, Attention, Columns, Dim, Embedding, Graph, LayerNorm, Linear, Norm, Op, Pool, Pooling, ValueId,
+    WeightId,
+};
 use webnibble_common::quant::QTensor;
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_models::bert::LAST_HIDDEN_STATE;
@@ -61,7 +64,7 @@ impl<'a> Lowering<'a> {
 
     fn lower(&mut self, op: &Op) -> Result<String, OnnxError> {
         match op {
-            Op::Embedding { ids, token_types, table, positions, position_offset, types, norm } => {
+            Op::Embedding(Embedding { ids, token_types, table, positions, position_offset, types, norm }) => {
                 let tables = (*table, *positions, *types);
                 let sum = self.embedding(*ids, *token_types, tables, *position_offset)?;
                 match norm {
@@ -69,7 +72,7 @@ impl<'a> Lowering<'a> {
                     None => Ok(sum),
                 }
             }
-            Op::Linear { x, weight, bias, activation, residual } => {
+            Op::Linear(Linear { x, weight, bias, activation, residual }) => {
                 let product = self.linear(*x, *weight, *bias)?;
                 let activated = self.activation(product, *activation);
                 Ok(match residual {
@@ -80,15 +83,15 @@ impl<'a> Lowering<'a> {
                     None => activated,
                 })
             }
-            Op::LayerNorm { x, norm } => {
+            Op::LayerNorm(LayerNorm { x, norm }) => {
                 let x = self.name(*x);
                 self.layer_norm(&x, *norm)
             }
-            Op::Attention { q, k, v, mask, heads, head_dim, scale } => {
+            Op::Attention(Attention { q, k, v, mask, heads, head_dim, scale }) => {
                 let bias = mask.map(|mask| self.mask_bias(mask, &[1, 2]));
                 Ok(self.attention([*q, *k, *v], bias, [*heads, *head_dim], *scale))
             }
-            Op::Pool { x, mask, pooling, normalize } => {
+            Op::Pool(Pool { x, mask, pooling, normalize }) => {
                 let pooled = self.pool(*x, *mask, *pooling);
                 Ok(if *normalize { self.normalize(&pooled) } else { pooled })
             }
@@ -300,9 +303,10 @@ fn extents(shape: &[Dim]) -> Vec<Extent> {
         .iter()
         .map(|dim| match dim {
             Dim::Fixed(extent) => Extent::Fixed(*extent),
-            Dim::Symbol("batch") => Extent::Symbol("batch_size"),
-            Dim::Symbol("seq") => Extent::Symbol("sequence_length"),
-            Dim::Symbol(name) => Extent::Symbol(name),
+            Dim::Symbol("batch") => Extent::Symbol("batch_size".to_owned()),
+            Dim::Symbol("seq") => Extent::Symbol("sequence_length".to_owned()),
+            Dim::Symbol(name) => Extent::Symbol((*name).to_owned()),
+            Dim::Expression(_) => Extent::Symbol(dim.to_string()),
         })
         .collect()
 }

@@ -5,7 +5,7 @@
 //! form is for whom. Weights keep their values to the last bit.
 
 use prost::Message as _;
-use webnibble_common::graph::{Graph, Op};
+use webnibble_common::graph::{Graph, Op, Pool};
 use webnibble_common::package::PackageMeta;
 use webnibble_common::quant::Bits;
 use webnibble_common::weights::WeightMap;
@@ -33,7 +33,7 @@ fn pooled_whole(graph: &Graph) -> Graph {
     let (Some(of_text), Some(whole)) = (find(POOLING_MASK), find("attention_mask")) else { return graph };
     graph.inputs.retain(|id| *id != of_text);
     for node in &mut graph.nodes {
-        if let Op::Pool { mask, .. } = &mut node.op {
+        if let Op::Pool(Pool { mask, .. }) = &mut node.op {
             *mask = mask.map(|mask| if mask == of_text { whole } else { mask });
         }
     }

@@ -2,10 +2,11 @@
 
 use webnibble_common::graph::Activation;
 
-use super::math::{Real, exp, map, phi, tanh};
+use super::math::{exp, map, phi, tanh};
+use super::real::Real;
 
 /// Applies `activation` to each value.
-pub(super) fn activate(activation: Activation, values: &mut [f32]) {
+pub(crate) fn activate(activation: Activation, values: &mut [f32]) {
     // The choice stands outside the loops, so that each of them is vectorized.
     match activation {
         Activation::Identity => {}
@@ -41,7 +42,7 @@ fn silu<R: Real>(x: R) -> R {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference;
+    use crate::reference::activation as reference;
 
     #[test]
     fn every_activation_is_that_of_the_reference() {

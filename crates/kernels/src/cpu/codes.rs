@@ -1,4 +1,4 @@
-//! Rows of activations as codes: quantized group by group, and packed for the tiles of [`super::dynamic`].
+//! Rows of activations as codes: quantized group by group, and packed for tiles.
 
 use webnibble_common::quant::{ACTIVATION_GROUP, ActivationGroup};
 
@@ -10,21 +10,21 @@ use super::threads::Threads;
 const STEP: usize = 4;
 
 /// Vectors of products in a group.
-pub(super) const STEPS: usize = ACTIVATION_GROUP / STEP;
+pub(crate) const STEPS: usize = ACTIVATION_GROUP / STEP;
 
 /// Rows that are multiplied together.
 #[derive(Clone, Default)]
-pub(super) struct Tile {
+pub(crate) struct Tile {
     /// How many.
-    pub(super) rows: usize,
+    pub(crate) rows: usize,
     /// `[groups, STEPS, rows]`.
-    pub(super) codes: Vec<Codes>,
+    pub(crate) codes: Vec<Codes>,
     /// `[groups, rows]`.
-    pub(super) groups: Vec<ActivationGroup>,
+    pub(crate) groups: Vec<ActivationGroup>,
 }
 
 /// Quantizes rows of `k` values, [`TILE_ROWS`] to a tile; the last has the rows that are left.
-pub(super) fn tiles(x: &[f32], k: usize, threads: &Threads) -> Vec<Tile> {
+pub(crate) fn tiles(x: &[f32], k: usize, threads: &Threads) -> Vec<Tile> {
     let parts: Vec<&[f32]> = x.chunks(TILE_ROWS * k).collect();
     let mut tiles = vec![Tile::default(); parts.len()];
     threads.each_chunk(&mut tiles, 1, |index, tile| tile[0] = Tile::of(parts[index], k));

@@ -1,79 +1,9 @@
 //! Functions of one f32 without branches or calls: natively over plain numbers, in loops that the compiler vectorizes; in
 //! WebAssembly over its vectors, whose operations it would not choose by itself.
 
+use super::real::Real;
 #[cfg(target_arch = "wasm32")]
 use super::simd::F32x4;
-
-/// What functions are made of: an f32, or some side by side.
-pub(super) trait Real: Copy {
-    /// A constant.
-    fn of(value: f32) -> Self;
-    fn plus(self, other: Self) -> Self;
-    fn minus(self, other: Self) -> Self;
-    fn times(self, other: Self) -> Self;
-    fn over(self, other: Self) -> Self;
-    /// `self · factor + summand`; whether the product is rounded is the machine's choice.
-    fn mul_add(self, factor: Self, summand: Self) -> Self;
-    fn min(self, other: Self) -> Self;
-    fn max(self, other: Self) -> Self;
-    /// 2 to the whole number that stands in the lowest bits.
-    fn power_of_two(self) -> Self;
-    /// `self` where `value` is above `limit`, and 0 elsewhere.
-    fn where_above(self, value: Self, limit: Self) -> Self;
-}
-
-impl Real for f32 {
-    #[inline(always)]
-    fn of(value: f32) -> Self {
-        value
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self + other
-    }
-
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        self - other
-    }
-
-    #[inline(always)]
-    fn times(self, other: Self) -> Self {
-        self * other
-    }
-
-    #[inline(always)]
-    fn over(self, other: Self) -> Self {
-        self / other
-    }
-
-    #[inline(always)]
-    fn mul_add(self, factor: Self, summand: Self) -> Self {
-        // Not `f32::mul_add`, which is a call where the machine has no such instruction.
-        self * factor + summand
-    }
-
-    #[inline(always)]
-    fn min(self, other: Self) -> Self {
-        f32::min(self, other)
-    }
-
-    #[inline(always)]
-    fn max(self, other: Self) -> Self {
-        f32::max(self, other)
-    }
-
-    #[inline(always)]
-    fn power_of_two(self) -> Self {
-        f32::from_bits((self.to_bits() << 23).wrapping_add(127 << 23))
-    }
-
-    #[inline(always)]
-    fn where_above(self, value: Self, limit: Self) -> Self {
-        if value > limit { self } else { 0.0 }
-    }
-}
 
 /// Replaces each value by what `f` makes of it.
 #[cfg(not(target_arch = "wasm32"))]
@@ -92,11 +22,11 @@ macro_rules! map {
         crate::cpu::math::map_vectors($values, |value| $f(value))
     };
 }
-pub(super) use map;
+pub(crate) use map;
 
 #[cfg(target_arch = "wasm32")]
 #[inline(always)]
-pub(super) fn map_vectors(values: &mut [f32], f: impl Fn(F32x4) -> F32x4) {
+pub(crate) fn map_vectors(values: &mut [f32], f: impl Fn(F32x4) -> F32x4) {
     let (vectors, rest) = values.as_chunks_mut::<4>();
     for vector in vectors {
         *vector = f(F32x4::from_array(*vector)).to_array();
@@ -109,7 +39,7 @@ pub(super) fn map_vectors(values: &mut [f32], f: impl Fn(F32x4) -> F32x4) {
 }
 
 /// Beyond these, `exp` would leave the normal f32.
-pub(super) const EXP_MIN: f32 = -87.3;
+pub(crate) const EXP_MIN: f32 = -87.3;
 const EXP_MAX: f32 = 88.3;
 
 /// 1.5 · 2^23: adding and subtracting it rounds to the nearest whole number, on machines without such an instruction too.
@@ -132,7 +62,7 @@ fn polynomial<R: Real, const N: usize>(x: R, coefficients: [f32; N]) -> R {
 
 /// `e^x` with a relative error below 3e-7; arguments are clamped to where the result is a normal number.
 #[inline(always)]
-pub(super) fn exp<R: Real>(x: R) -> R {
+pub(crate) fn exp<R: Real>(x: R) -> R {
     let x = x.max(R::of(EXP_MIN)).min(R::of(EXP_MAX));
     let shifted = x.mul_add(R::of(std::f32::consts::LOG2_E), R::of(ROUND));
     let whole = shifted.minus(R::of(ROUND));
@@ -150,7 +80,7 @@ const PHI_UNDER: [f32; 6] = [1.0, 2.971_384_7e-1, 3.881_971_4e-2, 2.862_382_7e-3
 
 /// The normal distribution function with an absolute error below 3e-7.
 #[inline(always)]
-pub(super) fn phi<R: Real>(x: R) -> R {
+pub(crate) fn phi<R: Real>(x: R) -> R {
     let x = x.max(R::of(-PHI_END)).min(R::of(PHI_END));
     let square = x.times(x);
     x.times(polynomial(square, PHI_OVER)).over(polynomial(square, PHI_UNDER)).plus(R::of(0.5))
@@ -158,17 +88,17 @@ pub(super) fn phi<R: Real>(x: R) -> R {
 
 /// Hyperbolic tangent with an absolute error below 3e-7.
 #[inline(always)]
-pub(super) fn tanh<R: Real>(x: R) -> R {
+pub(crate) fn tanh<R: Real>(x: R) -> R {
     let one = R::of(1.0);
     one.minus(R::of(2.0).over(one.plus(exp(x.plus(x)))))
 }
 
 /// Lanes of a sum that is taken side by side.
-pub(super) const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 /// Sum of `f` over `values`, in [`LANES`] partial sums: quick, and closer than one after the other.
 #[inline(always)]
-pub(super) fn sum_by(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn sum_by(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let (chunks, rest) = values.as_chunks::<LANES>();
     let mut sums = [0.0; LANES];
     for chunk in chunks {
@@ -181,7 +111,7 @@ pub(super) fn sum_by(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 
 /// The largest of `values`, none of which is NaN; minus infinity of none.
 #[inline(always)]
-pub(super) fn largest(values: &[f32]) -> f32 {
+pub(crate) fn largest(values: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
     let (chunks, rest) = values.as_chunks::<LANES>();
     let mut tops = [f32::NEG_INFINITY; LANES];

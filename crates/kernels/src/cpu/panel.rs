@@ -14,7 +14,7 @@ type Block = [v128; 2];
 
 /// Columns `from..` of the weight rows from `first` on, as the rows of `panel`. Rows beyond the last are the last again.
 /// `from` is a multiple of 16.
-pub(super) fn fill(weight: &QTensor, first: usize, from: usize, panel: &mut [[f32; STRIP]]) {
+pub(crate) fn fill(weight: &QTensor, first: usize, from: usize, panel: &mut [[f32; STRIP]]) {
     let rows = Planes::of(weight, first);
     match weight.layout.format.bits {
         Bits::B2 => rows.codes::<2>(from, panel),

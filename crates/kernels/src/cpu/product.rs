@@ -7,7 +7,7 @@ use super::view::View;
 /// `out = scale · a · b`, with `a` `[m, k]`, `b` `[k, n]` and `out` `[m, n]` in row-major order. On the calling thread alone.
 ///
 /// Panics when a matrix does not lie inside its slice.
-pub(super) fn product(out: &mut [f32], [m, n, k]: [usize; 3], scale: f32, a: View<'_>, b: View<'_>) {
+pub(crate) fn product(out: &mut [f32], [m, n, k]: [usize; 3], scale: f32, a: View<'_>, b: View<'_>) {
     assert!(out.len() == m * n && a.holds(m, k) && b.holds(k, n), "a product of {m}x{k} and {k}x{n} is out of bounds");
     let stride = |stride: usize| isize::try_from(stride).expect("strides lie inside a slice");
     // SAFETY: `gemm` reads `a` and `b` at `row · row_stride + col · col_stride` for rows and columns of their shapes and

@@ -2,42 +2,42 @@
 //! written with them can be tested.
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) use arrays::{Codes, Columns, F32x4, I32x4};
+pub(crate) use arrays::{Codes, Columns, F32x4, I32x4};
 #[cfg(target_arch = "wasm32")]
-pub(super) use vectors::{Codes, Columns, F32x4, I32x4};
+pub(crate) use vectors::{Codes, Columns, F32x4, I32x4};
 
 #[cfg(target_arch = "wasm32")]
 mod vectors {
     use core::arch::wasm32::*;
 
-    use crate::cpu::math::Real;
+    use crate::cpu::real::Real;
 
     /// Four f32.
     #[derive(Clone, Copy)]
-    pub(in crate::cpu) struct F32x4(v128);
+    pub(crate) struct F32x4(v128);
 
     impl F32x4 {
         /// Four times the same.
         #[inline(always)]
-        pub(in crate::cpu) fn splat(value: f32) -> Self {
+        pub(crate) fn splat(value: f32) -> Self {
             Self(f32x4_splat(value))
         }
 
         /// The vector of an array.
         #[inline(always)]
-        pub(in crate::cpu) fn from_array(values: [f32; 4]) -> Self {
+        pub(crate) fn from_array(values: [f32; 4]) -> Self {
             Self(bytemuck::must_cast(values))
         }
 
         /// The array of a vector.
         #[inline(always)]
-        pub(in crate::cpu) fn to_array(self) -> [f32; 4] {
+        pub(crate) fn to_array(self) -> [f32; 4] {
             bytemuck::must_cast(self.0)
         }
 
         /// `self · factor + summand`; whether the product is rounded is the machine's choice.
         #[inline(always)]
-        pub(in crate::cpu) fn mul_add(self, factor: Self, summand: Self) -> Self {
+        pub(crate) fn mul_add(self, factor: Self, summand: Self) -> Self {
             #[cfg(target_feature = "relaxed-simd")]
             return Self(f32x4_relaxed_madd(self.0, factor.0, summand.0));
             #[cfg(not(target_feature = "relaxed-simd"))]
@@ -46,19 +46,19 @@ mod vectors {
 
         /// The smaller of each pair of numbers.
         #[inline(always)]
-        pub(in crate::cpu) fn min(self, other: Self) -> Self {
+        pub(crate) fn min(self, other: Self) -> Self {
             Self(f32x4_pmin(self.0, other.0))
         }
 
         /// The larger of each pair of numbers.
         #[inline(always)]
-        pub(in crate::cpu) fn max(self, other: Self) -> Self {
+        pub(crate) fn max(self, other: Self) -> Self {
             Self(f32x4_pmax(self.0, other.0))
         }
 
         /// `(self − offset) · factor`, rounded to whole numbers, half to even. Those are 0 to 255.
         #[inline(always)]
-        pub(in crate::cpu) fn to_bytes(self, offset: Self, factor: Self) -> [u8; 4] {
+        pub(crate) fn to_bytes(self, offset: Self, factor: Self) -> [u8; 4] {
             let scaled = f32x4_mul(f32x4_sub(self.0, offset.0), factor.0);
             // 1.5 · 2^23: whole numbers then stand in the lowest bits.
             let shifted = f32x4_add(scaled, f32x4_splat(12_582_912.0));
@@ -121,28 +121,28 @@ mod vectors {
 
     /// Four i32.
     #[derive(Clone, Copy)]
-    pub(in crate::cpu) struct I32x4(v128);
+    pub(crate) struct I32x4(v128);
 
     impl I32x4 {
-        pub(in crate::cpu) const ZERO: Self = Self(i32x4(0, 0, 0, 0));
+        pub(crate) const ZERO: Self = Self(i32x4(0, 0, 0, 0));
 
         /// Converted to floats.
         #[inline(always)]
-        pub(in crate::cpu) fn to_floats(self) -> F32x4 {
+        pub(crate) fn to_floats(self) -> F32x4 {
             F32x4(f32x4_convert_i32x4(self.0))
         }
     }
 
     /// Four steps of four weight rows: their codes, signed.
     #[derive(Clone, Copy)]
-    pub(in crate::cpu) struct Columns(
+    pub(crate) struct Columns(
         #[cfg(target_feature = "relaxed-simd")] v128,
         #[cfg(not(target_feature = "relaxed-simd"))] [v128; 2],
     );
 
     /// Four steps of a row of activations: codes of seven bits.
     #[derive(Clone, Copy, Debug, Default, PartialEq)]
-    pub(in crate::cpu) struct Codes(
+    pub(crate) struct Codes(
         #[cfg(target_feature = "relaxed-simd")] u32,
         #[cfg(not(target_feature = "relaxed-simd"))] [[i16; 2]; 2],
     );
@@ -151,13 +151,13 @@ mod vectors {
     impl Columns {
         /// Of four bytes of each row, as they are stored: less 128.
         #[inline(always)]
-        pub(in crate::cpu) fn of_stored([a, b, c, d]: [u32; 4]) -> Self {
+        pub(crate) fn of_stored([a, b, c, d]: [u32; 4]) -> Self {
             Self(v128_xor(u32x4(a, b, c, d), u8x16_splat(0x80)))
         }
 
         /// Adds the products with `codes` to the sums of each weight row.
         #[inline(always)]
-        pub(in crate::cpu) fn add_products(self, codes: Codes, sums: I32x4) -> I32x4 {
+        pub(crate) fn add_products(self, codes: Codes, sums: I32x4) -> I32x4 {
             // With codes of seven bits every machine gives the same: no sign in the second operand, and no pair of
             // products over 16 bits.
             I32x4(i32x4_relaxed_dot_i8x16_i7x16_add(self.0, u32x4_splat(codes.0), sums.0))
@@ -167,7 +167,7 @@ mod vectors {
     #[cfg(target_feature = "relaxed-simd")]
     impl Codes {
         #[inline(always)]
-        pub(in crate::cpu) fn new(codes: [u8; 4]) -> Self {
+        pub(crate) fn new(codes: [u8; 4]) -> Self {
             Self(u32::from_le_bytes(codes))
         }
     }
@@ -176,7 +176,7 @@ mod vectors {
     impl Columns {
         /// Of four bytes of each row, as they are stored: less 128.
         #[inline(always)]
-        pub(in crate::cpu) fn of_stored([a, b, c, d]: [u32; 4]) -> Self {
+        pub(crate) fn of_stored([a, b, c, d]: [u32; 4]) -> Self {
             let bytes = v128_xor(u32x4(a, b, c, d), u8x16_splat(0x80));
             // The first two steps of all rows, then the last two.
             let pairs = i8x16_shuffle::<0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15>(bytes, bytes);
@@ -185,7 +185,7 @@ mod vectors {
 
         /// Adds the products with `codes` to the sums of each weight row.
         #[inline(always)]
-        pub(in crate::cpu) fn add_products(self, codes: Codes, sums: I32x4) -> I32x4 {
+        pub(crate) fn add_products(self, codes: Codes, sums: I32x4) -> I32x4 {
             let [first, last] = codes.0.map(|pair| u32x4_splat(bytemuck::must_cast(pair)));
             let sums = i32x4_add(sums.0, i32x4_dot_i16x8(self.0[0], first));
             I32x4(i32x4_add(sums, i32x4_dot_i16x8(self.0[1], last)))
@@ -195,7 +195,7 @@ mod vectors {
     #[cfg(not(target_feature = "relaxed-simd"))]
     impl Codes {
         #[inline(always)]
-        pub(in crate::cpu) fn new([a, b, c, d]: [u8; 4]) -> Self {
+        pub(crate) fn new([a, b, c, d]: [u8; 4]) -> Self {
             Self([[a.into(), b.into()], [c.into(), d.into()]])
         }
     }
@@ -205,41 +205,41 @@ mod vectors {
 mod arrays {
     /// Four f32.
     #[derive(Clone, Copy)]
-    pub(in crate::cpu) struct F32x4([f32; 4]);
+    pub(crate) struct F32x4([f32; 4]);
 
     impl F32x4 {
         /// Four times the same.
-        pub(in crate::cpu) fn splat(value: f32) -> Self {
+        pub(crate) fn splat(value: f32) -> Self {
             Self([value; 4])
         }
 
         /// The vector of an array.
-        pub(in crate::cpu) fn from_array(values: [f32; 4]) -> Self {
+        pub(crate) fn from_array(values: [f32; 4]) -> Self {
             Self(values)
         }
 
         /// The array of a vector.
-        pub(in crate::cpu) fn to_array(self) -> [f32; 4] {
+        pub(crate) fn to_array(self) -> [f32; 4] {
             self.0
         }
 
         /// `self · factor + summand`; whether the product is rounded is the machine's choice.
-        pub(in crate::cpu) fn mul_add(self, factor: Self, summand: Self) -> Self {
+        pub(crate) fn mul_add(self, factor: Self, summand: Self) -> Self {
             Self(std::array::from_fn(|lane| self.0[lane] * factor.0[lane] + summand.0[lane]))
         }
 
         /// The smaller of each pair of numbers.
-        pub(in crate::cpu) fn min(self, other: Self) -> Self {
+        pub(crate) fn min(self, other: Self) -> Self {
             Self(std::array::from_fn(|lane| self.0[lane].min(other.0[lane])))
         }
 
         /// The larger of each pair of numbers.
-        pub(in crate::cpu) fn max(self, other: Self) -> Self {
+        pub(crate) fn max(self, other: Self) -> Self {
             Self(std::array::from_fn(|lane| self.0[lane].max(other.0[lane])))
         }
 
         /// `(self − offset) · factor`, rounded to whole numbers, half to even. Those are 0 to 255.
-        pub(in crate::cpu) fn to_bytes(self, offset: Self, factor: Self) -> [u8; 4] {
+        pub(crate) fn to_bytes(self, offset: Self, factor: Self) -> [u8; 4] {
             let scaled = |lane: usize| (self.0[lane] - offset.0[lane]) * factor.0[lane];
             std::array::from_fn(|lane| scaled(lane).round_ties_even() as u8)
         }
@@ -247,29 +247,29 @@ mod arrays {
 
     /// Four i32.
     #[derive(Clone, Copy)]
-    pub(in crate::cpu) struct I32x4([i32; 4]);
+    pub(crate) struct I32x4([i32; 4]);
 
     impl I32x4 {
-        pub(in crate::cpu) const ZERO: Self = Self([0; 4]);
+        pub(crate) const ZERO: Self = Self([0; 4]);
 
         /// Converted to floats.
-        pub(in crate::cpu) fn to_floats(self) -> F32x4 {
+        pub(crate) fn to_floats(self) -> F32x4 {
             F32x4(self.0.map(|value| value as f32))
         }
     }
 
     /// Four steps of four weight rows: their codes, signed.
     #[derive(Clone, Copy)]
-    pub(in crate::cpu) struct Columns([[i16; 4]; 4]);
+    pub(crate) struct Columns([[i16; 4]; 4]);
 
     impl Columns {
         /// Of four bytes of each row, as they are stored: less 128.
-        pub(in crate::cpu) fn of_stored(rows: [u32; 4]) -> Self {
+        pub(crate) fn of_stored(rows: [u32; 4]) -> Self {
             Self(rows.map(|row| row.to_le_bytes().map(|code| i16::from(code) - 128)))
         }
 
         /// Adds the products with `codes` to the sums of each weight row.
-        pub(in crate::cpu) fn add_products(self, codes: Codes, sums: I32x4) -> I32x4 {
+        pub(crate) fn add_products(self, codes: Codes, sums: I32x4) -> I32x4 {
             let product = |row: usize, step: usize| i32::from(self.0[row][step]) * i32::from(codes.0[step]);
             I32x4(std::array::from_fn(|row| sums.0[row] + (0..4).map(|step| product(row, step)).sum::<i32>()))
         }
@@ -277,10 +277,10 @@ mod arrays {
 
     /// Four steps of a row of activations: codes of seven bits.
     #[derive(Clone, Copy, Debug, Default, PartialEq)]
-    pub(in crate::cpu) struct Codes([i16; 4]);
+    pub(crate) struct Codes([i16; 4]);
 
     impl Codes {
-        pub(in crate::cpu) fn new(codes: [u8; 4]) -> Self {
+        pub(crate) fn new(codes: [u8; 4]) -> Self {
             Self(codes.map(i16::from))
         }
     }

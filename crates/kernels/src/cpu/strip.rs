@@ -1,16 +1,15 @@
-//! What products of floats ([`super::tiles`]) and of codes ([`super::dynamic`]) share: strips of eight columns, tiles of a
+//! What products of floats ([`super::tiles`]) and of codes ([`super::codes`]) share: strips of eight columns, tiles of a
 //! few rows, and a linear operator strip by strip.
 
 use super::simd::F32x4;
 use super::threads::Threads;
-use crate::exec::Linear;
 
 /// Columns of a strip: two vectors.
-pub(super) const STRIP: usize = 8;
+pub(crate) const STRIP: usize = 8;
 
 /// Rows of a tile. Engines have 16 vector registers on x86 and keep one for themselves: 12 sums, 2 columns, 1 row fit.
 /// Without a fused operation a product needs a register too.
-pub(super) const TILE_ROWS: usize = if cfg!(target_feature = "relaxed-simd") { 6 } else { 5 };
+pub(crate) const TILE_ROWS: usize = if cfg!(target_feature = "relaxed-simd") { 6 } else { 5 };
 
 /// Calls a function of so many rows with the rows that a tile has.
 macro_rules! for_rows {
@@ -25,34 +24,33 @@ macro_rules! for_rows {
         }
     };
 }
-pub(super) use for_rows;
+pub(crate) use for_rows;
 
 /// A strip's row as vectors.
 #[inline(always)]
-pub(super) fn halves([a, b, c, d, e, f, g, h]: [f32; STRIP]) -> [F32x4; 2] {
+pub(crate) fn halves([a, b, c, d, e, f, g, h]: [f32; STRIP]) -> [F32x4; 2] {
     [F32x4::from_array([a, b, c, d]), F32x4::from_array([e, f, g, h])]
 }
 
 /// Vectors as a strip's row.
 #[inline(always)]
-pub(super) fn whole([low, high]: [F32x4; 2]) -> [f32; STRIP] {
+pub(crate) fn whole([low, high]: [F32x4; 2]) -> [f32; STRIP] {
     let ([a, b, c, d], [e, f, g, h]) = (low.to_array(), high.to_array());
     [a, b, c, d, e, f, g, h]
 }
 
 /// All outputs, `[m, n]`, of `columns(first, m)`, which gives those of the weight rows from `first` on without the residual.
-pub(super) fn by_strips(
-    op: &Linear<'_>,
+pub(crate) fn by_strips(
+    [m, n]: [usize; 2],
+    residual: Option<&[f32]>,
     threads: &Threads,
     columns: impl Fn(usize, usize) -> Vec<[f32; STRIP]> + Sync,
 ) -> Vec<f32> {
-    let (n, k) = (op.weight.layout.rows, op.weight.layout.cols);
-    let m = op.x.len() / k;
     let mut y = vec![0.0; m * n];
     threads.each_into(
         n.div_ceil(STRIP),
         |strip| columns(strip * STRIP, m),
-        |strip, part| place(&mut y, &part, n, strip * STRIP, op.residual),
+        |strip, part| place(&mut y, &part, n, strip * STRIP, residual),
     );
     y
 }

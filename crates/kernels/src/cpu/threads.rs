@@ -128,7 +128,7 @@ impl Threads {
     /// Computes `piece` for each index below `count`, in no order.
     ///
     /// Panics when a helper failed: its piece is lost.
-    pub(super) fn each(&self, count: usize, piece: impl Fn(usize) + Sync) {
+    pub(crate) fn each(&self, count: usize, piece: impl Fn(usize) + Sync) {
         match &self.owner {
             Some(owner) if count > 1 && self.count() > 1 => owner.0.share(count, &piece),
             _ => (0..count).for_each(piece),
@@ -136,7 +136,7 @@ impl Threads {
     }
 
     /// The same, and gives each result to `take` as it comes.
-    pub(super) fn each_into<T>(
+    pub(crate) fn each_into<T>(
         &self,
         count: usize,
         compute: impl Fn(usize) -> T + Sync,
@@ -150,7 +150,7 @@ impl Threads {
     }
 
     /// Gives each chunk of `data` to `fill`, with its index.
-    pub(super) fn each_chunk<T: Send>(&self, data: &mut [T], len: usize, fill: impl Fn(usize, &mut [T]) + Sync) {
+    pub(crate) fn each_chunk<T: Send>(&self, data: &mut [T], len: usize, fill: impl Fn(usize, &mut [T]) + Sync) {
         let count = data.len().div_ceil(len);
         let chunks = Mutex::new(data.chunks_mut(len).enumerate());
         self.each(count, |_| {

@@ -11,10 +11,10 @@ use super::threads::Threads;
 use super::view::View;
 
 /// Columns of the left matrix that are multiplied before the next: a panel of them takes 16 KiB.
-pub(super) const DEPTH: usize = 512;
+pub(crate) const DEPTH: usize = 512;
 
 /// Left matrix, packed: [`TILE_ROWS`] rows at a time, column by column. The last tile has the rows that are left.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     data: Vec<f32>,
     m: usize,
     k: usize,
@@ -22,7 +22,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Packs `[m, k]`, whose rows lie side by side, multiplied by `scale`.
-    pub(super) fn pack(a: View<'_>, [m, k]: [usize; 2], scale: f32, threads: &Threads) -> Self {
+    pub(crate) fn pack(a: View<'_>, [m, k]: [usize; 2], scale: f32, threads: &Threads) -> Self {
         let mut data = vec![0.0; m * k];
         threads.each_chunk(&mut data, TILE_ROWS * k, |tile, out| {
             let row = |index: usize| a.contiguous(tile * TILE_ROWS + index, 0, k);
@@ -32,7 +32,7 @@ impl Rows {
     }
 
     /// Adds to `out` `[m, STRIP]` the product of the columns from `from` on with as many rows of a right matrix.
-    pub(super) fn multiply(&self, from: usize, panel: &[[f32; STRIP]], out: &mut [[f32; STRIP]]) {
+    pub(crate) fn multiply(&self, from: usize, panel: &[[f32; STRIP]], out: &mut [[f32; STRIP]]) {
         assert!(out.len() == self.m && from + panel.len() <= self.k, "a panel beside the matrix");
         let tiles = self.data.chunks(TILE_ROWS * self.k).zip(out.chunks_mut(TILE_ROWS));
         for (a, out) in tiles {
@@ -105,7 +105,7 @@ fn pack_panel(b: View<'_>, n: usize, first: usize, from: usize, panel: &mut [[f3
 
 /// `out = scale · a · b`, with `a` `[m, k]` by rows, `b` `[k, n]` and `out` `[m, n]` in row-major order. On the calling
 /// thread alone.
-pub(super) fn product(out: &mut [f32], [m, n, k]: [usize; 3], scale: f32, a: View<'_>, b: View<'_>) {
+pub(crate) fn product(out: &mut [f32], [m, n, k]: [usize; 3], scale: f32, a: View<'_>, b: View<'_>) {
     assert!(a.has_contiguous_rows(), "the left matrix lies by rows");
     assert!(out.len() == m * n && a.holds(m, k) && b.holds(k, n), "a product of {m}x{k} and {k}x{n} is out of bounds");
     let rows = Rows::pack(a, [m, k], scale, &Threads::single());

@@ -1,11 +1,12 @@
 //! Checks before a run: what no kernel can check without costing time, or would answer with garbage.
 
-use webnibble_common::graph::{Bindings, Graph, Op, ValueId, Weight, WeightId};
+use webnibble_common::graph::{Bindings, Graph, Positions, ValueId, Weight, WeightId};
 use webnibble_common::quant::QTensor;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
 
-use super::{ExecError, INPUT, first_non_finite};
+use super::error::{ExecError, INPUT};
+use super::finite::first_non_finite;
 
 /// Binds the graph's symbols from `inputs` and checks what they hold: at least one element, finite floats,
 /// ids inside their tables, sequences no longer than the table of positions. For every backend: kernels clamp or
@@ -23,14 +24,12 @@ pub fn check_inputs<S: AsRef<str>>(graph: &Graph, inputs: &[(S, Tensor)]) -> Res
         }
     }
     for node in &graph.nodes {
-        if let Op::Embedding { ids, token_types, table, positions, position_offset, types, .. } = &node.op {
-            check_ids(graph, inputs, *ids, *table)?;
-            if let (Some(value), Some(types)) = (token_types, types) {
-                check_ids(graph, inputs, *value, *types)?;
-            }
-            if let Some(positions) = positions {
-                check_positions(graph, &bindings, *ids, *positions, *position_offset)?;
-            }
+        let op = node.op.operator();
+        for (ids, table) in op.row_numbers() {
+            check_ids(graph, inputs, ids, table)?;
+        }
+        if let Some(positions) = op.positions() {
+            check_positions(graph, &bindings, positions)?;
         }
     }
     Ok(bindings)
@@ -53,15 +52,9 @@ fn check_ids<S: AsRef<str>>(
     }
 }
 
-fn check_positions(
-    graph: &Graph,
-    bindings: &Bindings,
-    ids: ValueId,
-    positions: WeightId,
-    offset: usize,
-) -> Result<(), ExecError> {
-    let found = graph.shape(ids, bindings)?[1];
-    let limit = graph.weight_of(positions).shape[0].saturating_sub(offset);
+fn check_positions(graph: &Graph, bindings: &Bindings, positions: Positions) -> Result<(), ExecError> {
+    let found = graph.shape(positions.of, bindings)?[1];
+    let limit = graph.longest(positions);
     if found <= limit { Ok(()) } else { Err(ExecError::Positions { limit, found }) }
 }
 

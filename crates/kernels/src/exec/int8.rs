@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use webnibble_common::graph::{Graph, Op, WeightId};
+use webnibble_common::graph::{Graph, Linear, Op, WeightId};
 use webnibble_common::package::Activations;
 use webnibble_common::quant::{Bits, Format, Granularity, Int8Linear, Scheme};
 use webnibble_common::weights::{WeightData, WeightMap};
 
-use super::{ExecError, check_weights};
+use super::check::check_weights;
+use super::error::ExecError;
 
 /// How a linear operator is computed in int8.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +59,9 @@ impl Int8Linears {
             _ => false,
         };
         let linears = graph.nodes.iter().filter_map(|node| match node.op {
-            Op::Linear { weight, .. } if takes(weight) => Some((graph.weight_of(weight).name.clone(), Int8::Dynamic)),
+            Op::Linear(Linear { weight, .. }) if takes(weight) => {
+                Some((graph.weight_of(weight).name.clone(), Int8::Dynamic))
+            }
             _ => None,
         });
         Self(linears.collect())
@@ -95,7 +98,7 @@ fn takes_bytes(format: Format) -> bool {
 /// Weight and bias of the linear operator whose weight has that name.
 fn find(graph: &Graph, name: &str) -> Option<(WeightId, Option<WeightId>)> {
     graph.nodes.iter().find_map(|node| match node.op {
-        Op::Linear { weight, bias, .. } if graph.weight_of(weight).name == name => Some((weight, bias)),
+        Op::Linear(Linear { weight, bias, .. }) if graph.weight_of(weight).name == name => Some((weight, bias)),
         _ => None,
     })
 }

@@ -5,10 +5,10 @@
 
 use std::ops::Range;
 
-use super::DeviceCaps;
+use super::device::DeviceCaps;
 
 /// Bind group entries must begin at multiples of this on every adapter, in bytes.
-pub(super) const ALIGNMENT: usize = 256;
+pub(crate) const ALIGNMENT: usize = 256;
 
 /// Parts that operators are cut into at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +30,17 @@ impl Chunking {
 
 /// What a part may take, on an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Most bytes of a binding of a part.
-    pub(super) binding_bytes: usize,
+    pub(crate) binding_bytes: usize,
     /// Most bytes of a buffer.
-    pub(super) buffer_bytes: usize,
+    pub(crate) buffer_bytes: usize,
     /// Most multiply-adds of a part.
-    pub(super) multiply_adds: usize,
+    pub(crate) multiply_adds: usize,
 }
 
 impl Limits {
-    pub(super) fn new(caps: &DeviceCaps, chunking: Option<Chunking>) -> Self {
+    pub(crate) fn new(caps: &DeviceCaps, chunking: Option<Chunking>) -> Self {
         match chunking {
             Some(chunking) => Self {
                 binding_bytes: chunking.binding_bytes.min(caps.storage_binding_bytes).min(caps.buffer_bytes),
@@ -54,7 +54,7 @@ impl Limits {
 
     /// Items of a part, of `total` items: `item_bytes` are the bytes of one in every binding, `work` its multiply-adds.
     /// At least as many as alignment takes, so a part may still be over a limit.
-    pub(super) fn items(&self, total: usize, item_bytes: &[usize], work: usize) -> usize {
+    pub(crate) fn items(&self, total: usize, item_bytes: &[usize], work: usize) -> usize {
         let largest = item_bytes.iter().copied().max().unwrap_or(0);
         let fitting = (self.binding_bytes / largest.max(1)).min(self.multiply_adds / work.max(1));
         if fitting >= total {
@@ -66,13 +66,13 @@ impl Limits {
 }
 
 /// Items of so many bytes that lie between two aligned places: a power of two.
-pub(super) fn step_of(item_bytes: usize) -> usize {
+pub(crate) fn step_of(item_bytes: usize) -> usize {
     let odd = item_bytes.trailing_zeros().min(ALIGNMENT.trailing_zeros());
     ALIGNMENT >> odd
 }
 
 /// `range` in parts of at most `size`.
-pub(super) fn parts(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn parts(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
     range.step_by(size.max(1)).map(move |first| first..(first + size).min(end))
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
 
-use webnibble_common::graph::{Graph, Op, Role, WeightId};
+use webnibble_common::graph::{Embedding, Graph, Linear, Op, Role, WeightId};
 use webnibble_common::package::Part;
 use webnibble_common::quant::{Format, Layout, round_up};
 
 use super::chunks::{ALIGNMENT, Limits, parts, step_of};
-use super::{DeviceCaps, PlanError, PlanOptions};
+use super::device::DeviceCaps;
+use super::error::PlanError;
+use super::options::PlanOptions;
 
 /// Format of each matrix of a graph, by name.
 pub type Formats = BTreeMap<String, Format>;
@@ -114,14 +116,14 @@ impl WeightPlan {
     }
 
     /// Rows of a weight that are bound together: at most `at_most` of them, or as many as alignment takes.
-    pub(super) fn row_ranges(&self, id: WeightId, at_most: usize) -> Vec<Range<usize>> {
+    pub(crate) fn row_ranges(&self, id: WeightId, at_most: usize) -> Vec<Range<usize>> {
         let Chunks { total, rows, step } = self.chunks[id.0];
         let size = if at_most >= rows { rows } else { (at_most / step * step).max(step) };
         parts(0..total, rows).flat_map(|chunk| parts(chunk, size)).collect()
     }
 
     /// Where `rows` of a plane lie, if the weight has it; they are one of [`WeightPlan::row_ranges`].
-    pub(super) fn rows(&self, id: WeightId, part: Part, rows: &Range<usize>) -> Option<PlaneSlot> {
+    pub(crate) fn rows(&self, id: WeightId, part: Part, rows: &Range<usize>) -> Option<PlaneSlot> {
         let slots = self.planes.get(&key(id, part))?;
         let row_bytes = self.layout(id).map_or(4, |layout| row_bytes(layout, part));
         if row_bytes == 0 || *rows == (0..self.chunks[id.0].total) {
@@ -141,7 +143,7 @@ impl WeightPlan {
     }
 
     /// Where a plane begins, if the weight has it.
-    pub(super) fn start(&self, id: WeightId, part: Part) -> Option<PlaneSlot> {
+    pub(crate) fn start(&self, id: WeightId, part: Part) -> Option<PlaneSlot> {
         self.planes.get(&key(id, part))?.first().copied()
     }
 
@@ -226,7 +228,7 @@ impl WeightPlan {
         let mut bytes = 0;
         let buffer = self.buffers.len();
         for node in &graph.nodes {
-            let Op::Embedding { table, positions, types, norm, .. } = &node.op else { continue };
+            let Op::Embedding(Embedding { table, positions, types, norm, .. }) = &node.op else { continue };
             let beside_table = self.parts(graph, *table).into_iter().skip(1).map(|(part, size)| (*table, part, size));
             let mut planes: Vec<_> = beside_table.collect();
             let others = [*positions, *types, norm.map(|n| n.weight), norm.map(|n| n.bias)];
@@ -253,7 +255,7 @@ fn key(id: WeightId, part: Part) -> (usize, u8) {
 
 /// Whether a linear operator takes the weight, which may be an embedding's table too.
 fn is_linear(graph: &Graph, id: WeightId) -> bool {
-    graph.nodes.iter().any(|node| matches!(node.op, Op::Linear { weight, .. } if weight == id))
+    graph.nodes.iter().any(|node| matches!(node.op, Op::Linear(Linear { weight, .. }) if weight == id))
 }
 
 /// Bytes of a row of a plane; 0 where all rows share what it holds.

@@ -1,12 +1,14 @@
 //! A small encoder of two layers as a whole, as BERT has them: operators one after the other, buffers used again.
 
-use webnibble_common::graph::{Activation, Columns, Graph, Norm, Op, Pooling, Role, ValueId, WeightId};
+use webnibble_common::graph::{
+    Activation, Attention, Columns, Embedding, Graph, LayerNorm, Linear, Norm, Pool, Pooling, Role, ValueId, WeightId,
+};
 use webnibble_common::quant::{Bits, Format, Granularity, Scheme};
 use webnibble_common::tensor::DType;
 use webnibble_common::weights::WeightMap;
 
+use super::problem::{Problem, TOLERANCE};
 use super::random::{Mask, Random};
-use super::{Problem, TOLERANCE};
 
 const VOCAB: usize = 101;
 const HIDDEN: usize = 60;
@@ -38,7 +40,7 @@ fn problem(format: Format, shape: [usize; 2]) -> Problem {
     for layer in 0..LAYERS {
         x = builder.layer(layer, x, mask);
     }
-    let op = Op::Pool { x, mask: Some(mask), pooling: Pooling::Mean, normalize: true };
+    let op = Pool { x, mask: Some(mask), pooling: Pooling::Mean, normalize: true };
     let pooled = builder.graph.push("sentence_embedding", op);
     builder.graph.output(x);
     builder.graph.output(pooled);
@@ -60,7 +62,7 @@ impl Builder {
         let table = self.matrix("word", [VOCAB, HIDDEN], Role::Embedding);
         let positions = Some(self.matrix("position", [129, HIDDEN], Role::Embedding));
         let norm = Some(self.norm("embedding"));
-        let op = Op::Embedding { ids, token_types: None, table, positions, position_offset: 0, types: None, norm };
+        let op = Embedding { ids, token_types: None, table, positions, position_offset: 0, types: None, norm };
         self.graph.push("embeddings", op)
     }
 
@@ -69,7 +71,7 @@ impl Builder {
         let qkv = self.linear(&name("qkv"), x, 3 * HIDDEN, Activation::Identity, None);
         let part = |index: usize| Columns { value: qkv, start: index * HIDDEN };
         let head_dim = HIDDEN / HEADS;
-        let attention = Op::Attention {
+        let attention = Attention {
             q: part(0),
             k: part(1),
             v: part(2),
@@ -97,12 +99,12 @@ impl Builder {
         let k = if name.ends_with("down") { INNER } else { HIDDEN };
         let weight = self.matrix(&format!("{name}.weight"), [n, k], Role::Linear);
         let bias = Some(self.vector(&format!("{name}.bias"), n, 0.0));
-        self.graph.push(name, Op::Linear { x, weight, bias, activation, residual })
+        self.graph.push(name, Linear { x, weight, bias, activation, residual })
     }
 
     fn layer_norm(&mut self, name: &str, x: ValueId) -> ValueId {
         let norm = self.norm(name);
-        self.graph.push(name, Op::LayerNorm { x, norm })
+        self.graph.push(name, LayerNorm { x, norm })
     }
 
     fn norm(&mut self, name: &str) -> Norm {

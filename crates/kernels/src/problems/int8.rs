@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use webnibble_common::graph::{Activation, Graph, Op, Role};
+use webnibble_common::graph::{Activation, Graph, Linear, Role};
 use webnibble_common::package::Activations;
 use webnibble_common::quant::{ActivationScale, Bits, Format, Granularity, LinearActivations, Scheme};
 use webnibble_common::tensor::DType;
@@ -147,7 +147,7 @@ fn problem(
     let residual = graph.input("residual", DType::F32, ["rows".into(), n.into()]);
     let weight = graph.weight("weight", [n, shape[1]], Role::Linear, &[]);
     let bias = graph.weight("bias", [n], Role::Vector, &[]);
-    let op = Op::Linear { x, weight, bias: Some(bias), activation, residual: Some(residual) };
+    let op = Linear { x, weight, bias: Some(bias), activation, residual: Some(residual) };
     let y = graph.push("y", op);
     graph.output(y);
     let weights = WeightMap::from([
@@ -241,7 +241,7 @@ mod tests {
         let mut graph = Graph::default();
         let x = graph.input("x", DType::F32, [1.into(), 2.into()]);
         let weight = graph.weight("weight", [1, 2], Role::Linear, &[]);
-        let op = Op::Linear { x, weight, bias: None, activation: Activation::Identity, residual: None };
+        let op = Linear { x, weight, bias: None, activation: Activation::Identity, residual: None };
         let y = graph.push("y", op);
         graph.output(y);
         let format = Format { bits: Bits::B8, scheme: Scheme::Symmetric, granularity: Granularity::Channel };

@@ -4,42 +4,19 @@
 //! [`Problem::reference`]; shapes are odd on purpose, and the choices of an operator are combined pairwise.
 //! Everything is drawn from fixed seeds, so a failing case is the same everywhere, in the page too.
 
-mod attention;
-mod embedding;
 mod encoder;
 mod int8;
-mod layer_norm;
-mod linear;
-mod pairs;
-mod pool;
-mod random;
+pub(crate) mod pairs;
+pub(crate) mod problem;
+pub(crate) mod random;
 
-use webnibble_common::graph::Graph;
 use webnibble_common::tensor::Tensor;
-use webnibble_common::weights::WeightMap;
 
 use crate::exec::{ExecError, Outputs};
-use crate::reference;
+use crate::{ops, reference};
 
 pub use int8::{DynamicInt8Problem, Int8Problem, dynamic_int8_problems, int8_problems};
-
-/// Largest error of an f32 kernel, as [`compare`] takes it.
-pub const TOLERANCE: f64 = 1e-3;
-
-/// A case for a backend to solve.
-#[derive(Clone, Debug)]
-pub struct Problem {
-    /// Operator, shapes and choices: `linear q4-sym-g32 [2, 17, 129] -> 384 gelu bias residual`.
-    pub name: String,
-    /// The operator.
-    pub graph: Graph,
-    /// Its weights, in their format.
-    pub weights: WeightMap,
-    /// Its inputs.
-    pub inputs: Vec<(String, Tensor)>,
-    /// Largest error allowed, as [`compare`] takes it.
-    pub tolerance: f64,
-}
+pub use problem::{Problem, TOLERANCE};
 
 impl Problem {
     /// The expected outputs.
@@ -97,17 +74,9 @@ pub fn compare(expected: &Tensor, found: &Tensor) -> f64 {
     if off == 0.0 { 0.0 } else { off / largest }
 }
 
-/// Every problem.
+/// Every problem: those of each operator, and a small encoder.
 pub fn problems() -> Vec<Problem> {
-    [
-        linear::problems(),
-        layer_norm::problems(),
-        attention::problems(),
-        embedding::problems(),
-        pool::problems(),
-        encoder::problems(),
-    ]
-    .concat()
+    [ops::problems(), encoder::problems()].concat()
 }
 
 #[cfg(test)]

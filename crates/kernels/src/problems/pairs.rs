@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// Rows of one index a factor, such that every pair of values of two factors is in some row. `seeds` fix the first factors
 /// of the first rows. Greedy, and the same each time; a few rows more than the two largest factors multiplied.
-pub(super) fn pairs(factors: &[usize], seeds: &[Vec<usize>]) -> Vec<Vec<usize>> {
+pub(crate) fn pairs(factors: &[usize], seeds: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let mut missing = all_pairs(factors);
     let mut rows = Vec::new();
     let mut seeds = seeds.iter();

@@ -5,11 +5,11 @@ use webnibble_common::tensor::{Tensor, element_count};
 use webnibble_common::weights::WeightData;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): small, and the same on every machine.
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// A generator whose numbers depend on `name` alone (FNV-1a).
-    pub(super) fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         Self(
             name.bytes()
                 .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)),
@@ -24,29 +24,29 @@ impl Random {
     }
 
     /// Below `end`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
     /// Bell-shaped around 0 with a standard deviation of 1 (Irwin-Hall of four).
-    pub(super) fn normal(&mut self) -> f32 {
+    pub(crate) fn normal(&mut self) -> f32 {
         let uniform = |bits: u64| (bits >> 40) as f32 / (1 << 24) as f32;
         let sum: f32 = (0..4).map(|_| uniform(self.next())).sum();
         (sum - 2.0) * 3.0_f32.sqrt()
     }
 
     /// `count` numbers around `offset`, `spread` wide.
-    pub(super) fn normals(&mut self, count: usize, offset: f32, spread: f32) -> Vec<f32> {
+    pub(crate) fn normals(&mut self, count: usize, offset: f32, spread: f32) -> Vec<f32> {
         (0..count).map(|_| offset + spread * self.normal()).collect()
     }
 
     /// A float tensor around 0, `spread` wide.
-    pub(super) fn tensor(&mut self, shape: &[usize], spread: f32) -> Tensor {
+    pub(crate) fn tensor(&mut self, shape: &[usize], spread: f32) -> Tensor {
         floats(shape, self.normals(element_count(shape), 0.0, spread))
     }
 
     /// A tensor of ids below `end`; first and last id are among them where there is room.
-    pub(super) fn ids(&mut self, shape: &[usize], end: usize) -> Tensor {
+    pub(crate) fn ids(&mut self, shape: &[usize], end: usize) -> Tensor {
         let mut ids: Vec<u32> = (0..element_count(shape)).map(|_| self.below(end) as u32).collect();
         ids[0] = end as u32 - 1;
         if ids.len() > 1 {
@@ -56,7 +56,7 @@ impl Random {
     }
 
     /// A weight matrix in `format`, scaled so that products with it keep the spread of their input.
-    pub(super) fn matrix(&mut self, shape: [usize; 2], format: Format) -> WeightData {
+    pub(crate) fn matrix(&mut self, shape: [usize; 2], format: Format) -> WeightData {
         let spread = 1.0 / (shape[1] as f32).sqrt();
         let values = self.normals(shape[0] * shape[1], 0.0, spread);
         let quantized = Quantizer::for_format(format).quantize(&values, &shape);
@@ -64,24 +64,24 @@ impl Random {
     }
 
     /// A vector around `offset`.
-    pub(super) fn vector(&mut self, len: usize, offset: f32) -> WeightData {
+    pub(crate) fn vector(&mut self, len: usize, offset: f32) -> WeightData {
         WeightData::Vector(self.normals(len, offset, 0.2))
     }
 }
 
 /// A float tensor.
-pub(super) fn floats(shape: &[usize], data: Vec<f32>) -> Tensor {
+pub(crate) fn floats(shape: &[usize], data: Vec<f32>) -> Tensor {
     Tensor::f32(shape, data).expect("as many elements as the shape has")
 }
 
 /// A tensor of ids or of a mask.
-pub(super) fn integers(shape: &[usize], data: Vec<u32>) -> Tensor {
+pub(crate) fn integers(shape: &[usize], data: Vec<u32>) -> Tensor {
     Tensor::u32(shape, data).expect("as many elements as the shape has")
 }
 
 /// Which tokens of a batch a mask keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mask {
+pub(crate) enum Mask {
     /// There is no mask.
     None,
     /// Padding: sequences lose their last tokens, each more than the one before.
@@ -94,10 +94,10 @@ pub(super) enum Mask {
 
 impl Mask {
     /// Every kind of mask.
-    pub(super) const ALL: [Mask; 4] = [Mask::None, Mask::Tail, Mask::Holes, Mask::Nothing];
+    pub(crate) const ALL: [Mask; 4] = [Mask::None, Mask::Tail, Mask::Holes, Mask::Nothing];
 
     /// The mask, u32 `[batch, len]`.
-    pub(super) fn tensor(self, batch: usize, len: usize) -> Option<Tensor> {
+    pub(crate) fn tensor(self, batch: usize, len: usize) -> Option<Tensor> {
         let keep = |row: usize, token: usize| match self {
             Mask::None => true,
             Mask::Tail => token < len - (row + 1) * len / (batch + 2),
@@ -109,7 +109,7 @@ impl Mask {
     }
 
     /// How problems call it.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Mask::None => "unmasked",
             Mask::Tail => "padded",

@@ -1,11 +1,11 @@
-//! Twin of `wgsl/shared/activation.wgsl`.
+//! Twin of `wgsl/activation.wgsl`.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
 use webnibble_common::graph::Activation;
 
 /// `activation(x)`, every formula as transformers' `ACT2FN` has it.
-pub fn activate(activation: Activation, x: f64) -> f64 {
+pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Identity => x,
         Activation::Relu => x.max(0.0),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use webnibble_common::graph::{Bindings, Dim, Graph, Op, Pooling};
+use webnibble_common::graph::{Bindings, Dim, Graph, Rows};
 
 /// Lengths that graphs are built for; longer ones are multiples of the last.
 const LENGTHS: [usize; 9] = [16, 32, 64, 96, 128, 192, 256, 384, 512];
@@ -24,7 +24,7 @@ pub fn bucket_of(graph: &Graph, bindings: &Bindings) -> Bucket {
     let padded = paddable(graph);
     let symbols = symbols(graph);
     let extents = symbols.into_iter().filter_map(|symbol| {
-        let extent = bindings.extent(&Dim::Symbol(symbol))?;
+        let extent = bindings.symbol(symbol)?;
         let limit = if padded.contains(symbol) { longest(graph, symbol) } else { Some(extent) };
         Some((symbol, bucket_length(extent).min(limit.unwrap_or(usize::MAX)).max(extent)))
     });
@@ -45,41 +45,33 @@ fn bucket_length(extent: usize) -> usize {
 }
 
 fn symbols(graph: &Graph) -> BTreeSet<&'static str> {
-    let dims = graph.values.iter().flat_map(|value| &value.shape);
-    dims.filter_map(|dim| if let Dim::Symbol(name) = dim { Some(*name) } else { None }).collect()
+    let mut found = Vec::new();
+    graph.values.iter().flat_map(|value| &value.shape).for_each(|dim| dim.symbols(&mut found));
+    found.into_iter().collect()
 }
 
 fn paddable(graph: &Graph) -> BTreeSet<&'static str> {
-    let mut paddable = symbols(graph);
-    let mut exclude = |dim: &Dim| {
-        if let Dim::Symbol(name) = dim {
-            paddable.remove(name);
-        }
-    };
+    let mut excluded = Vec::new();
     for value in &graph.values {
-        let other_dims = value.shape.iter().enumerate().filter(|(axis, _)| *axis != 1);
-        other_dims.for_each(|(_, dim)| exclude(dim));
+        // An expression's extent is no longer what the graph says once a symbol in it is padded.
+        let others =
+            value.shape.iter().enumerate().filter(|(axis, dim)| *axis != 1 || matches!(dim, Dim::Expression(_)));
+        others.for_each(|(_, dim)| dim.symbols(&mut excluded));
     }
     for node in &graph.nodes {
-        match &node.op {
-            Op::Attention { k, mask: None, .. } => exclude(&graph.value_of(k.value).shape[1]),
-            Op::Pool { x, mask: None, pooling: Pooling::Mean | Pooling::Max, .. } => {
-                exclude(&graph.value_of(*x).shape[1]);
-            }
-            _ => {}
+        let reads = node.op.operator().reads();
+        if !reads.iter().any(|read| read.rows == Rows::Mask) {
+            // Nothing tells it of padding.
+            let all = reads.iter().filter(|read| read.rows == Rows::All);
+            all.for_each(|read| graph.value_of(read.value).shape[1].symbols(&mut excluded));
         }
     }
-    paddable
+    symbols(graph).into_iter().filter(|symbol| !excluded.contains(symbol)).collect()
 }
 
 /// The longest that a symbol can be: positions that the graph has for it; `None` where nothing limits it.
 pub fn longest(graph: &Graph, symbol: &'static str) -> Option<usize> {
-    let limits = graph.nodes.iter().filter_map(|node| match &node.op {
-        Op::Embedding { ids, positions: Some(table), position_offset, .. } => {
-            let of_symbol = graph.value_of(*ids).shape[1] == Dim::Symbol(symbol);
-            of_symbol.then(|| graph.weight_of(*table).shape[0].saturating_sub(*position_offset))
-        }
-        _ => None,
-    });
-    limits.min()
+    let positions = graph.nodes.iter().filter_map(|node| node.op.operator().positions());
+    let of_symbol = positions.filter(|positions| graph.value_of(positions.of).shape[1] == Dim::Symbol(symbol));
+    of_symbol.map(|positions| graph.longest(positions)).min()
 }

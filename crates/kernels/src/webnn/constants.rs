@@ -5,7 +5,9 @@ use webnibble_common::quant::{Format, Int8Linear, Layout, QTensor};
 use webnibble_common::tensor::element_count;
 use webnibble_common::weights::{WeightData, WeightMap};
 
-use super::{DataType, Operand, Ranges, WebNnError};
+use super::error::WebNnError;
+use super::operand::{DataType, Operand};
+use super::target::Ranges;
 
 /// A value known when the graph is built.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,13 +1,13 @@
 //! Where a graph can be cut so that parts of its rows are computed side by side.
 //!
-//! All operators but two compute each row of a sequence by itself. Attention needs the keys and values of every row, and
-//! pooling needs every row: before them, what the parts made so far must be there. So a graph falls into stages; within one,
-//! parts need nothing of one another.
+//! Most operators compute each row of a sequence by itself. Attention needs the keys and values of every row, and pooling
+//! needs every row ([`Rows`]): before such operators, what the parts made so far must be there. So a graph falls into
+//! stages; within one, parts need nothing of one another.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use webnibble_common::graph::{Dim, Graph, Op, ValueId};
+use webnibble_common::graph::{Dim, Graph, Op, Rows, ValueId};
 
 /// A graph in stages.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,20 +31,16 @@ pub(super) struct Stage {
 
 /// Values of which an operator reads the rows that it computes.
 pub(super) fn row_reads(op: &Op) -> Vec<ValueId> {
-    match op {
-        Op::Attention { q, .. } => vec![q.value],
-        Op::Pool { .. } => Vec::new(),
-        Op::Embedding { .. } | Op::Linear { .. } | Op::LayerNorm { .. } => op.inputs(),
-    }
+    read_as(op, |rows| rows == Rows::Same)
 }
 
 /// Values that an operator reads all of, whatever it computes.
 pub(super) fn whole_reads(op: &Op) -> Vec<ValueId> {
-    match op {
-        Op::Attention { k, v, mask, .. } => [Some(k.value), Some(v.value), *mask].into_iter().flatten().collect(),
-        Op::Pool { x, mask, .. } => [Some(*x), *mask].into_iter().flatten().collect(),
-        Op::Embedding { .. } | Op::Linear { .. } | Op::LayerNorm { .. } => Vec::new(),
-    }
+    read_as(op, |rows| rows != Rows::Same)
+}
+
+fn read_as(op: &Op, which: impl Fn(Rows) -> bool) -> Vec<ValueId> {
+    op.operator().reads().into_iter().filter(|read| which(read.rows)).map(|read| read.value).collect()
 }
 
 /// Cuts a graph; `None` for one whose rows are not those of one sequence.
@@ -74,18 +70,11 @@ fn divided(graph: &Graph, symbol: &'static str) -> Option<BTreeSet<ValueId>> {
             divided.insert(node.output);
         }
         // Masks are given whole.
-        if mask_of(&node.op).is_some_and(|mask| divided.contains(&mask)) {
+        if read_as(&node.op, |rows| rows == Rows::Mask).iter().any(|mask| divided.contains(mask)) {
             return None;
         }
     }
     Some(divided)
-}
-
-fn mask_of(op: &Op) -> Option<ValueId> {
-    match op {
-        Op::Attention { mask, .. } | Op::Pool { mask, .. } => *mask,
-        Op::Embedding { .. } | Op::Linear { .. } | Op::LayerNorm { .. } => None,
-    }
 }
 
 fn stages(graph: &Graph, divided: &BTreeSet<ValueId>) -> Vec<Stage> {

@@ -3,7 +3,7 @@
 use webnibble_common::graph::GraphError;
 use webnibble_common::quant::QuantError;
 
-use super::DataType;
+use super::operand::DataType;
 
 /// Why a graph cannot be lowered.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

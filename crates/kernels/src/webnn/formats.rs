@@ -1,71 +1,14 @@
-//! Lowerings: the ways in which weights are given to a graph, and which of them suit a model.
+//! Which lowerings suit a model.
 
-use std::fmt;
-use std::str::FromStr;
-
-use webnibble_common::graph::{Graph, Op};
+use webnibble_common::graph::{Graph, Linear, Op};
 use webnibble_common::quant::{Bits, Format, Granularity, Scheme};
 
-use super::{DataType, Limits, Ranges, WebNnError};
-use crate::plan::Formats;
-
-/// How weights are given to a graph, and what is computed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Lowering {
-    /// Every matrix dequantized once, when the graph is built; computed in single precision.
-    Float32,
-    /// Matrices that are stored in half precision stay in it and are cast in the graph; computed in single precision.
-    Float16,
-    /// Everything in half precision. Loses digits, and overflows where single precision does not.
-    HalfCompute,
-    /// Integer codes, dequantized in the graph at every inference: the memory of the format, at the price of time.
-    Dequantize,
-    /// Linear operators in int8, with static ranges of activations; the rest in single precision.
-    Int8,
-}
-
-impl Lowering {
-    /// Every lowering.
-    pub const ALL: [Lowering; 5] =
-        [Lowering::Float32, Lowering::Float16, Lowering::HalfCompute, Lowering::Dequantize, Lowering::Int8];
-
-    /// Its name in options and results.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Lowering::Float32 => "float32",
-            Lowering::Float16 => "float16",
-            Lowering::HalfCompute => "float16-compute",
-            Lowering::Dequantize => "dequantize",
-            Lowering::Int8 => "int8",
-        }
-    }
-
-    /// What values between operators are computed in.
-    pub(super) const fn compute(self) -> DataType {
-        match self {
-            Lowering::HalfCompute => DataType::Float16,
-            _ => DataType::Float32,
-        }
-    }
-}
-
-impl fmt::Display for Lowering {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Lowering {
-    type Err = WebNnError;
-
-    fn from_str(text: &str) -> Result<Self, WebNnError> {
-        let found = Self::ALL.into_iter().find(|lowering| lowering.name() == text);
-        found.ok_or_else(|| WebNnError::Lowering {
-            expected: Self::ALL.map(Self::name).join(", "),
-            found: text.to_owned(),
-        })
-    }
-}
+use super::error::WebNnError;
+use super::limits::Limits;
+use super::lowering::Lowering;
+use super::operand::DataType;
+use super::target::Ranges;
+use crate::plan::weights::Formats;
 
 /// A lowering that suits a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +83,7 @@ pub fn candidates(
 /// Name and format of each linear operator's weight.
 fn linears<'a>(graph: &'a Graph, formats: &Formats) -> Result<Vec<(&'a str, Format)>, WebNnError> {
     let weights = graph.nodes.iter().filter_map(|node| match &node.op {
-        Op::Linear { weight, .. } => Some(graph.weight_of(*weight).name.as_str()),
+        Op::Linear(Linear { weight, .. }) => Some(graph.weight_of(*weight).name.as_str()),
         _ => None,
     });
     weights
@@ -165,7 +108,7 @@ fn check_bits(name: &str, format: Format, limits: &Limits, experimental: bool) -
 }
 
 /// The type that codes of `format` are stored in where they are dequantized in the graph, if they can be.
-pub(super) fn stored(format: Format, limits: &Limits) -> Option<DataType> {
+pub(crate) fn stored(format: Format, limits: &Limits) -> Option<DataType> {
     let dtype = match format.bits {
         Bits::B8 => DataType::Int8,
         Bits::B4 => DataType::Int4,
@@ -175,7 +118,7 @@ pub(super) fn stored(format: Format, limits: &Limits) -> Option<DataType> {
 }
 
 /// Whether weights of `format` can be those of a linear operator in int8: one scale a row or in all, and no zero points.
-pub(super) fn chains(format: Format, limits: &Limits) -> bool {
+pub(crate) fn chains(format: Format, limits: &Limits) -> bool {
     format.bits == Bits::B8
         && format.scheme == Scheme::Symmetric
         && !matches!(format.granularity, Granularity::Group(_))

@@ -1,6 +1,7 @@
 //! Type and shape of what an operation makes.
 
-use super::{DataType, Operand, Operation};
+use super::operand::{DataType, Operand};
+use super::program::Operation;
 
 /// Type and shape of an operand.
 #[derive(Clone, Debug, PartialEq)]

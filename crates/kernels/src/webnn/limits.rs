@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{DataType, Operation};
+use super::operand::DataType;
+use super::program::Operation;
 
 /// Types and ranks that each operand of each operator may have.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -6,45 +6,50 @@ use webnibble_common::graph::{Bindings, Graph, Role, ValueId, WeightId};
 use webnibble_common::quant::Layout;
 use webnibble_common::tensor::{DType, element_count};
 
+use super::constants::{Constant, Source};
+use super::error::WebNnError;
 use super::infer::{Desc, infer};
-use super::{Call, Constant, DataType, Lowering, Operand, Operation, Port, Program, Source, Target, WebNnError};
-use crate::plan::Formats;
+use super::lowering::Lowering;
+use super::operand::{DataType, Operand};
+use super::program::{Call, Operation, Port, Program};
+use super::target::Target;
+use crate::plan::weights::Formats;
 
 /// A float value of the graph, `[rows, cols]`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Value {
-    pub(super) operand: Operand,
-    pub(super) rows: usize,
-    pub(super) cols: usize,
+pub(crate) struct Value {
+    pub(crate) operand: Operand,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
 }
 
 /// A tensor that a program reads or writes: a value, or the part of it that lies together from `offset` on.
 #[derive(Clone, Debug)]
-pub(super) struct Slice {
+pub(crate) struct Slice {
     /// Name of the tensor.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Shape of that part, in the graph.
-    pub(super) shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     /// First element of the value.
-    pub(super) offset: usize,
+    pub(crate) offset: usize,
     /// The value's own shape.
-    pub(super) whole: Vec<usize>,
+    pub(crate) whole: Vec<usize>,
 }
 
 /// What attention and pooling need of a mask, made once.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MaskOperands {
+pub(crate) struct MaskOperands {
     /// 1 keeps, 0 drops, `[batch, keys]`.
-    pub(super) keep: Operand,
+    pub(crate) keep: Operand,
     /// 0 keeps, [`Recorder::far_below`] drops, `[batch, keys]`.
-    pub(super) bias: Operand,
+    pub(crate) bias: Operand,
     /// 1 where any is kept, `[batch, 1]`.
-    pub(super) any: Operand,
+    pub(crate) any: Operand,
 }
 
-pub(super) struct Recorder<'a> {
-    pub(super) graph: &'a Graph,
-    pub(super) target: &'a Target<'a>,
+pub(crate) struct Recorder<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) target: &'a Target<'a>,
     bindings: &'a Bindings,
     layouts: Vec<Option<Layout>>,
     descs: Vec<Desc>,
@@ -66,7 +71,7 @@ pub(super) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     /// A program with nothing in it.
-    pub(super) fn new(
+    pub(crate) fn new(
         graph: &'a Graph,
         formats: &Formats,
         bindings: &'a Bindings,
@@ -101,17 +106,17 @@ impl<'a> Recorder<'a> {
     }
 
     /// Says that the program's rows are those of the sequence from `row` on.
-    pub(super) fn start_at(&mut self, row: usize) {
+    pub(crate) fn start_at(&mut self, row: usize) {
         self.first_row = row;
     }
 
     /// Row of the sequence that this program's first row is.
-    pub(super) fn first_row(&self) -> usize {
+    pub(crate) fn first_row(&self) -> usize {
         self.first_row
     }
 
     /// A tensor that the program is given; the same where it is read already.
-    pub(super) fn read(&mut self, id: ValueId, slice: Slice) -> Result<Operand, WebNnError> {
+    pub(crate) fn read(&mut self, id: ValueId, slice: Slice) -> Result<Operand, WebNnError> {
         if let Some(port) = self.inputs.iter().find(|port| port.name == slice.name) {
             return Ok(port.operand);
         }
@@ -131,7 +136,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// The parts of a value that operators read all of.
-    pub(super) fn read_pieces(&mut self, id: ValueId, slices: Vec<Slice>) -> Result<(), WebNnError> {
+    pub(crate) fn read_pieces(&mut self, id: ValueId, slices: Vec<Slice>) -> Result<(), WebNnError> {
         let mut pieces = Vec::new();
         for slice in slices {
             let [rows, cols] = rows_and_cols(&slice.shape);
@@ -143,7 +148,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// All rows of a value, in as many parts as it is there.
-    pub(super) fn pieces(&mut self, id: ValueId) -> Result<Vec<Value>, WebNnError> {
+    pub(crate) fn pieces(&mut self, id: ValueId) -> Result<Vec<Value>, WebNnError> {
         match self.pieces.get(&id) {
             Some(pieces) => Ok(pieces.clone()),
             None => Ok(vec![self.value(id)?]),
@@ -160,7 +165,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// The value's shape in the graph, checked to have elements.
-    pub(super) fn shape(&self, id: ValueId) -> Result<Vec<usize>, WebNnError> {
+    pub(crate) fn shape(&self, id: ValueId) -> Result<Vec<usize>, WebNnError> {
         let shape = self.graph.shape(id, self.bindings)?;
         if element_count(&shape) == 0 {
             return Err(WebNnError::Empty(self.graph.value_of(id).name.clone()));
@@ -169,7 +174,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// A float value as it is computed with.
-    pub(super) fn value(&mut self, id: ValueId) -> Result<Value, WebNnError> {
+    pub(crate) fn value(&mut self, id: ValueId) -> Result<Value, WebNnError> {
         let operand = self.indices(id);
         let operand = match self.casts.get(&operand) {
             Some(cast) => *cast,
@@ -184,42 +189,42 @@ impl<'a> Recorder<'a> {
     }
 
     /// An input of ids, or any value as it was made.
-    pub(super) fn indices(&self, id: ValueId) -> Operand {
+    pub(crate) fn indices(&self, id: ValueId) -> Operand {
         self.values[id.0].expect("a valid graph makes values before it reads them")
     }
 
     /// What an operator made.
-    pub(super) fn bind(&mut self, id: ValueId, operand: Operand) {
+    pub(crate) fn bind(&mut self, id: ValueId, operand: Operand) {
         self.values[id.0] = Some(operand);
     }
 
     /// Layout of a matrix.
-    pub(super) fn layout(&self, id: WeightId) -> Result<Layout, WebNnError> {
+    pub(crate) fn layout(&self, id: WeightId) -> Result<Layout, WebNnError> {
         self.layouts[id.0].ok_or_else(|| WebNnError::MissingWeight(self.name(id)))
     }
 
     /// Name of a weight.
-    pub(super) fn name(&self, id: WeightId) -> String {
+    pub(crate) fn name(&self, id: WeightId) -> String {
         self.graph.weight_of(id).name.clone()
     }
 
     /// What the program computes in.
-    pub(super) fn compute(&self) -> DataType {
+    pub(crate) fn compute(&self) -> DataType {
         self.target.lowering.compute()
     }
 
     /// What is added to a score to make its weight 0: far below every score, yet far from overflow.
-    pub(super) fn far_below(&self) -> f64 {
+    pub(crate) fn far_below(&self) -> f64 {
         if self.target.lowering == Lowering::HalfCompute { -3e4 } else { -1e30 }
     }
 
     /// Counts a linear operator whose weights come in that way.
-    pub(super) fn count_linear(&mut self, how: &'static str) {
+    pub(crate) fn count_linear(&mut self, how: &'static str) {
         *self.linears.entry(how).or_default() += 1;
     }
 
     /// Adds an operation; checks that the context takes it.
-    pub(super) fn call(&mut self, operation: Operation) -> Result<Operand, WebNnError> {
+    pub(crate) fn call(&mut self, operation: Operation) -> Result<Operand, WebNnError> {
         let describe = |operand: Operand| (self.descs[operand.0].dtype, self.descs[operand.0].shape.len());
         if let Some((operand, dtype, rank)) = self.target.limits.refuses(&operation, describe) {
             return Err(WebNnError::Operator { operator: operation.name(), operand, dtype, rank });
@@ -231,7 +236,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// A constant, to be made when the graph is built.
-    pub(super) fn constant(
+    pub(crate) fn constant(
         &mut self,
         dtype: DataType,
         shape: impl Into<Vec<usize>>,
@@ -246,26 +251,26 @@ impl<'a> Recorder<'a> {
     }
 
     /// One number of the type that is computed in, of a rank that broadcasts with `rank` dimensions.
-    pub(super) fn number(&mut self, value: f64, rank: usize) -> Result<Operand, WebNnError> {
+    pub(crate) fn number(&mut self, value: f64, rank: usize) -> Result<Operand, WebNnError> {
         self.constant(self.compute(), vec![1; rank], Source::Numbers(vec![value]))
     }
 
     /// A vector of the package, `[len]`.
-    pub(super) fn vector(&mut self, id: WeightId) -> Result<Operand, WebNnError> {
+    pub(crate) fn vector(&mut self, id: WeightId) -> Result<Operand, WebNnError> {
         let source = Source::Vector(self.name(id));
         self.constant(self.compute(), self.graph.weight_of(id).shape.clone(), source)
     }
 
-    pub(super) fn add(&mut self, a: Operand, b: Operand) -> Result<Operand, WebNnError> {
+    pub(crate) fn add(&mut self, a: Operand, b: Operand) -> Result<Operand, WebNnError> {
         self.call(Operation::Add { a, b })
     }
 
-    pub(super) fn mul(&mut self, a: Operand, b: Operand) -> Result<Operand, WebNnError> {
+    pub(crate) fn mul(&mut self, a: Operand, b: Operand) -> Result<Operand, WebNnError> {
         self.call(Operation::Mul { a, b })
     }
 
     /// The same operand where it has that type already.
-    pub(super) fn cast(&mut self, input: Operand, to: DataType) -> Result<Operand, WebNnError> {
+    pub(crate) fn cast(&mut self, input: Operand, to: DataType) -> Result<Operand, WebNnError> {
         if self.descs[input.0].dtype == to {
             return Ok(input);
         }
@@ -273,7 +278,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Matrices one below the other; the same operand where there is one.
-    pub(super) fn stack(&mut self, inputs: Vec<Operand>) -> Result<Operand, WebNnError> {
+    pub(crate) fn stack(&mut self, inputs: Vec<Operand>) -> Result<Operand, WebNnError> {
         match inputs[..] {
             [one] => Ok(one),
             _ => self.call(Operation::Concat { inputs, axis: 0 }),
@@ -281,7 +286,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// The same operand where it has that shape already.
-    pub(super) fn reshape(&mut self, input: Operand, shape: impl Into<Vec<usize>>) -> Result<Operand, WebNnError> {
+    pub(crate) fn reshape(&mut self, input: Operand, shape: impl Into<Vec<usize>>) -> Result<Operand, WebNnError> {
         let shape = shape.into();
         if self.descs[input.0].shape == shape {
             return Ok(input);
@@ -290,7 +295,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// What a mask stands for.
-    pub(super) fn mask(&mut self, id: ValueId) -> Result<MaskOperands, WebNnError> {
+    pub(crate) fn mask(&mut self, id: ValueId) -> Result<MaskOperands, WebNnError> {
         if let Some(made) = self.masks.get(&id) {
             return Ok(*made);
         }
@@ -308,7 +313,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Gives a value out, floats in single precision.
-    pub(super) fn write(&mut self, id: ValueId, slice: Slice) -> Result<(), WebNnError> {
+    pub(crate) fn write(&mut self, id: ValueId, slice: Slice) -> Result<(), WebNnError> {
         let (dtype, value) = (self.graph.value_of(id).dtype, self.graph.value_of(id).name.clone());
         let operand = match dtype {
             DType::F32 => self.cast(self.indices(id), DataType::Float32)?,
@@ -321,7 +326,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// The program.
-    pub(super) fn finish(mut self) -> Program {
+    pub(crate) fn finish(mut self) -> Program {
         // Pooling of the first token has no use for its mask, and a graph has no input that nothing reads.
         let reads: BTreeSet<Operand> =
             self.calls.iter().flat_map(|call| call.operation.operands()).map(|(_, operand)| operand).collect();

@@ -12,9 +12,12 @@ use webnibble_common::graph::{Bindings, Dim, Graph, ValueId};
 use webnibble_common::tensor::element_count;
 
 use super::cut::{Cut, Stage, cut, row_reads, whole_reads};
+use super::error::WebNnError;
+use super::lower::{lower, record};
+use super::program::{Port, Program};
 use super::recorder::{Recorder, Slice};
-use super::{Port, Program, Target, WebNnError, lower, record};
-use crate::plan::Formats;
+use super::target::Target;
+use crate::plan::weights::Formats;
 
 /// A part of fewer rows is not worth a dispatch of its own.
 const LEAST_ROWS: usize = 16;
@@ -90,7 +93,7 @@ pub fn lower_parts(
         }
         if let Some(cut) = cut(graph)
             && job.is_one_item(&cut)
-            && let Some(rows) = bindings.extent(&Dim::Symbol(cut.symbol))
+            && let Some(rows) = bindings.symbol(cut.symbol)
             && let most @ 2.. = parts.min(rows / LEAST_ROWS)
         {
             return Division { job, cut: &cut, rows: ranges(rows, most) }.lower();
@@ -127,7 +130,7 @@ impl Job<'_> {
         if !ends.all(|dim| dim == Some(Dim::Symbol(symbol))) {
             return None;
         }
-        self.bindings.extent(&Dim::Symbol(symbol)).filter(|items| *items > 1).map(|items| (symbol, items))
+        self.bindings.symbol(symbol).filter(|items| *items > 1).map(|items| (symbol, items))
     }
 
     /// One program a part of the batch: they have nothing in common.
@@ -140,7 +143,7 @@ impl Job<'_> {
             for port in program.inputs.iter_mut().chain(&mut program.outputs) {
                 port.name = part_name(&port.value, part);
                 port.offset = items.start * element_count(&port.value_shape[1..]);
-                port.value_shape[0] = self.bindings.extent(&Dim::Symbol(symbol)).unwrap_or(items.len());
+                port.value_shape[0] = self.bindings.symbol(symbol).unwrap_or(items.len());
             }
             programs.push(program);
         }
@@ -150,7 +153,7 @@ impl Job<'_> {
     /// Whether rows of divided values are those of one sequence, so that a part's lie together.
     fn is_one_item(&self, cut: &Cut) -> bool {
         let first = |id: &ValueId| self.bindings.extent(&self.graph.value_of(*id).shape[0]);
-        cut.divided.iter().all(|id| first(id) == Some(1))
+        cut.divided.iter().all(|id| first(id) == Ok(1))
     }
 }
 

@@ -1,14 +1,19 @@
 //! Programs as data: what is in them, what their constants hold, and what contexts refuse. What they compute is tested
 //! where they run, in a browser.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use webnibble_common::graph::{Activation, Columns, Norm, Pooling, Role, ValueId};
-use webnibble_common::quant::{ActivationScale, Bits, Format, Granularity, QTensor, Quantizer, Scheme};
+use webnibble_common::graph::{
+    Activation, Attention, Bindings, Columns, Embedding, Graph, Linear, Norm, Pool, Pooling, Role, ValueId,
+};
+use webnibble_common::quant::{
+    ActivationScale, Bits, Format, Granularity, LinearActivations, QTensor, Quantizer, Scheme,
+};
 use webnibble_common::tensor::DType;
 use webnibble_common::weights::{WeightData, WeightMap};
 
 use super::*;
+use crate::plan::Formats;
 use crate::problems::{Problem, problems};
 
 const Q8: Format = Format { bits: Bits::B8, scheme: Scheme::Symmetric, granularity: Granularity::Channel };
@@ -72,7 +77,7 @@ fn linear() -> Graph {
     let x = graph.input("x", DType::F32, ["batch".into(), "seq".into(), 7.into()]);
     let weight = graph.weight("w", [5, 7], Role::Linear, &[]);
     let bias = Some(graph.weight("b", [5], Role::Vector, &[]));
-    let y = graph.push("y", Op::Linear { x, weight, bias, activation: Activation::Gelu, residual: None });
+    let y = graph.push("y", Linear { x, weight, bias, activation: Activation::Gelu, residual: None });
     graph.output(y);
     graph
 }
@@ -415,11 +420,11 @@ fn sequence(masked: bool, pooling: Pooling) -> Graph {
     };
     let x = graph.push(
         "x",
-        Op::Embedding { ids, token_types: None, table, positions, position_offset: 2, types: None, norm: Some(norm) },
+        Embedding { ids, token_types: None, table, positions, position_offset: 2, types: None, norm: Some(norm) },
     );
     let q = Columns { value: x, start: 0 };
-    let y = graph.push("y", Op::Attention { q, k: q, v: q, mask, heads: 2, head_dim: 4, scale: 0.5 });
-    let z = graph.push("z", Op::Pool { x: y, mask, pooling, normalize: false });
+    let y = graph.push("y", Attention { q, k: q, v: q, mask, heads: 2, head_dim: 4, scale: 0.5 });
+    let z = graph.push("z", Pool { x: y, mask, pooling, normalize: false });
     graph.output(z);
     graph
 }
@@ -438,7 +443,7 @@ fn buckets_pad_only_what_masks_hide() {
     assert_eq!(extents(&sequence(false, Pooling::Cls), 17), [3, 17]);
     let mut free = linear();
     assert_eq!(extents(&free, 17), [3, 32]);
-    let pooled = Op::Pool { x: free.outputs[0], mask: None, pooling: Pooling::Max, normalize: false };
+    let pooled = Pool { x: free.outputs[0], mask: None, pooling: Pooling::Max, normalize: false };
     let pooled = free.push("pooled", pooled);
     free.output(pooled);
     assert_eq!(extents(&free, 17), [3, 17]);

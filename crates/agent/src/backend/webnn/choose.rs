@@ -1,6 +1,6 @@
 //! Which lowering is the fastest here, and in how many parts: measured once for each kind of model, and remembered.
 
-use webnibble_common::graph::{Bindings, Dim};
+use webnibble_common::graph::Bindings;
 use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::webnn::{Candidate, bucket_of};
 
@@ -185,9 +185,8 @@ impl Model {
     }
 
     fn usual_shape(&self) -> Option<Bindings> {
-        let dims = self.graph.values.iter().flat_map(|value| &value.shape);
-        let symbols: Vec<&str> =
-            dims.filter_map(|dim| if let Dim::Symbol(name) = dim { Some(*name) } else { None }).collect();
+        let mut symbols = Vec::new();
+        self.graph.values.iter().flat_map(|value| &value.shape).for_each(|dim| dim.symbols(&mut symbols));
         let usual = symbols.iter().all(|name| ["batch", "seq"].contains(name));
         let bindings = Bindings::new([("batch", USUAL_BATCH), ("seq", USUAL_LENGTH)]);
         // A model may be too short for it: then its longest length is the usual one.

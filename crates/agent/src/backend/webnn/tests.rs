@@ -195,7 +195,7 @@ async fn webnn_lengths_share_the_graph_of_their_bucket() {
     let error = model.run(&[]).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::BadInput);
     assert!(model.weights_bytes() > 0);
-    assert_eq!(model.built.last().unwrap().bucket.bindings.extent(&"seq".into()), Some(129));
+    assert_eq!(model.built.last().unwrap().bucket.bindings.symbol("seq"), Some(129));
 }
 
 #[wasm_bindgen_test]

@@ -1,0 +1,296 @@
+//! The graph: a model as a list of transformer-sized operators over named weights.
+//!
+//! A graph is built by a model family, checked once by [`Graph::validate`], and read by every backend.
+//! Dimensions may be symbolic (`batch`, `seq`); an executable is prepared for concrete [`Bindings`].
+//! Operators are coarse on purpose: a handful of them means few dispatches.
+
+mod dim;
+mod error;
+mod operator;
+mod ops;
+mod value;
+mod weight;
+
+use std::collections::BTreeSet;
+
+use crate::tensor::DType;
+use dim::show_dims;
+
+pub use dim::{Bindings, Dim, DimError, Expression};
+pub use error::GraphError;
+pub use operator::{Checker, Operator, Positions, Read, Rows, Shapes};
+pub use ops::{Activation, Attention, Columns, Embedding, LayerNorm, Linear, Norm, Op, Pool, Pooling};
+pub use value::{Value, ValueId};
+pub use weight::{Role, Weight, WeightId};
+
+/// An operator and the value it makes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// What it makes.
+    pub output: ValueId,
+}
+
+/// A model: operators in order of execution, the values between them and the weights they need.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Graph {
+    /// Every value, inputs included.
+    pub values: Vec<Value>,
+    /// Every weight.
+    pub weights: Vec<Weight>,
+    /// Operators, in order.
+    pub nodes: Vec<Node>,
+    /// What the caller gives; the value's name is the input's name.
+    pub inputs: Vec<ValueId>,
+    /// What the caller gets; the value's name is the output's name.
+    pub outputs: Vec<ValueId>,
+}
+
+impl Graph {
+    /// Adds an input.
+    pub fn input(&mut self, name: &str, dtype: DType, shape: impl IntoIterator<Item = Dim>) -> ValueId {
+        let id = self.value(name, dtype, shape.into_iter().collect());
+        self.inputs.push(id);
+        id
+    }
+
+    /// Adds a weight; `sources` are the checkpoint tensors stacked to make it.
+    pub fn weight(&mut self, name: &str, shape: impl Into<Vec<usize>>, role: Role, sources: &[&str]) -> WeightId {
+        let sources = sources.iter().map(ToString::to_string).collect();
+        self.weights.push(Weight { name: name.to_owned(), shape: shape.into(), role, sources });
+        WeightId(self.weights.len() - 1)
+    }
+
+    /// Adds an operator whose output is called `name`; the shape is inferred.
+    ///
+    /// Panics when an operand's rank is too small to infer a shape from, which is a bug in the family that builds the graph.
+    pub fn push(&mut self, name: &str, op: impl Into<Op>) -> ValueId {
+        let op = op.into();
+        let shape = op.operator().shape(&self.shapes());
+        let output = self.value(name, DType::F32, shape);
+        self.nodes.push(Node { op, output });
+        output
+    }
+
+    /// Marks a value as an output.
+    pub fn output(&mut self, value: ValueId) {
+        self.outputs.push(value);
+    }
+
+    /// The value's description.
+    pub fn value_of(&self, id: ValueId) -> &Value {
+        &self.values[id.0]
+    }
+
+    /// The weight's description.
+    pub fn weight_of(&self, id: WeightId) -> &Weight {
+        &self.weights[id.0]
+    }
+
+    /// Positions that a sequence can have at most.
+    pub fn longest(&self, positions: Positions) -> usize {
+        self.weight_of(positions.table).shape[0].saturating_sub(positions.offset)
+    }
+
+    /// Concrete shape of a value under `bindings`.
+    pub fn shape(&self, id: ValueId, bindings: &Bindings) -> Result<Vec<usize>, GraphError> {
+        let value = self.value_of(id);
+        let extents = value.shape.iter().map(|dim| bindings.extent(dim));
+        extents.collect::<Result<_, _>>().map_err(|error| GraphError::Dim { value: value.name.clone(), error })
+    }
+
+    /// Binds the graph's symbols from the shapes of the inputs, `(name, dtype, shape)` in any order.
+    /// Every input must be there, once, with the type and rank that the graph says; expressions must come out as given.
+    pub fn bind(&self, given: &[(&str, DType, &[usize])]) -> Result<Bindings, GraphError> {
+        let mut bindings = Bindings::default();
+        let inputs = self.pair_with_inputs(given)?;
+        for (value, dtype, shape) in &inputs {
+            let of_kind = *dtype == value.dtype && shape.len() == value.shape.len();
+            let fits = of_kind
+                && value.shape.iter().zip(*shape).all(|(dim, extent)| match dim {
+                    Dim::Fixed(expected) => expected == extent,
+                    Dim::Symbol(name) => bindings.bind(name, *extent),
+                    // Its symbols may be another input's.
+                    Dim::Expression(_) => true,
+                });
+            if !fits {
+                return Err(wrong_input(value, *dtype, shape));
+            }
+        }
+        for (value, dtype, shape) in inputs {
+            let expressions = value.shape.iter().zip(shape).filter(|(dim, _)| matches!(dim, Dim::Expression(_)));
+            for (dim, extent) in expressions {
+                let error = |error| GraphError::Dim { value: value.name.clone(), error };
+                if bindings.extent(dim).map_err(error)? != *extent {
+                    return Err(wrong_input(value, dtype, shape));
+                }
+            }
+        }
+        Ok(bindings)
+    }
+
+    /// Checks operand shapes and types, order of execution and names.
+    pub fn validate(&self) -> Result<(), GraphError> {
+        check_unique("values", self.values.iter().map(|v| &v.name))?;
+        check_unique("weights", self.weights.iter().map(|w| &w.name))?;
+        let mut made = vec![false; self.values.len()];
+        for id in &self.inputs {
+            made[id.0] = true;
+        }
+        for node in &self.nodes {
+            self.check(node, &made)?;
+            made[node.output.0] = true;
+        }
+        match self.outputs.iter().find(|id| !made[id.0]) {
+            Some(id) => Err(GraphError::Order {
+                op: "graph",
+                output: "output".to_owned(),
+                value: self.value_of(*id).name.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks one operator, before which those values are `made`.
+    fn check(&self, node: &Node, made: &[bool]) -> Result<(), GraphError> {
+        let op = node.op.name();
+        if let Some(id) = node.op.inputs().into_iter().find(|id| !made[id.0]) {
+            let name = |id: ValueId| self.value_of(id).name.clone();
+            return Err(GraphError::Order { op, output: name(node.output), value: name(id) });
+        }
+        node.op.operator().check(&Checker { shapes: self.shapes(), op, output: node.output })
+    }
+
+    fn shapes(&self) -> Shapes<'_> {
+        Shapes { values: &self.values, weights: &self.weights }
+    }
+
+    fn value(&mut self, name: &str, dtype: DType, shape: Vec<Dim>) -> ValueId {
+        self.values.push(Value { name: name.to_owned(), dtype, shape });
+        ValueId(self.values.len() - 1)
+    }
+
+    /// Each input with the type and shape that were given for it.
+    fn pair_with_inputs<'a>(
+        &'a self,
+        given: &[(&str, DType, &'a [usize])],
+    ) -> Result<Vec<(&'a Value, DType, &'a [usize])>, GraphError> {
+        let of = |id: &ValueId| {
+            let value = self.value_of(*id);
+            given.iter().find(|(name, ..)| *name == value.name).map(|(_, dtype, shape)| (value, *dtype, *shape))
+        };
+        let pairs: Option<Vec<_>> = self.inputs.iter().map(of).collect();
+        pairs.filter(|pairs| pairs.len() == given.len()).ok_or_else(|| GraphError::Inputs {
+            expected: self.inputs.iter().map(|id| self.value_of(*id).name.clone()).collect(),
+            found: given.iter().map(|(name, ..)| (*name).to_owned()).collect(),
+        })
+    }
+}
+
+fn wrong_input(value: &Value, dtype: DType, shape: &[usize]) -> GraphError {
+    GraphError::Input {
+        name: value.name.clone(),
+        expected: format!("{} {}", value.dtype, show_dims(&value.shape)),
+        found: format!("{dtype} {shape:?}"),
+    }
+}
+
+fn check_unique<'a>(what: &'static str, names: impl Iterator<Item = &'a String>) -> Result<(), GraphError> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(GraphError::Duplicate { what, name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linear(k_of_x: usize, bias_len: usize) -> Graph {
+        let mut graph = Graph::default();
+        let x = graph.input("x", DType::F32, ["rows".into(), k_of_x.into()]);
+        let weight = graph.weight("w", [5, 7], Role::Linear, &["w"]);
+        let bias = Some(graph.weight("b", [bias_len], Role::Vector, &["b"]));
+        let y = graph.push("y", Linear { x, weight, bias, activation: Activation::Gelu, residual: None });
+        graph.output(y);
+        graph
+    }
+
+    #[test]
+    fn shapes_are_inferred_and_bound() {
+        let graph = linear(7, 5);
+        graph.validate().unwrap();
+        let bindings = graph.bind(&[("x", DType::F32, &[3, 7])]).unwrap();
+        assert_eq!(graph.shape(graph.outputs[0], &bindings).unwrap(), [3, 5]);
+        assert!(matches!(graph.shape(graph.outputs[0], &Bindings::default()), Err(GraphError::Dim { .. })));
+    }
+
+    #[test]
+    fn errors_name_operand_expected_and_found() {
+        assert_eq!(linear(6, 5).validate().unwrap_err().to_string(), "linear `y`: x should be […, 7], found […, 6]");
+        assert_eq!(linear(7, 4).validate().unwrap_err().to_string(), "linear `y`: bias should be [5], found [4]");
+    }
+
+    #[test]
+    fn inputs_must_be_those_of_the_graph() {
+        let graph = linear(7, 5);
+        let error = graph.bind(&[("y", DType::F32, &[3, 7])]).unwrap_err();
+        assert_eq!(error.to_string(), r#"inputs should be ["x"], found ["y"]"#);
+        let error = graph.bind(&[("x", DType::U32, &[3, 7])]).unwrap_err();
+        assert_eq!(error.to_string(), "input `x` should be f32 [rows, 7], found u32 [3, 7]");
+    }
+
+    #[test]
+    fn a_value_is_made_before_it_is_read() {
+        let mut graph = linear(7, 5);
+        graph.nodes.clear();
+        assert!(matches!(graph.validate(), Err(GraphError::Order { .. })));
+    }
+
+    #[test]
+    fn an_unbound_symbol_is_named() {
+        let graph = linear(7, 5);
+        let error = graph.shape(graph.outputs[0], &Bindings::default()).unwrap_err();
+        assert_eq!(error.to_string(), "value `y`: dimension `rows` is not bound");
+    }
+
+    #[test]
+    fn an_input_may_be_as_long_as_an_expression_says() {
+        let mut graph = Graph::default();
+        let [past, seq] = ["past", "seq"].map(Dim::from);
+        let all = past.clone() + seq.clone();
+        let mask = graph.input("mask", DType::U32, [1.into(), all.clone()]);
+        let x = graph.input("x", DType::F32, [1.into(), seq, 4.into()]);
+        let cache = graph.input("cache", DType::F32, [1.into(), past, 4.into()]);
+        graph.outputs.extend([mask, x, cache]);
+        graph.validate().unwrap();
+        let given = |all: usize| {
+            let shapes: [(&str, DType, &[usize]); 3] =
+                [("mask", DType::U32, &[1, all]), ("x", DType::F32, &[1, 2, 4]), ("cache", DType::F32, &[1, 5, 4])];
+            graph.bind(&shapes)
+        };
+        assert_eq!(given(7).unwrap().extent(&all), Ok(7));
+        let error = given(6).unwrap_err().to_string();
+        assert_eq!(error, "input `mask` should be u32 [1, past + seq], found u32 [1, 6]");
+    }
+
+    #[test]
+    fn every_operator_reads_what_its_checks_name() {
+        let mut graph = Graph::default();
+        let x = graph.input("x", DType::F32, ["batch".into(), "seq".into(), 12.into()]);
+        let mask = graph.input("mask", DType::U32, ["batch".into(), "seq".into()]);
+        let part = |index: usize| Columns { value: x, start: index * 4 };
+        let attention =
+            Attention { q: part(0), k: part(1), v: part(2), mask: Some(mask), heads: 2, head_dim: 2, scale: 1.0 };
+        let y = graph.push("y", attention);
+        assert_eq!(Op::from(attention).inputs(), [x, mask]);
+        let z = graph.push("z", Pool { x: y, mask: Some(x), pooling: Pooling::Mean, normalize: false });
+        assert_eq!(show_dims(&graph.value_of(z).shape), "[batch, 4]");
+        let error = graph.validate().unwrap_err().to_string();
+        assert_eq!(error, "pool `z`: mask should be u32 of rank 2, found f32 [batch, seq, 12]");
+    }
+}

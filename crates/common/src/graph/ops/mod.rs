@@ -1,0 +1,77 @@
+//! The operators, one file each: its operands, its shape and its checks.
+//!
+//! To add one: its file here, its line in [`for_each_op`](crate::for_each_op), its folder in the crate of kernels.
+
+mod attention;
+mod embedding;
+mod layer_norm;
+mod linear;
+mod pool;
+
+use super::operator::{Operator, Read};
+use super::value::ValueId;
+
+pub use attention::{Attention, Columns};
+pub use embedding::Embedding;
+pub use layer_norm::{LayerNorm, Norm};
+pub use linear::{Activation, Linear};
+pub use pool::{Pool, Pooling};
+
+/// The one list of operators: expands `$then! { Operator module, … }`, with the operator's type and the name of its file or
+/// folder. Whatever has to know every operator is made by it.
+#[macro_export]
+macro_rules! for_each_op {
+    ($then:ident) => {
+        $then! {
+            Linear linear,
+            LayerNorm layer_norm,
+            Attention attention,
+            Embedding embedding,
+            Pool pool,
+        }
+    };
+}
+
+macro_rules! define_op {
+    ($($Operator:ident $module:ident,)*) => {
+        /// An operator.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Op {
+            $(#[doc = concat!("See [`", stringify!($Operator), "`].")] $Operator($Operator),)*
+        }
+
+        $(impl From<$Operator> for Op {
+            fn from(op: $Operator) -> Self {
+                Op::$Operator(op)
+            }
+        })*
+
+        impl Op {
+            /// What the operator says about itself.
+            pub fn operator(&self) -> &dyn Operator {
+                match self {
+                    $(Op::$Operator(op) => op,)*
+                }
+            }
+        }
+    };
+}
+for_each_op!(define_op);
+
+impl Op {
+    /// Name of the operator, which is also that of its kernels.
+    pub fn name(&self) -> &'static str {
+        self.operator().name()
+    }
+
+    /// Values that the operator reads, each once.
+    pub fn inputs(&self) -> Vec<ValueId> {
+        let mut inputs = Vec::new();
+        for Read { value, .. } in self.operator().reads() {
+            if !inputs.contains(&value) {
+                inputs.push(value);
+            }
+        }
+        inputs
+    }
+}

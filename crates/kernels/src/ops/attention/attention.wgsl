@@ -1,0 +1,217 @@
+// Scaled dot-product attention in one dispatch: softmax(q · kᵀ · scale, masked) · v.
+//
+// A workgroup makes BQ query rows of one head of one batch item. It walks the keys BK at a time with the running
+// maximum and sum of an online softmax (Milakov and Gimelshein, 2018), so that scores never leave workgroup memory.
+// Keys and values take turns in one tile. A row that has no key left gives zeros.
+// Dispatch: (ceil(Sq / BQ), heads, batch). Constants: D (head width padded to a multiple of 4), BQ, BK (even), WG; MASK,
+// VEC4 (starts, strides and head width are multiples of 4). Twin: reference.rs.
+
+#permutation MASK VEC4 D=32 BQ=16 BK=32 WG=128
+#permutation D=12 BQ=16 BK=32 WG=128
+
+struct AttentionParams {
+    queries: u32,
+    keys: u32,
+    head_dim: u32,
+    heads: u32,
+    q_stride: u32,
+    q_start: u32,
+    k_stride: u32,
+    k_start: u32,
+    v_stride: u32,
+    v_start: u32,
+    scale: f32,
+    // Element of the mask at which the first batch item begins: the mask is bound whole, since few of its rows are aligned.
+    mask_start: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: AttentionParams;
+#ifdef VEC4
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> v: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
+#else
+@group(0) @binding(1) var<storage, read> q: array<f32>;
+@group(0) @binding(2) var<storage, read> k: array<f32>;
+@group(0) @binding(3) var<storage, read> v: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+#endif
+#ifdef MASK
+@group(0) @binding(4) var<storage, read> mask: array<u32>;
+#endif
+
+const D4: u32 = D / 4u;
+// Rows of a tile lie one vec4 further apart than they are long, so that a column of rows meets different banks.
+const ROW: u32 = D4 + 1u;
+const OUT_UNITS: u32 = BQ * D4;
+const OUT_PER_THREAD: u32 = (OUT_UNITS + WG - 1u) / WG;
+// Far below any score, and finite: its difference to itself is 0 and not NaN.
+const LOWEST: f32 = -3.0e38;
+
+var<workgroup> q_tile: array<vec4<f32>, BQ * ROW>;
+var<workgroup> kv_tile: array<vec4<f32>, BK * ROW>;
+var<workgroup> scores: array<f32, BQ * BK>;
+var<workgroup> row_max: array<f32, BQ>;
+var<workgroup> row_rescale: array<f32, BQ>;
+
+fn q4(row: u32, first: u32, col: u32) -> vec4<f32> {
+    if row >= params.queries {
+        return vec4<f32>();
+    }
+    let at = first + row * params.q_stride + col;
+#ifdef VEC4
+    return q[at / 4u];
+#else
+    var out = vec4<f32>();
+    for (var i = 0u; i < min(4u, params.head_dim - col); i++) { out[i] = q[at + i]; }
+    return out;
+#endif
+}
+
+fn k4(row: u32, first: u32, col: u32) -> vec4<f32> {
+    if row >= params.keys {
+        return vec4<f32>();
+    }
+    let at = first + row * params.k_stride + col;
+#ifdef VEC4
+    return k[at / 4u];
+#else
+    var out = vec4<f32>();
+    for (var i = 0u; i < min(4u, params.head_dim - col); i++) { out[i] = k[at + i]; }
+    return out;
+#endif
+}
+
+fn v4(row: u32, first: u32, col: u32) -> vec4<f32> {
+    if row >= params.keys {
+        return vec4<f32>();
+    }
+    let at = first + row * params.v_stride + col;
+#ifdef VEC4
+    return v[at / 4u];
+#else
+    var out = vec4<f32>();
+    for (var i = 0u; i < min(4u, params.head_dim - col); i++) { out[i] = v[at + i]; }
+    return out;
+#endif
+}
+
+fn sum4(v: vec4<f32>) -> f32 {
+    return v.x + v.y + v.z + v.w;
+}
+
+fn kept(batch: u32, key: u32) -> bool {
+    if key >= params.keys {
+        return false;
+    }
+#ifdef MASK
+    return mask[params.mask_start + batch * params.keys + key] != 0u;
+#else
+    return true;
+#endif
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let head = group.y;
+    let batch = group.z;
+    let q0 = group.x * BQ;
+    let q_first = batch * params.queries * params.q_stride + params.q_start + head * params.head_dim;
+    let k_first = batch * params.keys * params.k_stride + params.k_start + head * params.head_dim;
+    let v_first = batch * params.keys * params.v_stride + params.v_start + head * params.head_dim;
+
+    for (var i = thread; i < OUT_UNITS; i += WG) {
+        q_tile[(i / D4) * ROW + i % D4] = q4(q0 + i / D4, q_first, (i % D4) * 4u) * params.scale;
+    }
+    if thread < BQ {
+        row_max[thread] = LOWEST;
+    }
+    var acc: array<vec4<f32>, OUT_PER_THREAD>;
+    // Sum of the weights of an output's row; threads of one row keep the same sum.
+    var acc_sum: array<f32, OUT_PER_THREAD>;
+
+    for (var key0 = 0u; key0 < params.keys; key0 += BK) {
+        for (var i = thread; i < BK * D4; i += WG) {
+            kv_tile[(i / D4) * ROW + i % D4] = k4(key0 + i / D4, k_first, (i % D4) * 4u);
+        }
+        workgroupBarrier();
+        // A thread makes scores of 2 rows by 2 keys, half a tile apart, so that neighbours meet different banks.
+        for (var i = thread; i < (BQ / 2u) * (BK / 2u); i += WG) {
+            let row = i / (BK / 2u);
+            let key = i % (BK / 2u);
+            var s00 = vec4<f32>();
+            var s01 = vec4<f32>();
+            var s10 = vec4<f32>();
+            var s11 = vec4<f32>();
+            for (var d = 0u; d < D4; d++) {
+                let qa = q_tile[row * ROW + d];
+                let qb = q_tile[(row + BQ / 2u) * ROW + d];
+                let ka = kv_tile[key * ROW + d];
+                let kb = kv_tile[(key + BK / 2u) * ROW + d];
+                s00 = qa * ka + s00;
+                s01 = qa * kb + s01;
+                s10 = qb * ka + s10;
+                s11 = qb * kb + s11;
+            }
+            let keep_a = kept(batch, key0 + key);
+            let keep_b = kept(batch, key0 + key + BK / 2u);
+            let at = row * BK + key;
+            scores[at] = select(LOWEST, sum4(s00), keep_a);
+            scores[at + BK / 2u] = select(LOWEST, sum4(s01), keep_b);
+            scores[at + (BQ / 2u) * BK] = select(LOWEST, sum4(s10), keep_a);
+            scores[at + (BQ / 2u) * BK + BK / 2u] = select(LOWEST, sum4(s11), keep_b);
+        }
+        workgroupBarrier();
+        // Values replace keys while the first threads look for the new maximum.
+        for (var i = thread; i < BK * D4; i += WG) {
+            kv_tile[(i / D4) * ROW + i % D4] = v4(key0 + i / D4, v_first, (i % D4) * 4u);
+        }
+        if thread < BQ {
+            let before = row_max[thread];
+            var top = before;
+            for (var key = 0u; key < BK; key++) {
+                top = max(top, scores[thread * BK + key]);
+            }
+            row_rescale[thread] = exp(before - top);
+            row_max[thread] = top;
+        }
+        workgroupBarrier();
+        for (var i = thread; i < BQ * BK; i += WG) {
+            let score = scores[i];
+            scores[i] = select(0.0, exp(score - row_max[i / BK]), score > LOWEST);
+        }
+        workgroupBarrier();
+        for (var slot = 0u; slot < OUT_PER_THREAD; slot++) {
+            let row = min((thread + slot * WG) / D4, BQ - 1u);
+            acc[slot] *= row_rescale[row];
+            acc_sum[slot] *= row_rescale[row];
+        }
+        for (var key = 0u; key < BK; key++) {
+            for (var slot = 0u; slot < OUT_PER_THREAD; slot++) {
+                let i = thread + slot * WG;
+                let weight = scores[min(i / D4, BQ - 1u) * BK + key];
+                acc_sum[slot] += weight;
+                acc[slot] = vec4<f32>(weight) * kv_tile[key * ROW + i % D4] + acc[slot];
+            }
+        }
+        workgroupBarrier();
+    }
+
+    let width = params.heads * params.head_dim;
+    for (var slot = 0u; slot < OUT_PER_THREAD; slot++) {
+        let i = thread + slot * WG;
+        let row = q0 + i / D4;
+        if i < OUT_UNITS && row < params.queries {
+            let sum = acc_sum[slot];
+            let out = select(vec4<f32>(), acc[slot] / max(sum, 1e-37), sum > 0.0);
+            let col = (i % D4) * 4u;
+            let at = (batch * params.queries + row) * width + head * params.head_dim + col;
+#ifdef VEC4
+            y[at / 4u] = out;
+#else
+            for (var c = 0u; c < min(4u, params.head_dim - col); c++) { y[at + c] = out[c]; }
+#endif
+        }
+    }
+}

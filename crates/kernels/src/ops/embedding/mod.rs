@@ -1,0 +1,7 @@
+//! Rows of tables, summed and normalized.
+
+pub(crate) mod cpu;
+pub(crate) mod plan;
+pub(crate) mod problems;
+pub(crate) mod reference;
+pub(crate) mod webnn;
