@@ -36,40 +36,6 @@ STANDING = [
         "quant/quantizer.rs",
         "formats, their layout and their errors lie in `quant/mod.rs`",
     ),
-    (
-        "kernels",
-        "cpu/math.rs cpu/simd.rs",
-        "elements and vectors of them",
-    ),
-    (
-        "kernels",
-        "exec/check.rs exec/int8.rs exec/mod.rs exec/operands.rs",
-        "what all of a folder's files use lies in `exec/mod.rs`",
-    ),
-    (
-        "kernels",
-        "plan/chunks.rs plan/kernels.rs plan/linear.rs plan/memory.rs plan/mod.rs plan/recording.rs "
-        "plan/weights.rs",
-        "what all of a folder's files use lies in `plan/mod.rs`",
-    ),
-    (
-        "kernels",
-        "problems/attention.rs problems/embedding.rs problems/encoder.rs problems/layer_norm.rs "
-        "problems/linear.rs problems/mod.rs problems/pool.rs",
-        "what all of a folder's files use lies in `problems/mod.rs`",
-    ),
-    (
-        "kernels",
-        "webnn/attention.rs webnn/constants.rs webnn/embedding.rs webnn/error.rs webnn/formats.rs "
-        "webnn/infer.rs webnn/limits.rs webnn/linear.rs webnn/mod.rs webnn/normalize.rs webnn/pool.rs "
-        "webnn/program.rs webnn/recorder.rs",
-        "the program's constants and what makes them",
-    ),
-    (
-        "models",
-        "bert.rs config.rs",
-        "the one family and the list of families",
-    ),
 ]
 
 TOKEN = re.compile(

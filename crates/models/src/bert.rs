@@ -9,7 +9,8 @@ use webnibble_common::graph::{
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::tensor::DType;
 
-use crate::config::{Fields, MOST, MOST_LAYERS, ModelError, wrong};
+use crate::error::ModelError;
+use crate::fields::{Fields, MOST, MOST_LAYERS, wrong};
 
 /// What BERT checkpoints with a head put before the encoder's tensor names.
 pub(crate) const PREFIX: &str = "bert.";

@@ -1,21 +1,12 @@
-//! Which family a `config.json` belongs to, and how its fields are read.
-
-use std::ops::RangeInclusive;
+//! Which family a `config.json` belongs to.
 
 use serde_json::Value;
 use webnibble_common::graph::Graph;
 use webnibble_common::package::SentenceConfig;
 
 use crate::bert::BertConfig;
-
-/// Families that exist, by their `model_type`.
-pub const FAMILIES: &[&str] = &["bert"];
-
-/// Largest width or number of rows that is taken. The products of two are held in 64 bits, and no table has more rows.
-pub(crate) const MOST: usize = i32::MAX as usize;
-
-/// Most layers that are taken: a graph grows with them, and a model in ONNX form has no checkpoint that would bound them.
-pub(crate) const MOST_LAYERS: usize = 1024;
+use crate::error::{FAMILIES, ModelError};
+use crate::fields::Fields;
 
 /// A model's family and dimensions.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,60 +14,6 @@ pub(crate) const MOST_LAYERS: usize = 1024;
 pub enum ModelConfig {
     /// BERT and what is built like it (MiniLM, BGE, GTE and other encoders with `model_type` `bert`).
     Bert(BertConfig),
-}
-
-/// Why a `config.json` cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ModelError {
-    /// No family of that name.
-    #[error("model family `{found}` is not known; the families are: {}", FAMILIES.join(", "))]
-    UnknownFamily {
-        /// `model_type`, else the first of `architectures`.
-        found: String,
-    },
-    /// Neither `model_type` nor `architectures` says what the model is.
-    #[error("config.json has no `model_type` and no `architectures`; the families are: {}", FAMILIES.join(", "))]
-    NoFamily,
-    /// The model's answer is made by a head that no graph here has.
-    #[error(
-        "config.json: {found}: this is {what}, which is not supported yet. Supported are BertModel and BertForMaskedLM, for \
-         their last hidden states, and sentence-transformers models of Transformer, Pooling and Normalize"
-    )]
-    Head {
-        /// What `architectures` says.
-        found: String,
-        /// What the model is.
-        what: String,
-    },
-    /// A count that the checkpoint does not bear out.
-    #[error("config.json: `{field}` is {found}, but {holds}")]
-    Count {
-        /// Name of the field.
-        field: &'static str,
-        /// What it is.
-        found: usize,
-        /// What the checkpoint holds.
-        holds: String,
-    },
-    /// The checkpoint lacks a tensor that every model of the family has.
-    #[error("tensor `{tensor}` is missing: expected {expected:?} by config.json")]
-    MissingTensor {
-        /// The tensor.
-        tensor: String,
-        /// Its shape.
-        expected: [usize; 2],
-    },
-    /// A field has a value of the wrong type, or one that makes no sense.
-    #[error("config.json: `{field}` should be {expected}, found {found}")]
-    Field {
-        /// Name of the field.
-        field: &'static str,
-        /// What it should be.
-        expected: String,
-        /// What it is.
-        found: String,
-    },
 }
 
 impl ModelConfig {
@@ -149,57 +86,6 @@ fn family_of_architecture(config: &Value) -> Option<String> {
         rest.strip_prefix(**family).is_some_and(|rest| rest.starts_with("model") || rest.starts_with("for"))
     });
     Some(family.map_or(name, |family| family).to_owned())
-}
-
-/// Reads fields of a `config.json`: absent or `null` gives the family's default, another type is an error.
-#[derive(Clone, Copy)]
-pub(crate) struct Fields<'a>(pub(crate) &'a Value);
-
-impl<'a> Fields<'a> {
-    fn get(self, field: &str) -> Option<&'a Value> {
-        self.0.get(field).filter(|value| !value.is_null())
-    }
-
-    /// A count in a range.
-    pub(crate) fn count(
-        self,
-        field: &'static str,
-        range: RangeInclusive<usize>,
-        default: usize,
-    ) -> Result<usize, ModelError> {
-        let Some(value) = self.get(field) else { return Ok(default) };
-        let count = value.as_u64().and_then(|n| usize::try_from(n).ok());
-        count.filter(|n| range.contains(n)).ok_or_else(|| {
-            let expected = format!("a whole number from {} to {}", range.start(), range.end());
-            wrong(field, expected, value.to_string())
-        })
-    }
-
-    /// A positive, finite number.
-    pub(crate) fn positive(self, field: &'static str, default: f32) -> Result<f32, ModelError> {
-        let Some(value) = self.get(field) else { return Ok(default) };
-        let number = value.as_f64().map(|n| n as f32);
-        number
-            .filter(|n| n.is_finite() && *n > 0.0)
-            .ok_or_else(|| wrong(field, "a positive number".to_owned(), value.to_string()))
-    }
-
-    /// A string.
-    pub(crate) fn text(self, field: &'static str, default: &'a str) -> Result<&'a str, ModelError> {
-        let Some(value) = self.get(field) else { return Ok(default) };
-        value.as_str().ok_or_else(|| wrong(field, "a string".to_owned(), value.to_string()))
-    }
-
-    /// A boolean.
-    pub(crate) fn flag(self, field: &'static str, default: bool) -> Result<bool, ModelError> {
-        let Some(value) = self.get(field) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| wrong(field, "true or false".to_owned(), value.to_string()))
-    }
-}
-
-/// A [`ModelError::Field`].
-pub(crate) fn wrong(field: &'static str, expected: String, found: String) -> ModelError {
-    ModelError::Field { field, expected, found }
 }
 
 #[cfg(test)]

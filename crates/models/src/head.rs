@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::config::ModelError;
+use crate::error::ModelError;
 use crate::{bert, checkpoint};
 
 /// Heads by the ends of architectures' names, and what a model with one is.

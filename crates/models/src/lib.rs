@@ -13,6 +13,8 @@
 pub mod bert;
 pub mod checkpoint;
 mod config;
+mod error;
+mod fields;
 mod head;
 pub mod input;
 mod post_processor;
@@ -20,5 +22,6 @@ pub mod sentence;
 pub mod text;
 pub mod tokenizer_files;
 
-pub use config::{FAMILIES, ModelConfig, ModelError};
+pub use config::ModelConfig;
+pub use error::{FAMILIES, ModelError};
 pub use head::refuse_heads;

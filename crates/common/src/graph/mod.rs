@@ -19,7 +19,7 @@ use dim::show_dims;
 pub use dim::{Bindings, Dim, DimError, Expression};
 pub use error::GraphError;
 pub use operator::{Checker, Operator, Positions, Read, Rows, Shapes};
-pub use ops::{Activation, Attention, Columns, Embedding, LayerNorm, Linear, Norm, Op, Pool, Pooling};
+pub use ops::*;
 pub use value::{Value, ValueId};
 pub use weight::{Role, Weight, WeightId};
 
@@ -172,10 +172,7 @@ impl Graph {
     }
 
     /// Each input with the type and shape that were given for it.
-    fn pair_with_inputs<'a>(
-        &'a self,
-        given: &[(&str, DType, &'a [usize])],
-    ) -> Result<Vec<(&'a Value, DType, &'a [usize])>, GraphError> {
+    fn pair_with_inputs<'a>(&'a self, given: &[(&str, DType, &'a [usize])]) -> Result<Vec<GivenInput<'a>>, GraphError> {
         let of = |id: &ValueId| {
             let value = self.value_of(*id);
             given.iter().find(|(name, ..)| *name == value.name).map(|(_, dtype, shape)| (value, *dtype, *shape))
@@ -187,6 +184,9 @@ impl Graph {
         })
     }
 }
+
+/// An input of the graph, and the type and shape that were given for it.
+type GivenInput<'a> = (&'a Value, DType, &'a [usize]);
 
 fn wrong_input(value: &Value, dtype: DType, shape: &[usize]) -> GraphError {
     GraphError::Input {

@@ -7,7 +7,7 @@ use webnibble_common::weights::{WeightData, WeightMap};
 
 use super::error::WebNnError;
 use super::operand::{DataType, Operand};
-use super::target::Ranges;
+use super::ranges::Ranges;
 
 /// A value known when the graph is built.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use super::error::WebNnError;
 use super::limits::Limits;
 use super::lowering::Lowering;
 use super::operand::DataType;
-use super::target::Ranges;
+use super::ranges::Ranges;
 use crate::plan::weights::Formats;
 
 /// A lowering that suits a model.

@@ -1,14 +1,8 @@
 //! What a program is made for.
 
-use std::collections::BTreeMap;
-
-use webnibble_common::quant::LinearActivations;
-
 use super::limits::Limits;
 use super::lowering::Lowering;
-
-/// Ranges of activations, by the name of the linear operator's weight.
-pub type Ranges = BTreeMap<String, LinearActivations>;
+use super::ranges::Ranges;
 
 /// What a program is made for.
 #[derive(Clone, Copy, Debug)]

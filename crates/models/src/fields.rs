@@ -1,0 +1,64 @@
+//! How fields of a `config.json` are read.
+
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use crate::error::ModelError;
+
+/// Largest width or number of rows that is taken. The products of two are held in 64 bits, and no table has more rows.
+pub(crate) const MOST: usize = i32::MAX as usize;
+
+/// Most layers that are taken: a graph grows with them, and a model in ONNX form has no checkpoint that would bound them.
+pub(crate) const MOST_LAYERS: usize = 1024;
+
+/// Reads fields of a `config.json`: absent or `null` gives the family's default, another type is an error.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a>(pub(crate) &'a Value);
+
+impl<'a> Fields<'a> {
+    fn get(self, field: &str) -> Option<&'a Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    /// A count in a range.
+    pub(crate) fn count(
+        self,
+        field: &'static str,
+        range: RangeInclusive<usize>,
+        default: usize,
+    ) -> Result<usize, ModelError> {
+        let Some(value) = self.get(field) else { return Ok(default) };
+        let count = value.as_u64().and_then(|n| usize::try_from(n).ok());
+        count.filter(|n| range.contains(n)).ok_or_else(|| {
+            let expected = format!("a whole number from {} to {}", range.start(), range.end());
+            wrong(field, expected, value.to_string())
+        })
+    }
+
+    /// A positive, finite number.
+    pub(crate) fn positive(self, field: &'static str, default: f32) -> Result<f32, ModelError> {
+        let Some(value) = self.get(field) else { return Ok(default) };
+        let number = value.as_f64().map(|n| n as f32);
+        number
+            .filter(|n| n.is_finite() && *n > 0.0)
+            .ok_or_else(|| wrong(field, "a positive number".to_owned(), value.to_string()))
+    }
+
+    /// A string.
+    pub(crate) fn text(self, field: &'static str, default: &'a str) -> Result<&'a str, ModelError> {
+        let Some(value) = self.get(field) else { return Ok(default) };
+        value.as_str().ok_or_else(|| wrong(field, "a string".to_owned(), value.to_string()))
+    }
+
+    /// A boolean.
+    pub(crate) fn flag(self, field: &'static str, default: bool) -> Result<bool, ModelError> {
+        let Some(value) = self.get(field) else { return Ok(default) };
+        value.as_bool().ok_or_else(|| wrong(field, "true or false".to_owned(), value.to_string()))
+    }
+}
+
+/// A [`ModelError::Field`].
+pub(crate) fn wrong(field: &'static str, expected: String, found: String) -> ModelError {
+    ModelError::Field { field, expected, found }
+}
