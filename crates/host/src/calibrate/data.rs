@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::disk::hex;
 use crate::error::{Failure, hints};
 
 /// The built-in sample, one text a line: news, descriptions, questions, code, some other languages.
@@ -91,7 +92,7 @@ impl CalibrationData {
             hash.update(text);
             hash.update("\n");
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize())
     }
 }
 

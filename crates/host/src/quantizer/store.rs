@@ -10,7 +10,7 @@ use webnibble_common::quant::{Bits, Granularity};
 use super::{QuantizeError, QuantizeOptions, QuantizeReport, Quantized, REPORT, quantize_with};
 use crate::cache::cache_dir;
 use crate::calibrate::CalibrationData;
-use crate::disk::write_whole;
+use crate::disk::{hex, write_whole};
 use crate::loader::{LoadError, ModelFolder, PackageFile, Progress};
 
 /// Raised when the same options give other weights than before: packages of an older quantizer are not taken for new.
@@ -102,7 +102,7 @@ impl PackageStore {
         if options.is_calibrated() {
             key.update(data.digest());
         }
-        let key: String = key.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let key = hex(&key.finalize()[..8]);
         let name: String =
             model.name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
         self.dir.join(format!("{name}-{}-{key}.safetensors", label(options)))

@@ -19,7 +19,7 @@ use super::platform::{missing, with_platform_named};
 use super::prepared::{PreparedModel, resolve_for};
 use super::request::{Input, RunRequest, tell};
 use crate::cache::cache_dir;
-use crate::disk::write_whole;
+use crate::disk::{hex, write_whole};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::Model;
@@ -245,7 +245,7 @@ fn key(model: &Model, request: &RunRequest, browser: &BrowserInfo, capabilities:
     let parts = (REVISION, digest, options, shape, &browser.name, &browser.version, adapter, webnn, cores);
     // The derived form has every field, and changes when one is added.
     key.update(format!("{parts:?}"));
-    key.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    hex(&key.finalize()[..12])
 }
 
 fn file_of(key: &str) -> PathBuf {

@@ -6,6 +6,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::page::PageEvent;
 use super::shared::{Shared, lock};
+use crate::disk::hex;
 
 /// Bytes of randomness in a token or key: not to be guessed.
 const SECRET_BYTES: usize = 16;
@@ -38,7 +39,7 @@ impl Drop for Invitation {
 fn secret() -> String {
     let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes).expect("the system has randomness");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&bytes)
 }
 
 #[cfg(test)]
