@@ -141,7 +141,8 @@ fn dynamic_quantization_stays_near() {
     let case = case(&model, &options, form, &folder.path().join("integer.onnx"));
     let found = &check(std::slice::from_ref(&case), folder.path())[0];
     assert!(found["operators"].as_array().unwrap().contains(&"MatMulInteger".into()), "{found}");
-    // Activations are 8 bits there: near, and not the same.
+    // Activations are 8 bits there: near, and not the same. On CPUs without VNNI signed weights would give 0.98.
     let cosine = found["cosine"].as_f64().unwrap();
+    println!("cosine {cosine:.8}");
     assert!((0.99..1.0).contains(&cosine), "{cosine}");
 }

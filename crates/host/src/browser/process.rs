@@ -19,15 +19,18 @@ pub(crate) fn is_root() -> bool {
     return false;
 }
 
-/// Kills a process group, and every other process whose command line names `folder`; waits until none of them is left.
+/// Kills a process group, and every other process whose command line names `folder`; waits until two looks in a row find
+/// none: a process that is just being started has no command line for a moment.
 /// Blocks for that long: it runs where nothing can be awaited, when a browser is dropped.
 pub(super) fn kill_browser(group: u32, folder: &Path) {
     let deadline = Instant::now() + VANISH_LIMIT;
+    let mut looks_without_any = 0;
     loop {
         kill_group(group);
         let left: Vec<u32> = all().into_iter().filter(|process| process.is_of(group, folder)).map(|p| p.id).collect();
         left.iter().for_each(|id| kill(*id));
-        if left.is_empty() {
+        looks_without_any = if left.is_empty() { looks_without_any + 1 } else { 0 };
+        if looks_without_any == 2 {
             return;
         }
         if Instant::now() > deadline {
@@ -179,6 +182,12 @@ mod tests {
         let mut stray = Command::new("sleep").arg0(folder.path()).arg("600").process_group(0).spawn().unwrap();
         let mut other = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
         assert!(is_alive(leader.id()) && is_alive(stray.id()));
+        // Its program runs once it can be named: until then it is a copy of this process.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !Process::read(stray.id()).is_some_and(|stray| stray.names(folder.path())) {
+            assert!(Instant::now() < deadline, "the stray never names its folder");
+            std::thread::yield_now();
+        }
         kill_browser(leader.id(), folder.path());
         assert!(!is_alive(leader.id()) && !is_alive(stray.id()), "both are gone, or zombies");
         assert!(is_alive(other.id()), "nobody else is");

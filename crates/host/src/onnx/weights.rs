@@ -139,18 +139,18 @@ fn dequantized_product(builder: &mut Builder, x: &str, name: &str, matrix: &QTen
 }
 
 /// Activations quantized as they come, a product in integers, and scales applied to its result: onnxruntime's dynamic
-/// quantization. The activations of this form are 8 bits.
+/// quantization. The activations of this form are 8 bits. Codes stay unsigned: for signed ones onnxruntime adds products in
+/// 16 bits on CPUs without VNNI, where sums saturate and answers are off by percents.
 fn integer_product(builder: &mut Builder, x: &str, name: &str, matrix: &QTensor) -> String {
     let Layout { rows, cols, format, .. } = matrix.layout;
-    let signed = format.scheme == Scheme::Symmetric;
-    let (element, packed) = transposed_codes(matrix, signed);
+    let (element, packed) = transposed_codes(matrix, false);
     let codes = builder.weight(name, &[cols, rows], element, packed);
     let by_row = if format.granularity == Granularity::Tensor { 1 } else { rows };
     let dims = if by_row == 1 { vec![] } else { vec![by_row] };
     let scales: Vec<f32> = (0..by_row).map(|row| matrix.scale(row, 0)).collect();
     let scale =
         builder.weight(&format!("{name}.scale"), &dims, ElementType::Float, float_bytes(ElementType::Float, &scales));
-    let zeros: Vec<u8> = (0..by_row).map(|row| if signed { 0 } else { matrix.zero(row, 0) }).collect();
+    let zeros: Vec<u8> = (0..by_row).map(|row| matrix.zero(row, 0)).collect();
     let zero = builder.weight(&format!("{name}.zero"), &dims, element, zeros);
     let quantized = builder.split("DynamicQuantizeLinear", &[x], 3, Vec::new());
     let sums = builder.node("MatMulInteger", &[&quantized[0], &codes, &quantized[2], &zero], Vec::new());
