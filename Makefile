@@ -28,7 +28,7 @@ test: setup wasm model ## all tests: native, in the browser, end to end
 	@scripts/test.sh
 
 soak: setup wasm ## 200 runs in a row (SOAK_RUNS=20 for fewer): nothing left behind, no memory that grows
-	@cargo run --quiet -p webnibble-tests --example soak
+	@cargo run --quiet --example soak
 
 fuzz: ## hostile files and messages, FUZZ_SECONDS=600 for each target (scripts/fuzz.sh; not in CI)
 	@scripts/fuzz.sh

@@ -37,10 +37,11 @@ count() {
     [ -z "$reasons" ] || sort <<<"$reasons" | uniq -c | sed "s/^/${1##*/}: /" >>"$logs/skipped"
 }
 
-# Shows what tests print, why they were skipped above all, less what each harness says around it.
+# Shows what tests print, why they were skipped above all, less what each harness says around it. Always the whole
+# workspace: for fewer packages cargo would choose other features of what they depend on, and build that again.
 # shellcheck disable=SC2317 # called by part
 nextest() {
-    cargo nextest run --no-tests=pass --success-output immediate "$@" 2>&1 |
+    cargo nextest run --workspace --no-tests=pass --success-output immediate "$@" 2>&1 |
         sed -uE '/^ +(stdout ───|running 1 test|test .* \.\.\. ok|test result: ok\..*|)$|^$/d'
 }
 
@@ -89,7 +90,7 @@ WEBNIBBLE_WEBNN_BROWSER=$(scripts/fetch-webnn-browser.sh) || say "no browser wit
 
 if wanted native; then
     scripts/fetch-onnx-tools.sh >/dev/null || say "no onnx tools: exported files are not checked by onnxruntime"
-    part native nextest --workspace --exclude webnibble-tests
+    part native nextest -E 'not package(webnibble-tests)'
 fi
 if wanted doc; then
     part doc cargo test --workspace --doc --quiet
@@ -120,7 +121,7 @@ fi
 if wanted e2e; then
     scripts/fetch-selenium-grid.sh >/dev/null || say "no Selenium Grid: pools are tested without one"
     scripts/fetch-bundlers.sh >/dev/null || say "no bundlers: no page is built by Vite and webpack"
-    part e2e nextest -p webnibble-tests
+    part e2e nextest -E 'package(webnibble-tests)'
 fi
 
 if [ -s "$logs/skipped" ]; then

@@ -50,13 +50,17 @@ pub fn webnibble() -> &'static Path {
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.current_dir(repository()).args(["build", "--quiet", "-p", "webnibble-cli", "--message-format=json"]);
+        // With an example, and of the whole workspace: so the features of dependencies are those of the tests, and nothing
+        // is built twice.
+        build.current_dir(repository()).args(["build", "--quiet", "--message-format=json"]);
+        build.args(["--workspace", "--bin", "webnibble", "--example", "soak"]);
         let output = build.output().expect("cargo runs");
         assert!(output.status.success(), "cargo build failed:\n{}", String::from_utf8_lossy(&output.stderr));
         let messages = String::from_utf8_lossy(&output.stdout);
         let executable = messages.lines().find_map(|line| {
             let message: serde_json::Value = serde_json::from_str(line).ok()?;
-            message["executable"].as_str().map(PathBuf::from)
+            let executable = message["executable"].as_str().filter(|_| message["target"]["name"] == "webnibble");
+            executable.map(PathBuf::from)
         });
         executable.expect("cargo names the executable that it built")
     })
