@@ -172,7 +172,7 @@ impl Page {
         let token = if self.resume_key.is_some() { String::new() } else { self.token.clone() };
         let agent_version = env!("CARGO_PKG_VERSION").to_owned();
         let hello = AgentMessage::Hello { token, resume_key: self.resume_key.clone(), agent_version };
-        self.send_now(&text_of(0, hello));
+        self.send_now(&Frame::of(0, hello));
     }
 
     /// The connection broke: another is tried, after a while.
@@ -229,7 +229,7 @@ impl Page {
             }
             Link::Open if silent_ms >= self.heartbeat_ms && !self.pinged => {
                 self.pinged = true;
-                self.send_now(&text_of(0, AgentMessage::Ping { payload: String::new() }));
+                self.send_now(&Frame::of(0, AgentMessage::Ping { payload: String::new() }));
             }
             Link::Handshake | Link::Open => {}
             Link::Lost | Link::Closed => return,
@@ -243,13 +243,13 @@ impl Page {
         self.heard();
         let Envelope { id, body, .. } = match read(&text) {
             Ok(envelope) => envelope,
-            Err((0, problem)) => return self.send_once(&text_of(0, AgentMessage::Error { error: problem })),
-            Err((id, problem)) => return self.send(id, &text_of(id, AgentMessage::Error { error: problem })),
+            Err((0, problem)) => return self.send_once(&Frame::of(0, AgentMessage::Error { error: problem })),
+            Err((id, problem)) => return self.send(id, &Frame::of(id, AgentMessage::Error { error: problem })),
         };
         match body {
             HostMessage::Welcome { resume_key, heartbeat_ms } => self.welcomed(resume_key, heartbeat_ms as f64),
             HostMessage::Refused { error } => self.close("refused", &error.message, &error.hint),
-            HostMessage::Ping { payload } => self.send_now(&text_of(id, AgentMessage::Pong { payload })),
+            HostMessage::Ping { payload } => self.send_now(&Frame::of(id, AgentMessage::Pong { payload })),
             HostMessage::Pong { .. } => {}
             HostMessage::Shutdown => self.close("closed", "the host ended it", ""),
             HostMessage::Load { .. } | HostMessage::Run { .. } | HostMessage::Unload { .. } => {
@@ -337,7 +337,7 @@ impl Page {
                 let known = &mut capabilities.memory.js_heap_limit_bytes;
                 *known = known.or_else(js_heap_limit_bytes);
                 // Without it the host would wait for ever, and it does no harm twice.
-                self.send(0, &text_of(0, AgentMessage::Capabilities { capabilities }));
+                self.send(0, &Frame::of(0, AgentMessage::Capabilities { capabilities }));
             }
             // Of no use once it is late.
             AgentMessage::Progress { .. } if self.link == Link::Open => self.send_now(frame),
@@ -371,10 +371,10 @@ impl Page {
         let problem = error(ErrorCode::Internal, message, hint);
         let open = self.workers.lose(engine);
         if open.is_empty() {
-            self.send_once(&text_of(0, AgentMessage::Error { error: problem.clone() }));
+            self.send_once(&Frame::of(0, AgentMessage::Error { error: problem.clone() }));
         }
         for id in open {
-            self.send(id, &text_of(id, AgentMessage::Error { error: problem.clone() }));
+            self.send(id, &Frame::of(id, AgentMessage::Error { error: problem.clone() }));
         }
     }
 }
@@ -382,10 +382,6 @@ impl Page {
 /// The loop outlives everyone who has something for it.
 fn post(events: &UnboundedSender<Event>, event: Event) {
     events.unbounded_send(event).expect("the loop runs as long as the page");
-}
-
-fn text_of(id: u64, body: AgentMessage) -> Frame {
-    Frame::Text(Envelope::new(id, body).to_text().expect("the page's own messages are short"))
 }
 
 fn ends_request(body: &AgentMessage) -> bool {

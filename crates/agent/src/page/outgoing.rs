@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use webnibble_common::wire::{AgentMessage, ErrorCode};
 
 use super::socket::Frame;
-use super::text_of;
 use crate::error::error;
 
 /// Sent frames are kept up to this size, oldest given up first. Waiting ones are always kept.
@@ -93,7 +92,7 @@ fn lost(id: u64) -> Frame {
     let megabytes = MAX_SENT_BYTES >> 20;
     let message = format!("the answer may be lost with its socket: it has more than the {megabytes} MiB that are kept");
     let problem = error(ErrorCode::Disconnected, message, "ask again, for fewer items at once");
-    text_of(id, AgentMessage::Error { error: problem })
+    Frame::of(id, AgentMessage::Error { error: problem })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use js_sys::{ArrayBuffer, JsString};
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
+use webnibble_common::wire::{AgentMessage, Envelope};
 
 /// What a socket tells.
 pub(super) enum SocketEvent {
@@ -26,6 +27,11 @@ pub(super) enum Frame {
 }
 
 impl Frame {
+    /// A message of the page itself, under the id of a request or 0.
+    pub(super) fn of(id: u64, body: AgentMessage) -> Self {
+        Frame::Text(Envelope::new(id, body).to_text().expect("the page's own messages are short"))
+    }
+
     /// Bytes of the frame.
     pub(super) fn len(&self) -> usize {
         match self {

@@ -8,8 +8,7 @@ use webnibble_common::tensor::{DType, Tensor};
 use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_models::text::{Encoded, Limits};
 
-use super::sys::JsEncoded;
-use super::{Model, from_js, numbers, strings};
+use super::sys::{JsEncoded, JsModel, from_js, numbers, strings};
 use crate::error::error;
 use crate::model::Input;
 
@@ -24,13 +23,22 @@ pub(super) struct Batch {
     pub(super) tokens_kept: Vec<TokensKept>,
 }
 
-impl Model {
+/// What a model takes.
+pub(super) struct Takes<'a> {
+    pub(super) tokenizer: &'a JsModel,
+    /// Prompts, where the model makes sentence embeddings.
+    pub(super) sentence: Option<&'a SentenceConfig>,
+    /// Longest input in tokens.
+    pub(super) max_length: usize,
+}
+
+impl Takes<'_> {
     /// Tokenizes texts by transformers.js's own tokenizer; ids and tensors are taken as they are.
     pub(super) fn batch(&self, input: Input) -> Result<Batch, RemoteError> {
         match input {
             Input::Texts { texts, truncate, prompt } => {
                 let texts = self.after_prompt(texts, &prompt)?;
-                let encoded = self.js.encode(&strings(&texts), truncate).map_err(|e| from_js(&e))?;
+                let encoded = self.tokenizer.encode(&strings(&texts), truncate).map_err(|e| from_js(&e))?;
                 Ok(Batch {
                     rows: encoded.batch(),
                     seq: encoded.seq(),
@@ -60,11 +68,10 @@ impl Model {
 
     /// Texts with the prompt before each.
     fn after_prompt(&self, texts: Vec<String>, prompt: &PromptChoice) -> Result<Vec<String>, RemoteError> {
-        let prompt = prompt
-            .of(self.sentence.as_ref().map(|sentence| &sentence.prompts))
-            .map_err(|e| bad_input(e.to_string()))?;
+        let prompts = self.sentence.map(|sentence| &sentence.prompts);
+        let prompt = prompt.of(prompts).map_err(|e| bad_input(e.to_string()))?;
         let Some(prompt) = prompt.filter(|prompt| !prompt.text.is_empty()) else { return Ok(texts) };
-        if self.sentence.as_ref().is_some_and(SentenceConfig::leaves_prompts_out) {
+        if self.sentence.is_some_and(SentenceConfig::leaves_prompts_out) {
             let message =
                 format!("prompt `{}` is not to be pooled, and transformers.js pools every token", prompt.name);
             return Err(error(ErrorCode::Unsupported, message, "take the native engine, or leave the prompt out"));

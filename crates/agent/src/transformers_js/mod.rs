@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use js_sys::{Array, JsString, Uint32Array};
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 use webnibble_common::capabilities::Adapter;
@@ -21,7 +20,7 @@ use webnibble_common::wire::{
 };
 
 use crate::backend::{Devices, device_adjustment, webnn};
-use crate::error::{describe, error, internal};
+use crate::error::{error, internal};
 use crate::model::{Input, Progress, Ran, not_profiled, runs_in_all, warming_up};
 use crate::stop::Stop;
 use crate::sys::{now_ms, wasm_heap_bytes};
@@ -30,8 +29,8 @@ use crate::tasks::Pacer;
 mod input;
 mod sys;
 
-use input::Batch;
-use sys::{CodedError, JsModel};
+use input::{Batch, Takes};
+use sys::{JsModel, from_js};
 
 /// A model that transformers.js runs. What it holds is freed when it is dropped.
 pub(crate) struct Model {
@@ -213,7 +212,8 @@ impl Model {
         progress: impl Fn(Stage, u64, u64),
     ) -> Result<Ran, RemoteError> {
         let mut progress = Progress::new(progress);
-        let batch = self.batch(input)?;
+        let takes = Takes { tokenizer: &self.js, sentence: self.sentence.as_ref(), max_length: self.max_length };
+        let batch = takes.batch(input)?;
         stop.check()?;
         progress.report(Stage::Compile, 0, 0);
         let began = now_ms();
@@ -304,22 +304,6 @@ fn implementation_type(platform: Platform) -> Result<ImplementationType, RemoteE
     }
 }
 
-/// An error thrown by `js/transformers.js`.
-fn from_js(thrown: &JsValue) -> RemoteError {
-    let coded: &CodedError = thrown.unchecked_ref();
-    let (code, hint) = if thrown.is_object() { (coded.code(), coded.hint()) } else { (None, None) };
-    let code = code.and_then(|code| serde_json::from_value(serde_json::Value::String(code)).ok());
-    error(code.unwrap_or(ErrorCode::EngineFailed), describe(thrown), hint.unwrap_or_default())
-}
-
 fn info(name: &str, tensor: &Tensor) -> TensorInfo {
     TensorInfo { name: name.to_owned(), dtype: tensor.dtype(), shape: tensor.shape().to_vec() }
-}
-
-fn strings(texts: &[String]) -> Array {
-    texts.iter().map(|text| JsString::from(text.as_str())).collect()
-}
-
-fn numbers(values: &[u32]) -> Uint32Array {
-    Uint32Array::from(values)
 }

@@ -2,6 +2,9 @@
 
 use js_sys::{Array, Float32Array, Function, JsString, Uint32Array};
 use wasm_bindgen::prelude::*;
+use webnibble_common::wire::{ErrorCode, RemoteError};
+
+use crate::error::{describe, error};
 
 #[wasm_bindgen(module = "/js/transformers.js")]
 extern "C" {
@@ -85,4 +88,20 @@ extern "C" {
 
     #[wasm_bindgen(method, getter)]
     pub(super) fn hint(this: &CodedError) -> Option<String>;
+}
+
+/// An error thrown by `js/transformers.js`.
+pub(super) fn from_js(thrown: &JsValue) -> RemoteError {
+    let coded: &CodedError = thrown.unchecked_ref();
+    let (code, hint) = if thrown.is_object() { (coded.code(), coded.hint()) } else { (None, None) };
+    let code = code.and_then(|code| serde_json::from_value(serde_json::Value::String(code)).ok());
+    error(code.unwrap_or(ErrorCode::EngineFailed), describe(thrown), hint.unwrap_or_default())
+}
+
+pub(super) fn strings(texts: &[String]) -> Array {
+    texts.iter().map(|text| JsString::from(text.as_str())).collect()
+}
+
+pub(super) fn numbers(values: &[u32]) -> Uint32Array {
+    Uint32Array::from(values)
 }

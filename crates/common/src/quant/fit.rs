@@ -49,7 +49,7 @@ impl Chosen {
     }
 }
 
-/// Chooses scale and zero point for `values`, which are finite and at most [`largest_value`] in magnitude.
+/// Chooses scale and zero point for `values`, which are finite and at most [`Bits::largest_value`] in magnitude.
 pub(super) fn fit(values: &[f32], bits: Bits, scheme: Scheme, fit: Fit) -> Chosen {
     let extremes = Extremes::of(values);
     if extremes.magnitude() == 0.0 {
@@ -61,11 +61,6 @@ pub(super) fn fit(values: &[f32], bits: Bits, scheme: Scheme, fit: Fit) -> Chose
             on_a_grid(values, extremes, bits, scheme).unwrap_or_else(|| least_squares(values, extremes, bits, scheme))
         }
     }
-}
-
-/// The largest magnitude that a format of `bits` holds: the largest f16 scale times the longer side of the codes.
-pub(super) fn largest_value(bits: Bits) -> f32 {
-    f16::MAX.to_f32() * f32::from(bits.symmetric_zero())
 }
 
 /// The steps `q` that codes stand for under a zero point: `lo ≤ q ≤ hi`, whole numbers kept as floats.

@@ -1,6 +1,6 @@
 //! Byte layout of a matrix in a format.
 
-use super::{Bits, Format, Granularity};
+use super::{Bits, Format, Granularity, QuantError};
 
 /// Where codes, scales and zero points of a `[rows, cols]` matrix lie. All sizes follow from format and shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +83,18 @@ impl Layout {
 /// `n` rounded up to a multiple of `step`.
 pub const fn round_up(n: usize, step: usize) -> usize {
     n.div_ceil(step) * step
+}
+
+impl Format {
+    /// Refuses group sizes that no layout has.
+    pub fn check(self) -> Result<(), QuantError> {
+        match self.granularity {
+            Granularity::Group(found) if self.bits.is_integer() && (found == 0 || found % 16 != 0) => {
+                Err(QuantError::GroupSize { found })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
