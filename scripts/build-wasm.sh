@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the agent for the page into pkg/: cargo, wasm-bindgen, wasm-opt and esbuild for each variant, and the loader that
-# chooses among them in the page. Prints sizes and fails over the limit. Quick when nothing changed: the last two steps run only
+# Builds the agent for the page into pkg/: wasm-pack, wasm-opt and esbuild for each variant, and the loader that chooses
+# among them in the page. Prints sizes and fails over the limit. Quick when nothing changed: the last two steps run only
 # on a new binary. `scripts/build-wasm.sh relaxed` builds only that variant, and leaves the others as they are.
 #
 #   baseline   fixed-width SIMD, one thread: every browser that has WebGPU
@@ -27,24 +27,29 @@ one_script() {
     rm -r "$1/snippets"
 }
 
+# wasm_pack VARIANT FOLDER: has wasm-pack build a variant, and puts the binary and its bindings there.
+wasm_pack() (
+    wasm_environment "$1"
+    # wasm-pack's own wasm-opt would be downloaded; its package.json and .gitignore are for a package of one binary.
+    wasm-pack --quiet build "$REPO/crates/agent" --target web --profile "$PROFILE" --mode no-install --no-opt --no-pack \
+        --no-gitignore --out-dir "$2" --out-name webnibble_agent -- "${wasm_flags[@]}"
+)
+
 # build VARIANT: pkg/VARIANT.
 build() {
-    local variant=$1 wasm key work raw gzip
-    wasm="$(wasm_target_dir "$variant")/$WASM_TARGET/$PROFILE/webnibble_agent.wasm"
-    (cd "$REPO" && WEBNIBBLE_WASM_VARIANT=$variant scripts/wasm-cargo.sh build -p webnibble-agent --lib --profile "$PROFILE")
-    [ -f "$wasm" ] || die "cargo made no $wasm: webnibble-agent's [lib] needs crate-type = [\"cdylib\", \"rlib\"]"
+    local variant=$1 key work raw gzip
+    # Into a folder beside pkg/ first: a host that serves pkg/ meanwhile never sees half of it.
+    work=$(mktemp -d "$REPO/target/pkg.XXXXXX")
+    # shellcheck disable=SC2064 # the folder's name of now is meant
+    trap "rm -rf '$work'" EXIT
+    chmod 755 "$work"
+    wasm_pack "$variant" "$work"
 
-    # What pkg/ is made of: the binary, the tools, and the way they are called.
-    key=$(cat "$wasm" "$loader"/{variant,guard}.js "$REPO/www/package-lock.json" "$REPO/scripts/build-wasm.sh" \
-        <(wasm-bindgen --version) | sha256sum)
+    # What pkg/ is made of: the binary with its bindings, the tools, and the way they are called.
+    key=$(cat "$work"/webnibble_agent{_bg.wasm,.js} "$loader"/{variant,guard}.js "$REPO/www/package-lock.json" \
+        "$REPO/scripts/build-wasm.sh" | sha256sum)
     if [ "$key" != "$(cat "$pkg/$variant/built-from" 2>/dev/null)" ]; then
-        # Into a folder beside pkg/ first: a host that serves pkg/ meanwhile never sees half of it.
-        work=$(mktemp -d "$REPO/target/pkg.XXXXXX")
-        # shellcheck disable=SC2064 # the folder's name of now is meant
-        trap "rm -rf '$work'" EXIT
-        chmod 755 "$work"
         # The target_features section tells wasm-opt what the browser may be asked for (SIMD, bulk memory).
-        wasm-bindgen "$wasm" --target web --out-dir "$work" --out-name webnibble_agent
         # Nothing lies in the first KiB of memory (the end of the stack): so addresses may be folded into loads.
         "$npm_bin/wasm-opt" -O3 --low-memory-unused --strip-debug --strip-producers \
             "$work/webnibble_agent_bg.wasm" -o "$work/opt.wasm"
@@ -53,8 +58,10 @@ build() {
         printf '%s\n' "$key" >"$work/built-from"
         rm -rf "${pkg:?}/$variant"
         mv "$work" "$pkg/$variant"
-        trap - EXIT
+    else
+        rm -r "$work"
     fi
+    trap - EXIT
 
     raw=$(stat -c %s "$pkg/$variant/webnibble_agent_bg.wasm")
     gzip=$(gzip -9 -c "$pkg/$variant/webnibble_agent_bg.wasm" | wc -c)

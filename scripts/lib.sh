@@ -93,3 +93,37 @@ wasm_target_dir() {
     [ "$1" = baseline ] || dir="$dir-$1"
     printf '%s\n' "$dir"
 }
+
+# wasm_environment VARIANT: lets the cargo of this shell and of what it starts build a variant of the agent (baseline, relaxed
+# or threads); leaves in wasm_flags what cargo must be given besides.
+# shellcheck disable=SC2034 # wasm_flags is for whoever calls
+wasm_environment() {
+    local variant=$1 bin llvm
+    wasm_flags=()
+    case $variant in
+    baseline) bin=$(wasm_toolchain) ;;
+    relaxed) bin=$(wasm_toolchain) wasm_flags=(--config "$REPO/.cargo/relaxed.toml") ;;
+    threads)
+        bin=$(wasm_threads_toolchain) wasm_flags=(--config "$REPO/.cargo/threads.toml")
+        # The std that ships is built for one thread: another is built from its source, which a stable cargo does not offer.
+        export RUSTC_BOOTSTRAP=1
+        ;;
+    *) die "a variant should be baseline, relaxed or threads, found $variant" ;;
+    esac
+    [ -n "$bin" ] || die "no compiler here has a std for $WASM_TARGET ($variant); run 'make setup'"
+
+    # First on PATH: cargo finds rustc, rustdoc and its subcommands (cargo-clippy) there.
+    export PATH="$bin:$PATH"
+    export CARGO_BUILD_TARGET="$WASM_TARGET"
+    CARGO_TARGET_DIR=$(wasm_target_dir "$variant")
+    export CARGO_TARGET_DIR
+    # A caller's flags would replace those of .cargo/config.toml, without which web-sys has no WebGPU.
+    unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTC RUSTDOC
+    # Debian's compiler has no linker of its own for wasm32: name the one that setup installs for its LLVM.
+    if [ "$bin" = /usr/bin ]; then
+        llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+        if have "wasm-ld-$llvm"; then
+            export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="wasm-ld-$llvm"
+        fi
+    fi
+}

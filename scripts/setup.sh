@@ -13,6 +13,8 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
+WASM_PACK_VERSION=0.15.1
+
 # Two runs at once (two shells, two make targets) would fight over apt and cargo's locks.
 exec 9>"${TMPDIR:-/tmp}/webnibble-setup.lock"
 flock 9
@@ -134,6 +136,15 @@ setup_wasm_bindgen() {
     fi
 }
 
+# Builds the page's binaries and runs the browser tests of whoever types `wasm-pack test`.
+setup_wasm_pack() {
+    if [ "$(wasm-pack --version 2>/dev/null)" != "wasm-pack $WASM_PACK_VERSION" ]; then
+        step "cargo install wasm-pack $WASM_PACK_VERSION: builds the page's agent; about 2 minutes"
+        # Not --locked, as above.
+        cargo_install wasm-pack --version "$WASM_PACK_VERSION" --force
+    fi
+}
+
 setup_nextest() {
     if ! have cargo-nextest; then
         step "cargo install cargo-nextest: runs the native tests; several minutes"
@@ -180,6 +191,7 @@ need_wasm() {
     need_command npm "wasm-opt comes from npm" npm
     setup_wasm_target
     setup_wasm_bindgen
+    setup_wasm_pack
     setup_npm
 }
 
@@ -200,6 +212,7 @@ need_tests() {
         apt_install "Firefox's WebGPU needs a Vulkan driver; this one is in software" mesa-vulkan-drivers
     need_command WebKitWebDriver "Safari's engine on Linux, and its driver" webkit2gtk-driver
     need_command Xvfb "a display for WebKit where there is none" xvfb
+    need_command shellcheck "lints the shell scripts" shellcheck
     need_command java "the tests start a Selenium Grid" default-jre-headless
     setup_nextest
     setup_geckodriver

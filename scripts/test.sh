@@ -4,8 +4,8 @@
 # `scripts/test.sh native`, `doc`, `wasm` or `e2e` runs only that part.
 # Browser tests of WebGPU and WebNN print `ran on webgpu: ADAPTER` or `ran on webnn: CONTEXT` once they compared what it
 # computed: a part that is there for one of them fails where no test did.
-# With WEBNIBBLE_NO_SKIPS=1, for machines that have it all, a native or end-to-end test that is skipped counts as failed, and
-# so does a part that cannot run at all.
+# With WEBNIBBLE_NO_SKIPS=1, for machines that have it all, a test that is skipped counts as failed unless
+# scripts/allowed-skips.txt has it, and so does a part that cannot run at all.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$REPO" || exit 1
@@ -15,7 +15,7 @@ wasm_crates() {
     grep -rlE 'wasm_bindgen_test_configure!' --include='*.rs' crates | sed 's|^crates/\([^/]*\)/.*|webnibble-\1|' | sort -u
 }
 
-passed=0 failed=0 skipped=0 status=0
+passed=0 failed=0 skipped=0 status=0 reasons=""
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
@@ -31,11 +31,17 @@ count() {
         /^ *Summary \[/ { p += before("passed"); f += before("failed") + before("timed"); s += before("skipped") }
         END { print p + 0, f + 0, s + 0 }' "$plain")
     read -r p f s <<<"$sums"
-    reasons=$(sed -n 's/^ *skipped: //p' "$plain")
+    # `PART: TEST: REASON`; a test is named before what it prints.
+    reasons=$(awk -v part="${1##*/}" '
+        /^ *Invoking test: / || /^ *PASS \[/ { test = $NF }
+        sub(/^ *skipped: /, "") { print part ": " test ": " $0 }' "$plain")
     said=$(grep -c . <<<"$reasons")
     passed=$((passed + p - said)) failed=$((failed + f)) skipped=$((skipped + s + said))
-    [ -z "$reasons" ] || sort <<<"$reasons" | uniq -c | sed "s/^/${1##*/}: /" >>"$logs/skipped"
+    [ -z "$reasons" ] || printf '%s\n' "$reasons" >>"$logs/skipped"
 }
+
+# Those of $reasons that this machine need not have.
+forbidden() { grep -vxFf <(grep -v '^#' scripts/allowed-skips.txt) <<<"$reasons" | grep .; }
 
 # Shows what tests print, why they were skipped above all, less what each harness says around it. Always the whole
 # workspace: for fewer packages cargo would choose other features of what they depend on, and build that again.
@@ -61,9 +67,9 @@ part() {
     elif [ -n "$platform" ] && ! grep -q "^ *ran on $platform: " "$logs/plain"; then
         say "--- $name: no test ran on $platform"
         status=1 failed=$((failed + 1))
-    elif [ "${WEBNIBBLE_NO_SKIPS:-}" = 1 ] && [ "$said" -gt 0 ] && [[ $name != wasm-* ]]; then
-        say "--- $name: $said skipped, and WEBNIBBLE_NO_SKIPS forbids it"
-        status=1 failed=$((failed + said)) skipped=$((skipped - said))
+    elif [ "${WEBNIBBLE_NO_SKIPS:-}" = 1 ] && count=$(forbidden | tee /dev/stderr | grep -c .); then
+        say "--- $name: $count skipped that are not in scripts/allowed-skips.txt, and WEBNIBBLE_NO_SKIPS forbids it"
+        status=1 failed=$((failed + count)) skipped=$((skipped - count))
     fi
     say "--- $name: $((SECONDS - began)) s"
 }
@@ -71,7 +77,7 @@ part() {
 # missing NAME REASON: a part that cannot run here. It is one skip, or one failure where none is allowed.
 missing() {
     say "--- $1: $2"
-    printf '%s:       1 %s\n' "$1" "$2" >>"$logs/skipped"
+    printf '%s: %s\n' "$1" "$2" >>"$logs/skipped"
     if [ "${WEBNIBBLE_NO_SKIPS:-}" = 1 ]; then
         status=1 failed=$((failed + 1))
     else
@@ -125,7 +131,7 @@ if wanted e2e; then
 fi
 
 if [ -s "$logs/skipped" ]; then
-    say "skipped, how often and why:"
+    say "skipped, and why:"
     cat "$logs/skipped"
 fi
 say "$passed passed, $failed failed, $skipped skipped"

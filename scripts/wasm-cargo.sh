@@ -8,32 +8,5 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-variant=${WEBNIBBLE_WASM_VARIANT:-baseline}
-flags=()
-case $variant in
-baseline) bin=$(wasm_toolchain) ;;
-relaxed) bin=$(wasm_toolchain) flags=(--config "$REPO/.cargo/relaxed.toml") ;;
-threads)
-    bin=$(wasm_threads_toolchain) flags=(--config "$REPO/.cargo/threads.toml")
-    # The std that ships is built for one thread: another is built from its source, which a stable cargo does not offer.
-    export RUSTC_BOOTSTRAP=1
-    ;;
-*) die "WEBNIBBLE_WASM_VARIANT should be baseline, relaxed or threads, found $variant" ;;
-esac
-[ -n "$bin" ] || die "no compiler here has a std for $WASM_TARGET ($variant); run 'make setup'"
-
-# First on PATH: cargo finds rustc, rustdoc and its subcommands (cargo-clippy) there.
-export PATH="$bin:$PATH"
-export CARGO_BUILD_TARGET="$WASM_TARGET"
-CARGO_TARGET_DIR=$(wasm_target_dir "$variant")
-export CARGO_TARGET_DIR
-# A caller's flags would replace those of .cargo/config.toml, without which web-sys has no WebGPU.
-unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTC RUSTDOC
-# Debian's compiler has no linker of its own for wasm32: name the one that setup installs for its LLVM.
-if [ "$bin" = /usr/bin ]; then
-    llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
-    if have "wasm-ld-$llvm"; then
-        export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="wasm-ld-$llvm"
-    fi
-fi
-exec "$bin/cargo" "${flags[@]}" "$@"
+wasm_environment "${WEBNIBBLE_WASM_VARIANT:-baseline}"
+exec cargo "${wasm_flags[@]}" "$@"

@@ -8,8 +8,25 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work" || true' EXIT
 
-# Writes the configuration of Chromium and names its driver. The browser with WebNN is a headless shell, for which
-# drivers have another name, and older than the driver may be.
+# configure CAPABILITIES OPTIONS BINARY [ARGUMENT...]: writes the browser's configuration, which is that of
+# crates/agent/webdriver.json for its OPTIONS with the program and more arguments.
+configure() {
+    python3 - "$REPO/crates/agent/webdriver.json" "$@" >"$work/webdriver.json" <<'PYTHON'
+import json, os, sys
+path, capabilities, name, binary, *arguments = sys.argv[1:]
+options = json.load(open(path, encoding="utf-8"))[name]
+options["binary"] = binary
+replaced = {argument.partition("=")[0] for argument in arguments}
+if os.environ.get("WEBNIBBLE_TEST_ADAPTER_ARGS"):
+    replaced.add("--use-webgpu-adapter")
+kept = [argument for argument in options.get("args", []) if argument.partition("=")[0] not in replaced]
+options["args"] = kept + arguments
+json.dump({**json.loads(capabilities), name: options}, sys.stdout)
+PYTHON
+}
+
+# Configures Chromium and names its driver. The browser with WebNN is a headless shell, for which drivers have another name,
+# and older than the driver may be.
 with_chromium() {
     local browser_name=chrome headless=--headless=new driver_args=
     if [ "$1" = webnn ]; then
@@ -20,32 +37,11 @@ with_chromium() {
     CHROMEDRIVER="${CHROMEDRIVER:-$(command -v chromedriver || true)}"
     if [ -z "$CHROMIUM" ] || [ -z "$CHROMEDRIVER" ]; then die "chromium or chromedriver is missing; run 'make setup'"; fi
 
-    # Flags that give the browser its WebGPU adapter, one a word; docs/gpu.md has those for a real GPU.
-    local adapter_args="${WEBNIBBLE_TEST_ADAPTER_ARGS:---use-webgpu-adapter=swiftshader}" extra_args
+    # WEBNIBBLE_TEST_ADAPTER_ARGS: flags that give the browser another WebGPU adapter than SwiftShader; docs/gpu.md has those
+    # for a real GPU.
     # shellcheck disable=SC2086 # one argument a word
-    extra_args=$(printf '      "%s",\n' $adapter_args)
-
-    # --no-sandbox: Chromium's sandbox refuses root, which is who runs in a container.
-    cat >"$work/webdriver.json" <<JSON
-{
-  "browserName": "$browser_name",
-  "goog:chromeOptions": {
-    "binary": "$CHROMIUM",
-    "args": [
-      "$headless",
-      "--user-data-dir=$work/profile",
-      "--no-sandbox",
-      "--disable-dev-shm-usage",
-      "--disable-background-networking",
-      "--disable-quic",
-      "--no-first-run",
-      "--enable-features=WebMachineLearningNeuralNetwork",
-$extra_args
-      "--enable-unsafe-webgpu"
-    ]
-  }
-}
-JSON
+    configure "{\"browserName\": \"$browser_name\"}" goog:chromeOptions "$CHROMIUM" "$headless" \
+        "--user-data-dir=$work/profile" ${WEBNIBBLE_TEST_ADAPTER_ARGS:-}
     if [ -n "$driver_args" ]; then
         printf '#!/bin/sh\nexec "%s" %s "$@"\n' "$CHROMEDRIVER" "$driver_args" >"$work/chromedriver"
         chmod 755 "$work/chromedriver"
@@ -54,24 +50,12 @@ JSON
     export CHROMEDRIVER
 }
 
-# Writes the configuration of Firefox and names its driver, which makes a profile of its own.
+# Configures Firefox and names its driver, which makes a profile of its own.
 with_firefox() {
     FIREFOX="${FIREFOX:-$(command -v firefox || command -v firefox-esr || true)}"
     GECKODRIVER="${GECKODRIVER:-$(command -v geckodriver || true)}"
     if [ -z "$FIREFOX" ] || [ -z "$GECKODRIVER" ]; then die "firefox or geckodriver is missing; run 'make setup'"; fi
-    cat >"$work/webdriver.json" <<JSON
-{
-  "moz:firefoxOptions": {
-    "binary": "$FIREFOX",
-    "args": ["-headless"],
-    "prefs": {
-      "dom.webgpu.enabled": true,
-      "dom.webgpu.workers.enabled": true,
-      "gfx.webgpu.ignore-blocklist": true
-    }
-  }
-}
-JSON
+    configure '{}' moz:firefoxOptions "$FIREFOX" -headless
     # The runner takes the first driver that is named.
     unset CHROMEDRIVER
     export GECKODRIVER
@@ -84,9 +68,6 @@ firefox) with_firefox ;;
 *) die "WEBNIBBLE_TEST_BROWSER should be chromium, webnn or firefox, found $browser" ;;
 esac
 export WASM_BINDGEN_TEST_WEBDRIVER_JSON="$work/webdriver.json"
-# One figure for the whole binary; a software adapter on a busy machine needs its time.
-export WASM_BINDGEN_TEST_TIMEOUT="${WASM_BINDGEN_TEST_TIMEOUT:-900}"
-export WASM_BINDGEN_TEST_DRIVER_TIMEOUT="${WASM_BINDGEN_TEST_DRIVER_TIMEOUT:-30}"
 
 # Without this a page may wait minutes for one of its modules.
 wasm-bindgen-test-runner "$@" &

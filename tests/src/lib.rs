@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 mod grid;
+mod packages;
 mod processes;
 mod sandbox;
 

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::{PATIENCE, Process, processes_naming, repository, signal, wait_until, webnibble};
+use crate::{PATIENCE, Process, packages, processes_naming, repository, signal, wait_until, webnibble};
 
 /// How long the processes of a command that ended may take to be gone.
 const CLEAN_LIMIT: Duration = Duration::from_secs(10);
 
-/// A folder of its own for what a command writes, removed at the end.
+/// A folder of its own for what a command writes, removed at the end. Packages are made once and shared by all.
 #[derive(Debug)]
 pub struct Sandbox {
     folder: TempDir,
+    shares_packages: bool,
 }
 
 /// A command that runs. It is killed when it is dropped.
@@ -75,11 +76,16 @@ impl Capture {
 impl Default for Sandbox {
     fn default() -> Self {
         let folder = tempfile::Builder::new().prefix("webnibble-test-").tempdir().expect("a temporary folder");
-        Self { folder }
+        Self { folder, shares_packages: true }
     }
 }
 
 impl Sandbox {
+    /// One whose packages are its own: for tests that look at them or damage them.
+    pub fn with_own_packages() -> Self {
+        Self { shares_packages: false, ..Self::default() }
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -90,10 +96,19 @@ impl Sandbox {
         self.path().join("cache")
     }
 
+    /// Its cache for a host in this process, with the packages that all tests share.
+    pub fn cache_with_packages(&self) -> PathBuf {
+        packages::share(&self.cache());
+        self.cache()
+    }
+
     /// The command line with these arguments, its temporary files and its cache in here.
     pub fn command(&self, args: &[&str]) -> Command {
         let (temporary, cache) = (self.path().join("tmp"), self.cache());
         std::fs::create_dir_all(&temporary).expect("the sandbox can be written");
+        if self.shares_packages {
+            packages::share(&cache.join("webnibble"));
+        }
         let mut command = Command::new(webnibble());
         command.args(args).env("TMPDIR", temporary).env("XDG_CACHE_HOME", cache);
         command.env("WEBNIBBLE_ASSETS", repository()).env_remove("RUST_LOG");

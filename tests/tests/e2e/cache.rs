@@ -35,7 +35,7 @@ fn run(sandbox: &Sandbox, model: &Path, more: &[&str]) -> Finished {
 #[test]
 fn a_damaged_package_is_made_again_and_the_run_succeeds() {
     skip_unless!(browser_available());
-    let sandbox = Sandbox::default();
+    let sandbox = Sandbox::with_own_packages();
     let before = run(&sandbox, &golden_bert(), &["--platform", "wasm"]);
     assert_eq!(before.code, Some(0), "{before:?}");
     let package = cached(&sandbox);
@@ -55,7 +55,7 @@ fn a_damaged_package_is_made_again_and_the_run_succeeds() {
 #[test]
 fn a_damaged_package_of_the_users_own_is_an_error_that_names_it() {
     skip_unless!(browser_available());
-    let sandbox = Sandbox::default();
+    let sandbox = Sandbox::with_own_packages();
     let package = sandbox.path().join("own.safetensors");
     let quantized = sandbox.run(&["quantize", golden_bert().to_str().unwrap(), package.to_str().unwrap()]);
     assert_eq!(quantized.code, Some(0), "{quantized:?}");

@@ -19,7 +19,7 @@ pub(crate) struct Opened {
 /// For tests that are the host themselves: what they make is put here, and not into the user's cache.
 pub(crate) fn own_cache() -> Sandbox {
     let sandbox = Sandbox::default();
-    webnibble_host::loader::use_cache(sandbox.cache());
+    webnibble_host::loader::use_cache(sandbox.cache_with_packages());
     sandbox
 }
 

@@ -186,7 +186,7 @@ const TEXTS: [&str; 3] =
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_runs_a_served_model_and_one_that_is_dropped() {
     skip_unless!(browser_available(), mini_lm_available());
-    let sandbox = Sandbox::default();
+    let sandbox = Sandbox::with_own_packages();
     let served = serve(&sandbox, &["--model", mini_lm().to_str().unwrap(), "--bits", "8"]);
     let package = made_package(&sandbox);
     let expected = reference(&package, &TEXTS);
