@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, Options, Platform, Settings};
+use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, Options, Platform, Settings, row};
 use webnibble_common::quant::Bits;
 use webnibble_host::bench::Preset;
 use webnibble_host::loader::DEFAULT_MODEL;
@@ -15,12 +15,14 @@ use webnibble_host::server::DEFAULT_ADDRESS;
 mod hyphens;
 mod launch;
 mod options;
+mod rows;
 mod switch;
 #[cfg(test)]
 mod tests;
 
 use launch::{BrowsersArgs, LaunchArgs};
-use options::{EngineArgs, ExecutionArgs, FormatArgs, MeasureArgs, PrecisionArgs, PromptArgs, QuantizationArgs};
+use options::{ExecutionArgs, FormatArgs, MeasureArgs, PromptArgs, QuantizationArgs, WholeArgs};
+use rows::{EngineArgs, PrecisionArgs};
 
 pub(crate) use hyphens::with_texts_joined;
 
@@ -150,8 +152,8 @@ pub(crate) struct EvalArgs {
     /// Compute in a browser: webgpu, webnn or wasm (default: on this machine's processor, without a browser)
     #[arg(long, value_name = "PLATFORM", value_parser = eval_platform)]
     pub(crate) platform: Option<Platform>,
-    /// Threads of the CPU executor in the page; on WebNN, parts of the input that are computed side by side
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "platform")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "platform",
+        help = row("threads").help())]
     threads: Option<u32>,
     #[command(flatten)]
     computed: EngineArgs,
@@ -164,13 +166,13 @@ pub(crate) struct EvalArgs {
 impl EvalArgs {
     /// The options that were typed.
     pub(crate) fn options(&self) -> Options {
-        let settings = Settings { threads: self.threads, ..self.computed.over(self.format.settings()) };
+        let settings = Settings { threads: self.threads, ..self.computed.settings().or(self.format.settings()) };
         Options { platform: self.platform, settings, launch: self.launch.options(), ..Options::default() }
     }
 
     /// Whether something was typed that only a page has, and no page is to compute.
     pub(crate) fn lacks_platform(&self) -> bool {
-        self.platform.is_none() && self.computed.over(Settings::default()) != Settings::default()
+        self.platform.is_none() && self.computed.settings() != Settings::NONE
     }
 }
 
@@ -208,6 +210,7 @@ pub(crate) enum Rival {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("activation_bits", |arg| arg.help("Bits of activations: 8 adds rows that compute linear layers in int8 (WebNN, wasm)")))]
 pub(crate) struct BenchArgs {
     /// What ours is measured beside, turn by turn in one page; without it the matrix is measured
     #[arg(long, value_name = "RIVAL", value_enum)]
@@ -262,6 +265,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, conflicts_with = "vs")]
     pub(crate) no_mixed_precision: bool,
     #[command(flatten)]
+    pub(crate) whole: WholeArgs,
+    #[command(flatten)]
     pub(crate) precision: PrecisionArgs,
     #[command(flatten)]
     pub(crate) launch: BrowsersArgs,
@@ -282,7 +287,10 @@ impl BenchArgs {
     pub(crate) fn options(&self) -> Options {
         Options {
             fallback: self.measure.fallback(),
-            settings: self.computed.over(self.precision.settings()),
+            settings: Settings {
+                granularity: self.whole.granularity(),
+                ..self.computed.settings().or(self.precision.settings())
+            },
             measure: self.measure.options(),
             ..Options::default()
         }
@@ -398,8 +406,7 @@ pub(crate) struct VerifyArgs {
     /// Take the bits where a platform takes them, but is not known to be good with them (4 on WebNN)
     #[arg(long)]
     pub(crate) experimental_precision: bool,
-    /// Threads of the CPU executor in the page; on WebNN, parts of the input that are computed side by side
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help = row("threads").help())]
     pub(crate) threads: Option<u32>,
     #[command(flatten)]
     pub(crate) computed: EngineArgs,
@@ -414,7 +421,7 @@ impl VerifyArgs {
             bits: Some(self.bits),
             experimental_precision: self.experimental_precision.then_some(true),
             threads: self.threads,
-            ..self.computed.over(Settings::default())
+            ..self.computed.settings()
         }
     }
 }

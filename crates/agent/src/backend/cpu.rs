@@ -56,7 +56,7 @@ impl Int8Asked {
             Platform::Wasm => Self::Dynamic,
             Platform::Webgpu | Platform::Auto => return None,
         };
-        (options.activation_bits == Bits::B8).then_some(asked)
+        (options.settings.activation_bits == Bits::B8).then_some(asked)
     }
 
     /// For the record.
@@ -86,7 +86,7 @@ impl Model {
             implementation_type,
             int8: Int8Linears::default(),
             int8_asked: Int8Asked::of(options),
-            threads_asked: options.threads,
+            threads_asked: options.settings.threads,
         }
     }
 

@@ -49,7 +49,8 @@ async fn op_problems_on_the_cpu() {
 
 #[wasm_bindgen_test]
 async fn op_problems_in_int8() {
-    let options = LoadOptions { activation_bits: Bits::B8, ..LoadOptions::on(Platform::Wasm) };
+    let mut options = LoadOptions::on(Platform::Wasm);
+    options.settings.activation_bits = Bits::B8;
     for case in dynamic_int8_problems() {
         let mut model = load_with(&case.0, &options).await;
         assert_eq!((model.activation_bits(), model.implementation_type()), (Bits::B8, ImplementationType::RealWasm));

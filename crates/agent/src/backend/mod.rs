@@ -114,7 +114,7 @@ impl Model {
                 Ok(Self::cpu(devices, graph, header, options).await)
             }
             Platform::Webgpu => {
-                let gpu = devices.gpu(options.portable_kernels == Some(true)).await?;
+                let gpu = devices.gpu(options.settings.portable_kernels == Some(true)).await?;
                 webgpu::Model::new(&gpu, graph, header, options).map(Model::WebGpu)
             }
             Platform::Webnn => Self::webnn_on_device(devices, graph, header, options).await.map(Model::WebNn),
@@ -133,7 +133,7 @@ impl Model {
         header: &Header,
         options: &LoadOptions,
     ) -> Result<webnn::Model, RemoteError> {
-        let device = options.execution_provider;
+        let device = options.settings.execution_provider;
         let model = match devices.webnn(device).await {
             Ok(context) => webnn::Model::new(&context, graph.clone(), header, options),
             Err(refused) => Err(refused),
@@ -149,7 +149,7 @@ impl Model {
     }
 
     async fn cpu(devices: &mut Devices, graph: Graph, header: &Header, options: &LoadOptions) -> Self {
-        Model::Cpu(cpu::Model::new(graph, header, options, devices.threads(options.threads).await))
+        Model::Cpu(cpu::Model::new(graph, header, options, devices.threads(options.settings.threads).await))
     }
 
     /// Closes loading once every plane came: checks for failed allocations, and builds pipelines where that was asked.

@@ -8,13 +8,12 @@ use std::rc::Rc;
 use futures_util::future::{Either, select};
 use futures_util::lock::Mutex;
 use js_sys::Function;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::AbortSignal;
-use webnibble_common::options::{ExecutionProvider, Platform};
+use webnibble_common::options::{PageSettings, Platform};
 use webnibble_common::prompt::PromptChoice;
-use webnibble_common::quant::Bits;
 use webnibble_common::wire::{self, ErrorCode, LoadReport, RemoteError, Stage};
 
 use crate::backend::Devices;
@@ -57,47 +56,30 @@ pub struct Model {
     report: LoadReport,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+/// How a model is to be run; [`read::options`] knows the fields by the names that JavaScript has for them.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 struct LoadOptions {
     platform: Option<Platform>,
     digest: Option<String>,
-    execution_provider: Option<ExecutionProvider>,
-    experimental_precision: bool,
-    activation_bits: Option<Bits>,
-    lowering: Option<String>,
-    threads: Option<u32>,
-    portable_kernels: Option<bool>,
-    shader_precompilation: bool,
-    chunked_operations: Option<bool>,
-    workgroup_size: Option<[u32; 3]>,
-    half_tiles: bool,
     deadline_ms: Option<u64>,
+    #[serde(flatten)]
+    settings: PageSettings,
 }
 
 impl LoadOptions {
     /// As the host would send them.
     fn wire(&self) -> wire::LoadOptions {
-        let plain = wire::LoadOptions::on(self.platform.unwrap_or(Platform::Webgpu));
         wire::LoadOptions {
-            execution_provider: self.execution_provider,
-            experimental_precision: self.experimental_precision,
-            activation_bits: self.activation_bits.unwrap_or(plain.activation_bits),
-            lowering: self.lowering.clone(),
-            threads: self.threads,
-            portable_kernels: self.portable_kernels,
-            shader_precompilation: self.shader_precompilation,
-            chunked_operations: self.chunked_operations,
-            workgroup_size: self.workgroup_size,
-            half_tiles: self.half_tiles,
+            settings: self.settings.clone(),
             deadline_ms: self.deadline_ms,
-            ..plain
+            ..wire::LoadOptions::on(self.platform.unwrap_or(Platform::Webgpu))
         }
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 struct RunOptions {
     truncate: bool,
     /// Absent for the model's default prompt, `null` for none.

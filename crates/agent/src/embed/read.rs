@@ -2,9 +2,11 @@
 //! says what was expected and what was found.
 
 use js_sys::{Float32Array, Function, JSON, Reflect, Uint32Array};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Url};
+use webnibble_common::options::camel_case;
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, RemoteError};
@@ -42,8 +44,14 @@ pub(super) fn callback(given: &JsValue) -> Result<Option<Function>, RemoteError>
     })
 }
 
-/// Reads options of the TypeScript interface `name`; nothing at all stands for the defaults.
-pub(super) fn options<T: DeserializeOwned + Default>(given: &JsValue, name: &str) -> Result<Given<T>, RemoteError> {
+/// What can be read as options: the fields of its defaults are the names that are known.
+pub(super) trait Options: DeserializeOwned + Serialize + Default {}
+
+impl<T: DeserializeOwned + Serialize + Default> Options for T {}
+
+/// Reads options of the TypeScript interface `name`; nothing at all stands for the defaults. JavaScript writes in camel case
+/// what is in snake case here, and a name that is not known is an error.
+pub(super) fn options<T: Options>(given: &JsValue, name: &str) -> Result<Given<T>, RemoteError> {
     let bad = |message: String| {
         error(ErrorCode::BadOption, message, format!("`{name}` in webnibble_agent.d.ts lists the options"))
     };
@@ -53,25 +61,38 @@ pub(super) fn options<T: DeserializeOwned + Default>(given: &JsValue, name: &str
     if !is_record(given) {
         return Err(bad(format!("the options should be an object, found {}", kind(given))));
     }
+    let known = known_names::<T>();
     let (mut fields, mut signal) = (Vec::new(), None);
     for field in names(given).map_err(bad)? {
         match value_of(given, &field).map_err(bad)? {
             value if value.is_undefined() => {}
             value if field == "signal" => signal = signal_of(&value).map_err(bad)?,
-            value => fields.push(json_field::<T>(&field, &value).map_err(bad)?),
+            value => fields.push(json_field::<T>(&known, &field, &value).map_err(bad)?),
         }
     }
     let options = serde_json::from_str(&format!("{{{}}}", fields.join(","))).map_err(|e| bad(e.to_string()))?;
     Ok(Given { options, signal })
 }
 
+/// The names of an option: in JavaScript and in JSON.
+type Names = (String, String);
+
+fn known_names<T: Options>() -> Vec<Names> {
+    let json = serde_json::to_value(T::default()).unwrap_or_default();
+    json.as_object().into_iter().flatten().map(|(name, _)| (camel_case(name), name.clone())).collect()
+}
+
 /// `"name":value` as JSON, if the options `T` have such a field.
-fn json_field<T: DeserializeOwned>(name: &str, value: &JsValue) -> Result<String, String> {
+fn json_field<T: Options>(known: &[Names], name: &str, value: &JsValue) -> Result<String, String> {
+    let Some((_, in_json)) = known.iter().find(|(known, _)| known == name) else {
+        let names: Vec<_> = known.iter().map(|(name, _)| format!("`{name}`")).collect();
+        return Err(format!("unknown option `{name}`, expected one of {}, `signal`", names.join(", ")));
+    };
     let plain = !value.as_f64().is_some_and(f64::is_nan);
     // Gives undefined for a function or a symbol, and throws for a bigint.
     let text = JSON::stringify(value).ok().filter(|text| plain && text.is_string()).and_then(|text| text.as_string());
     let text = text.ok_or_else(|| format!("option `{name}` should be plain data, found {}", kind(value)))?;
-    let field = format!("{}:{text}", serde_json::Value::from(name));
+    let field = format!("\"{in_json}\":{text}");
     match serde_json::from_str::<T>(&format!("{{{field}}}")) {
         Ok(_) => Ok(field),
         Err(problem) => {

@@ -2,6 +2,11 @@
 
 use js_sys::{Error, Function};
 use wasm_bindgen::prelude::*;
+use webnibble_common::options::PAGE_SETTINGS_TYPESCRIPT;
+
+/// Options of the table, by which a model is loaded.
+#[wasm_bindgen(typescript_custom_section)]
+const PAGE_SETTINGS: &str = PAGE_SETTINGS_TYPESCRIPT;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
@@ -38,34 +43,11 @@ export interface Adapter {
   subgroup_size: [number, number] | null;
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends PageSettings {
   /** Where to run: `webgpu` (default), `webnn`, or `wasm` for the CPU. */
   platform?: "webgpu" | "webnn" | "wasm";
-  /** WebNN's device; the browser's choice if not given. */
-  executionProvider?: "cpu" | "gpu" | "npu";
-  /** WebNN: formats that it takes, but that are not known to be good (4 bits). */
-  experimentalPrecision?: boolean;
-  /**
-   * 8 computes linear layers in int8: on WebNN by the package's activation ranges, on wasm by ranges found as they come,
-   * where weights have 8 bits and one scale a channel. 32 (default) in floats.
-   */
-  activationBits?: 8 | 32;
-  /** WebNN: how weights are given to the graph, by name; the fastest, by measuring, if not given. */
-  lowering?: string;
-  /** Threads of the CPU; what the machine has if not given. */
-  threads?: number;
   /** SHA-256 of the package's header, to be sure of what is loaded: `webnibble inspect` prints it. */
   digest?: string;
-  /** Only core WebGPU: no features, the limits that every adapter has. By default only when other kernels fail to build. */
-  portableKernels?: boolean;
-  /** Build every pipeline and warm up while loading, and not at the first run. */
-  shaderPrecompilation?: boolean;
-  /** Split weights and dispatches into small parts; by default only what the adapter cannot bind whole. */
-  chunkedOperations?: boolean;
-  /** Threads of a workgroup, for kernels that take them: `[256, 1, 1]`, a power of two. */
-  workgroupSize?: [number, number, number];
-  /** Keep tiles of matrix products in f16, where the adapter has `shader-f16`. */
-  halfTiles?: boolean;
   /** Gives up after so long. */
   deadlineMs?: number;
   /** Gives up when it is aborted. */

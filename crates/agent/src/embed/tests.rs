@@ -3,6 +3,7 @@
 use js_sys::{JSON, Reflect};
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test;
+use webnibble_common::options::ExecutionProvider;
 use webnibble_common::quant::Bits;
 
 use super::*;
@@ -80,6 +81,38 @@ async fn failures_are_thrown_with_code_and_hint() {
     for input in [r#""""#, "[]", "17", "{}", r#"{"tensors":{"input_ids":{"shape":[1],"data":[1]}}}"#] {
         let thrown = run(&model, input, JsValue::UNDEFINED).await.unwrap_err();
         assert_eq!(code(&thrown), "bad_input", "{input}");
+    }
+}
+
+/// Every option of the table that the page takes, by the name that JavaScript has for it; and no other field of the wire.
+#[wasm_bindgen_test]
+async fn options_of_the_table_are_known_by_their_names() {
+    let given = js(r#"{"platform":"wasm","threads":2,"activationBits":8,"executionProvider":"npu","halfTiles":true,
+        "chunkedOperations":false,"workgroupSize":[64,1,1],"lowering":"int8","portableKernels":true,"deadlineMs":9,
+        "shaderPrecompilation":true}"#);
+    let wire = options::<LoadOptions>(&given, "LoadOptions").ok().unwrap().options.wire();
+    let expected = PageSettings {
+        threads: Some(2),
+        activation_bits: Bits::B8,
+        execution_provider: Some(ExecutionProvider::Npu),
+        half_tiles: true,
+        chunked_operations: Some(false),
+        workgroup_size: Some([64, 1, 1]),
+        lowering: Some("int8".into()),
+        portable_kernels: Some(true),
+        shader_precompilation: true,
+        ..PageSettings::default()
+    };
+    assert_eq!((wire.platform, wire.deadline_ms, wire.settings), (Platform::Wasm, Some(9), expected));
+    for (given, words) in [
+        (r#"{"half_tiles":true}"#, ["`half_tiles`", "`halfTiles`"]),
+        (r#"{"simulate":true}"#, ["`simulate`", "`platform`"]),
+        (r#"{"embeddingBits":8}"#, ["`embeddingBits`", "`activationBits`"]),
+        (r#"{"activationBits":3}"#, ["`activationBits`", "found 3"]),
+        (r#"{"threads":"many"}"#, ["`threads`", "u32"]),
+    ] {
+        let refused = options::<LoadOptions>(&js(given), "LoadOptions").err().unwrap();
+        assert!(words.iter().all(|word| refused.message.contains(word)), "{given}: {}", refused.message);
     }
 }
 

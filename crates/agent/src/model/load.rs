@@ -60,7 +60,7 @@ impl LoadedModel {
             model.encoder = with_tokenizer(model.encoder.clone(), bytes)?;
         }
 
-        if request.options.shader_precompilation {
+        if request.options.settings.shader_precompilation {
             progress(Stage::Compile, 0, 0);
         }
         let built = model.backend.finish_load().await?;

@@ -100,7 +100,7 @@ impl Model {
         progress: Rc<dyn Fn(Stage, u64, u64)>,
     ) -> Result<(Self, LoadReport), RemoteError> {
         let began = now_ms();
-        let device = options.execution_provider;
+        let device = options.settings.execution_provider;
         let opened = match Self::open(url, options, device, Rc::clone(&progress)).await {
             Err(refused) if options.prefer_device && device.is_some() => {
                 let (mut model, opened) = Self::open(url, options, None, progress).await?;
@@ -140,7 +140,8 @@ impl Model {
         device: Option<ExecutionProvider>,
         progress: Rc<dyn Fn(Stage, u64, u64)>,
     ) -> Result<(Self, Opened), RemoteError> {
-        let js = JsModel::new(url, options.platform.name(), device.map(ExecutionProvider::name), options.threads);
+        let js =
+            JsModel::new(url, options.platform.name(), device.map(ExecutionProvider::name), options.settings.threads);
         // From here on, leaving early drops the model, which frees what it holds.
         let mut model = Self {
             js,

@@ -1,85 +1,19 @@
-//! How weights are quantized, how a model is run, and what is measured: flags that several commands share.
+//! How weights are quantized, how a model is run, and what is measured: options that several commands share.
 
-use clap::{ArgAction, Args};
-use webnibble_common::options::{Engine, ExecutionProvider, MeasureOptions, Options, Platform, Settings};
+use clap::Args;
+use webnibble_common::options::{Engine, MeasureOptions, Options, Platform, Settings, row};
 use webnibble_common::prompt::PromptChoice;
-use webnibble_common::quant::{Bits, Granularity, Scheme};
+use webnibble_common::quant::{Bits, Granularity};
 
 use super::launch::LaunchArgs;
+use super::rows::{EXECUTION, EngineArgs, PrecisionArgs, QUANTIZATION};
 use super::switch::switch;
-
-/// Declares flags that have a `--no-` form, and how they become options.
-macro_rules! switches {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $yes:ident / $no:ident,)* }) => {
-        #[derive(Clone, Debug, Args)]
-        $(#[$meta])*
-        pub(crate) struct $name {
-            $(
-                $(#[$doc])*
-                #[arg(long, action = ArgAction::SetTrue, overrides_with = stringify!($no))]
-                $yes: bool,
-                #[arg(long, action = ArgAction::SetTrue, hide = true)]
-                $no: bool,
-            )*
-        }
-
-        impl $name {
-            fn fill(&self, settings: &mut Settings) {
-                $(settings.$yes = switch(self.$yes, self.$no);)*
-            }
-        }
-    };
-}
-
-switches! {
-    /// Whether attention has bits of its own.
-    #[command(next_help_heading = "Quantization (each switch also as --no-…)")]
-    MixedSwitch {
-        /// Attention projections at --attention-bits, the rest at --bits
-        mixed_precision / no_mixed_precision,
-    }
-}
-
-switches! {
-    /// Switches of the quantization.
-    #[command(next_help_heading = "Quantization (each switch also as --no-…)")]
-    QuantizationSwitches {
-        /// Fit weights to what they are multiplied by, on sample texts: slower, and nearer to f32 at 2 and 4 bits
-        calibrated_weights / no_calibrated_weights,
-        /// Formats that a platform takes, but that are not known to be good
-        experimental_precision / no_experimental_precision,
-        /// Leave normalizations in f32 (the default; quantizing them is not offered)
-        skip_layernorm / no_skip_layernorm,
-        /// Quantize at all (the default)
-        quantization / no_quantization,
-    }
-}
-
-switches! {
-    /// Switches of the execution.
-    #[command(next_help_heading = "Execution (each switch also as --no-…)")]
-    EngineSwitches {
-        /// Take what suits the browser (the default)
-        browser_optimized / no_browser_optimized,
-        /// Audio front end on the GPU (no family of sound can be run yet)
-        compute_shaders / no_compute_shaders,
-        /// Split weights and dispatches into small parts; by default only what the adapter cannot bind whole
-        chunked_operations / no_chunked_operations,
-        /// Only core features and limits of WebGPU; by default only when other kernels fail to build
-        portable_kernels / no_portable_kernels,
-        /// Keep tiles of matrix products in f16, where the adapter has shader-f16
-        half_tiles / no_half_tiles,
-        /// Build every pipeline and warm up before the first inference
-        shader_precompilation / no_shader_precompilation,
-    }
-}
 
 /// How weights are quantized.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Quantization (each switch also as --no-…)")]
+#[command(next_help_heading = QUANTIZATION)]
 pub(crate) struct QuantizationArgs {
-    /// Bits of the weights: 2, 4, 8, 16, or 32 for the reference
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = row("bits").help())]
     bits: Option<Bits>,
     #[command(flatten)]
     format: FormatArgs,
@@ -94,13 +28,17 @@ impl QuantizationArgs {
 
 /// How weights are quantized, besides their bits.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Quantization (each switch also as --no-…)")]
+#[command(next_help_heading = QUANTIZATION)]
 pub(crate) struct FormatArgs {
     /// Weights that share a scale: a multiple of 16
     #[arg(long, value_name = "N", conflicts_with_all = ["per_channel", "per_tensor"])]
     group_size: Option<usize>,
     #[command(flatten)]
-    mixed: MixedSwitch,
+    whole: WholeArgs,
+    #[arg(long, overrides_with = "no_mixed_precision", help = row("mixed_precision").help())]
+    mixed_precision: bool,
+    #[arg(long, hide = true)]
+    no_mixed_precision: bool,
     #[command(flatten)]
     precision: PrecisionArgs,
 }
@@ -108,105 +46,40 @@ pub(crate) struct FormatArgs {
 impl FormatArgs {
     /// The options that were typed.
     pub(crate) fn settings(&self) -> Settings {
-        let mut settings = self.precision.settings();
-        settings.granularity = self.group_size.map(Granularity::Group).or(settings.granularity);
-        self.mixed.fill(&mut settings);
-        settings
+        Settings {
+            granularity: self.group_size.map(Granularity::Group).or_else(|| self.whole.granularity()),
+            mixed_precision: switch(self.mixed_precision, self.no_mixed_precision),
+            ..self.precision.settings()
+        }
     }
 }
 
-/// What of the quantization is one value also where others are lists.
+/// Scales of whole channels and tensors.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Quantization (each switch also as --no-…)")]
-pub(crate) struct PrecisionArgs {
-    /// symmetric or asymmetric
-    #[arg(long, value_name = "SCHEME", value_parser = scheme)]
-    scheme: Option<Scheme>,
+#[command(next_help_heading = QUANTIZATION)]
+pub(crate) struct WholeArgs {
     /// One scale for each output channel
     #[arg(long, conflicts_with = "per_tensor")]
     per_channel: bool,
     /// One scale for each tensor
     #[arg(long)]
     per_tensor: bool,
-    /// Bits of attention projections under mixed precision
-    #[arg(long, value_name = "N")]
-    attention_bits: Option<Bits>,
-    /// Bits of embedding tables
-    #[arg(long, value_name = "N")]
-    embedding_bits: Option<Bits>,
-    /// Bits of activations: 8 computes linear layers in int8 (WebNN, wasm), 32 in floats. In `bench`, 8 adds rows in int8
-    #[arg(long, value_name = "N")]
-    activation_bits: Option<Bits>,
-    #[command(flatten)]
-    switches: QuantizationSwitches,
 }
 
-fn scheme(text: &str) -> Result<Scheme, String> {
-    match text {
-        "symmetric" => Ok(Scheme::Symmetric),
-        "asymmetric" => Ok(Scheme::Asymmetric),
-        _ => Err("expected symmetric or asymmetric".into()),
-    }
-}
-
-impl PrecisionArgs {
-    /// The options that were typed.
-    pub(crate) fn settings(&self) -> Settings {
-        let granularity = match (self.per_channel, self.per_tensor) {
+impl WholeArgs {
+    /// The granularity that was typed.
+    pub(crate) fn granularity(&self) -> Option<Granularity> {
+        match (self.per_channel, self.per_tensor) {
             (true, _) => Some(Granularity::Channel),
             (_, true) => Some(Granularity::Tensor),
             _ => None,
-        };
-        let mut settings = Settings {
-            scheme: self.scheme,
-            granularity,
-            attention_bits: self.attention_bits,
-            embedding_bits: self.embedding_bits,
-            activation_bits: self.activation_bits,
-            ..Settings::default()
-        };
-        self.switches.fill(&mut settings);
-        settings
-    }
-}
-
-/// How a model is computed in the page.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Execution (each switch also as --no-…)")]
-pub(crate) struct EngineArgs {
-    /// WebNN's device: cpu, gpu, npu
-    #[arg(long, value_name = "DEVICE")]
-    execution_provider: Option<ExecutionProvider>,
-    /// How WebNN gets its weights, by name; the fastest where it is not given
-    #[arg(long, value_name = "NAME")]
-    lowering: Option<String>,
-    /// Workgroup size of kernels that take one, a power of two: 256,1,1
-    #[arg(long, value_name = "X,Y,Z", value_parser = workgroup_size)]
-    workgroup_size: Option<[u32; 3]>,
-    #[command(flatten)]
-    switches: EngineSwitches,
-}
-
-fn workgroup_size(text: &str) -> Result<[u32; 3], String> {
-    let numbers: Result<Vec<u32>, _> = text.split(',').map(|part| part.trim().parse()).collect();
-    let numbers = numbers.map_err(|_| "expected three numbers such as 256,1,1".to_owned())?;
-    numbers.try_into().map_err(|_| "expected three numbers such as 256,1,1".into())
-}
-
-impl EngineArgs {
-    /// `settings` with the options that were typed.
-    pub(crate) fn over(&self, mut settings: Settings) -> Settings {
-        settings.workgroup_size = self.workgroup_size;
-        settings.execution_provider = self.execution_provider;
-        settings.lowering.clone_from(&self.lowering);
-        self.switches.fill(&mut settings);
-        settings
+        }
     }
 }
 
 /// What is measured, and what happens where a platform fails.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Execution (each switch also as --no-…)")]
+#[command(next_help_heading = EXECUTION)]
 pub(crate) struct MeasureArgs {
     /// No other engine and no simulation: a platform that fails is an error (exit status 3 of `run` where it is not available)
     #[arg(long)]
@@ -243,8 +116,7 @@ pub(crate) struct ExecutionArgs {
     /// native, or transformers-js
     #[arg(long, value_name = "ENGINE")]
     engine: Option<Engine>,
-    /// Threads of the CPU executor in the page; on WebNN, parts of the input that are computed side by side
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = row("threads").help())]
     threads: Option<u32>,
     #[command(flatten)]
     measure: MeasureArgs,
@@ -259,7 +131,8 @@ pub(crate) struct ExecutionArgs {
 impl ExecutionArgs {
     /// The options that were typed.
     pub(crate) fn options(&self) -> Options {
-        let settings = Settings { threads: self.threads, ..self.computed.over(self.quantization.settings()) };
+        let settings = self.computed.settings().or(self.quantization.settings());
+        let settings = Settings { threads: self.threads, ..settings };
         Options {
             platform: self.platform,
             engine: self.engine,

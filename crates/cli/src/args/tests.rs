@@ -2,7 +2,9 @@
 
 use clap::{CommandFactory as _, Parser as _};
 
+use webnibble_common::options::ROWS;
 use webnibble_common::prompt::PromptChoice;
+use webnibble_common::quant::Granularity;
 
 use super::*;
 
@@ -43,6 +45,60 @@ fn verify_takes_how_the_model_is_computed() {
     let switches = [settings.portable_kernels, settings.chunked_operations, settings.experimental_precision];
     assert_eq!((switches, settings.threads), ([Some(true); 3], Some(2)));
     assert_eq!((settings.bits, settings.half_tiles), (Some(Bits::B4), None));
+}
+
+/// By its row, or by hand where commands differ. A granularity is three options: a size, and two switches.
+#[test]
+fn every_row_is_an_option_of_run_with_its_help() {
+    let cli = Cli::command();
+    let run = cli.find_subcommand("run").unwrap();
+    for row in ROWS.iter().filter(|row| row.name != "granularity") {
+        let flag = row.flag();
+        let arg =
+            run.get_arguments().find(|arg| arg.get_long() == Some(&flag)).unwrap_or_else(|| panic!("no --{flag}"));
+        assert_eq!(arg.get_help().unwrap().to_string(), row.help());
+        let no = run.get_arguments().any(|arg| arg.get_long() == Some(&format!("no-{flag}")));
+        assert_eq!(no, row.value_name.is_none(), "{flag}");
+    }
+}
+
+#[test]
+fn of_a_switch_the_last_form_counts_and_values_are_those_of_the_row() {
+    let settings = |words: &str| match parse(&format!("run --text a {words}")) {
+        Ok(Command::Run(args)) => Ok(args.execution.options().settings),
+        Ok(other) => panic!("{words}: {other:?}"),
+        Err(error) => Err(error),
+    };
+    for (words, half_tiles) in [
+        ("", None),
+        ("--half-tiles", Some(true)),
+        ("--half-tiles --no-half-tiles", Some(false)),
+        ("--no-half-tiles --half-tiles", Some(true)),
+    ] {
+        assert_eq!(settings(words).unwrap(), Settings { half_tiles, ..Settings::NONE }, "{words}");
+    }
+    for (words, mixed_precision) in [("--mixed-precision --no-mixed-precision", false), ("--mixed-precision", true)] {
+        assert_eq!(settings(words).unwrap().mixed_precision, Some(mixed_precision), "{words}");
+    }
+    let many =
+        settings("--workgroup-size 64,1,1 --lowering int8 --attention-bits 4 --group-size 32 --threads 3").unwrap();
+    let expected = Settings {
+        workgroup_size: Some([64, 1, 1]),
+        lowering: Some("int8".into()),
+        attention_bits: Some(Bits::B4),
+        granularity: Some(Granularity::Group(32)),
+        threads: Some(3),
+        ..Settings::NONE
+    };
+    assert_eq!(many, expected);
+    for (words, expected) in [
+        ("--workgroup-size 1,2", "'--workgroup-size <X,Y,Z>': expected three numbers such as 256,1,1"),
+        ("--attention-bits 3", "'--attention-bits <N>': bits should be 2, 4, 8, 16 or 32, found 3"),
+        ("--execution-provider tpu", "execution provider should be one of cpu, gpu, npu, found `tpu`"),
+    ] {
+        let error = settings(words).unwrap_err();
+        assert!(error.contains(expected), "{words}: {error}");
+    }
 }
 
 #[test]

@@ -1,13 +1,23 @@
 //! What a caller can choose. A field that is `None` was not chosen: [`crate::profiles`] finds its value.
+//!
+//! What depends on the model and on the browser is a row of one table (`table.rs`), which everything else reads.
 
 use serde::{Deserialize, Serialize};
 
-use crate::quant::{Bits, Granularity, Scheme};
+#[macro_use]
+mod make;
 
 mod kinds;
+mod table;
+mod types;
+mod typescript;
 mod value;
 
 pub use kinds::{BrowserKind, Engine, ExecutionProvider, GpuProfile, Platform};
+pub use table::{Effect, Heading, PageSettings, ROWS, ResolvedSettings, Row, Settings, row};
+pub(crate) use table::{KERNELS, Visitor};
+pub use types::OptionType;
+pub use typescript::{PAGE_SETTINGS_TYPESCRIPT, camel_case};
 pub use value::{OptionValue, Source, Sourced};
 
 /// Everything a caller can choose for one run.
@@ -32,56 +42,6 @@ pub struct Options {
     /// How tokens are chosen by models that generate.
     #[serde(flatten)]
     pub generation: GenerationOptions,
-}
-
-/// Options that depend on the model and on the browser; [`crate::profiles::resolve`] fills what was not chosen.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Settings {
-    /// Take what suits the browser; otherwise only flags, platform and family count.
-    pub browser_optimized: Option<bool>,
-    /// Quantize at all; `false` keeps weights as the checkpoint has them, in f32.
-    pub quantization: Option<bool>,
-    /// Bits of the linear weights.
-    pub bits: Option<Bits>,
-    /// Where zero lies.
-    pub scheme: Option<Scheme>,
-    /// Weights that share a scale.
-    pub granularity: Option<Granularity>,
-    /// Attention projections at `attention_bits`, the rest at `bits`.
-    pub mixed_precision: Option<bool>,
-    /// Bits of attention projections, under mixed precision.
-    pub attention_bits: Option<Bits>,
-    /// Bits of embedding tables.
-    pub embedding_bits: Option<Bits>,
-    /// Bits of activations; 32 where only weights are quantized.
-    pub activation_bits: Option<Bits>,
-    /// Fit weights of 8 bits and fewer to what they are multiplied by, on sample texts.
-    pub calibrated_weights: Option<bool>,
-    /// Formats that a platform takes, but that are not known to be good (4 bits on WebNN).
-    pub experimental_precision: Option<bool>,
-    /// Leave normalizations in f32.
-    pub skip_layernorm: Option<bool>,
-    /// Audio front end on the GPU.
-    pub compute_shaders: Option<bool>,
-    /// Workgroup size of kernels that take one.
-    pub workgroup_size: Option<[u32; 3]>,
-    /// WebNN's device.
-    pub execution_provider: Option<ExecutionProvider>,
-    /// How WebNN gets its weights, by the name of the lowering; chosen by measuring where it is not given.
-    pub lowering: Option<String>,
-    /// Threads of the CPU executor in the page, what the machine has where it is not given; on WebNN, parts of the input that
-    /// are computed side by side.
-    pub threads: Option<u32>,
-    /// Split weights and dispatches, so that bindings and times stay small; where it is not chosen, what the adapter
-    /// cannot bind whole.
-    pub chunked_operations: Option<bool>,
-    /// Only core features of WebGPU; where it is not chosen, when other kernels fail to build.
-    pub portable_kernels: Option<bool>,
-    /// Keep tiles of matrix products in f16, where the adapter has it.
-    pub half_tiles: Option<bool>,
-    /// Build every pipeline and warm up before the first inference.
-    pub shader_precompilation: Option<bool>,
 }
 
 /// Which browser, and how it is started.
@@ -143,6 +103,7 @@ pub struct GenerationOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quant::{Bits, Granularity};
 
     #[test]
     fn options_are_one_flat_object_where_everything_may_be_left_out() {

@@ -28,6 +28,13 @@ pub struct Sourced<T> {
     pub source: Source,
 }
 
+impl<T> Sourced<T> {
+    /// The value, if somebody has a say in it: the caller, or a profile.
+    pub fn chosen(&self) -> Option<&T> {
+        (self.source != Source::Default).then_some(&self.value)
+    }
+}
+
 /// An option's value and where it comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OptionValue {

@@ -6,69 +6,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::resolved::ResolvedSettings;
 use crate::fallback::Fallback;
-use crate::options::{Engine, Platform, Source, Sourced};
-use crate::quant::Bits;
+use crate::options::{Effect, Engine, KERNELS, Platform, ROWS, ResolvedSettings, Row, Source, Sourced, Visitor};
 use crate::wire::{Adjustment, LoadOptions};
-
-/// Where an option has an effect. Options of the package (bits, scheme, groups) have one everywhere, and no row.
-struct Effect {
-    /// As the record has it.
-    option: &'static str,
-    reaches: fn(Platform, Engine) -> bool,
-    /// Whether the CPU executor keeps to it when it stands in.
-    simulated: bool,
-    /// What it is for, for people.
-    purpose: &'static str,
-}
-
-const KERNELS: &str = "the native engine's kernels on webgpu";
-
-const EFFECTS: &[Effect] = &[
-    Effect {
-        option: "activation_bits",
-        reaches: |platform, engine| engine == Engine::Native && platform != Platform::Webgpu,
-        simulated: true,
-        purpose: "the native engine on webnn and wasm, which take 8 bits; others compute with activations in floats",
-    },
-    Effect {
-        option: "experimental_precision",
-        reaches: |platform, _| platform == Platform::Webnn,
-        simulated: true,
-        purpose: "formats of webnn",
-    },
-    Effect {
-        option: "execution_provider",
-        reaches: |platform, _| platform == Platform::Webnn,
-        simulated: false,
-        purpose: "devices of webnn",
-    },
-    Effect {
-        option: "lowering",
-        reaches: |platform, engine| (platform, engine) == (Platform::Webnn, Engine::Native),
-        simulated: false,
-        purpose: "the native engine's graphs on webnn",
-    },
-    Effect {
-        option: "threads",
-        reaches: |platform, engine| (platform, engine) != (Platform::Webgpu, Engine::Native),
-        simulated: true,
-        purpose: "the CPU executor, parts of webnn, and transformers-js",
-    },
-    kernels("compute_shaders"),
-    kernels("workgroup_size"),
-    kernels("chunked_operations"),
-    kernels("portable_kernels"),
-    kernels("half_tiles"),
-    kernels("shader_precompilation"),
-    kernels("profile"),
-];
-
-const fn kernels(option: &'static str) -> Effect {
-    let reaches = |platform, engine| matches!((platform, engine), (Platform::Webgpu, Engine::Native));
-    Effect { option, reaches, simulated: false, purpose: KERNELS }
-}
 
 /// Puts options out of force that do nothing on a platform, by an engine. Those that the caller chose come back as
 /// fallbacks. `auto` is none of the platforms: what it finds is asked for by its name.
@@ -78,18 +18,8 @@ pub(super) fn keep_effective(
     (platform, engine): (Platform, Engine),
 ) -> Vec<Fallback> {
     let mut keeper = Keeper { platform, engine, fallbacks: Vec::new() };
-    keeper.keep("activation_bits", &mut settings.activation_bits, Bits::B32);
-    keeper.keep("experimental_precision", &mut settings.experimental_precision, false);
-    keeper.keep("execution_provider", &mut settings.execution_provider, None);
-    keeper.keep("lowering", &mut settings.lowering, None);
-    keeper.keep("threads", &mut settings.threads, None);
-    keeper.keep("compute_shaders", &mut settings.compute_shaders, false);
-    keeper.keep("workgroup_size", &mut settings.workgroup_size, None);
-    keeper.keep("chunked_operations", &mut settings.chunked_operations, false);
-    keeper.keep("portable_kernels", &mut settings.portable_kernels, false);
-    keeper.keep("half_tiles", &mut settings.half_tiles, false);
-    keeper.keep("shader_precompilation", &mut settings.shader_precompilation, false);
-    keeper.keep("profile", profile, false);
+    settings.visit(&mut keeper);
+    keeper.keep("profile", &KERNELS, profile, false);
     keeper.fallbacks
 }
 
@@ -99,11 +29,17 @@ struct Keeper {
     fallbacks: Vec<Fallback>,
 }
 
+impl Visitor for Keeper {
+    fn visit<T: PartialEq + Serialize>(&mut self, row: &'static Row, option: &mut Sourced<T>, default: T) {
+        if let Some(effect) = &row.effect {
+            self.keep(row.name, effect, option, default);
+        }
+    }
+}
+
 impl Keeper {
     /// Sets an option to `idle`, out of force, where it has no effect.
-    fn keep<T: PartialEq + Serialize>(&mut self, option: &str, chosen: &mut Sourced<T>, idle: T) {
-        let effect =
-            EFFECTS.iter().find(|effect| effect.option == option).expect("every option that is kept has a row");
+    fn keep<T: PartialEq + Serialize>(&mut self, option: &str, effect: &Effect, chosen: &mut Sourced<T>, idle: T) {
         if self.platform == Platform::Auto || (effect.reaches)(self.platform, self.engine) || chosen.value == idle {
             return;
         }
@@ -130,27 +66,28 @@ fn text(value: &impl Serialize) -> String {
 /// What a route to an answer does not keep of the options it is given: transformers.js and the CPU executor may stand in
 /// for an engine that would have kept to more.
 pub fn idle_options(options: &LoadOptions) -> Vec<Adjustment> {
-    let json = |options: &LoadOptions| serde_json::to_value(options).expect("options are plain data");
+    let json = |options: &LoadOptions| serde_json::to_value(&options.settings).expect("options are plain data");
     let (given, unchosen) = (json(options), json(&LoadOptions::on(options.platform)));
     let computes = match options.simulate {
         true => "the CPU executor that stands in".to_owned(),
         false => format!("{} by {}", options.platform, options.engine),
     };
-    let idle = |effect: &&Effect| match options.simulate {
+    let idle = |effect: &Effect| match options.simulate {
         true => !effect.simulated,
         false => !(effect.reaches)(options.platform, options.engine),
     };
-    let adjustment = |effect: &Effect| {
-        let (value, unchosen) = (&given[effect.option], &unchosen[effect.option]);
+    let adjustment = |row: &Row| {
+        let effect = row.effect.filter(idle)?;
+        let (value, unchosen) = (given.get(row.name)?, &unchosen[row.name]);
         (value != unchosen && *value != Value::Bool(false)).then(|| Adjustment {
-            option: effect.option.to_owned(),
+            option: row.name.to_owned(),
             // Switches that the page decides about where nobody did are off for who has none of them.
             value: if value.is_boolean() { false.into() } else { unchosen.clone() },
             code: None,
             reason: format!("{computes} has no use for it: it is for {}", effect.purpose),
         })
     };
-    EFFECTS.iter().filter(idle).filter_map(adjustment).collect()
+    ROWS.iter().filter_map(adjustment).collect()
 }
 
 #[cfg(test)]

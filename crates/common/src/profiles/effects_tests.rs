@@ -1,8 +1,9 @@
 //! What is in force where.
 
 use super::*;
-use crate::options::{BrowserKind, ExecutionProvider, GpuProfile, MeasureOptions, Options, Settings};
+use crate::options::{BrowserKind, ExecutionProvider, GpuProfile, MeasureOptions, Options, PageSettings, Settings};
 use crate::profiles::{Context, Resolved, resolve};
+use crate::quant::Bits;
 
 const ENGINES: [Engine; 2] = [Engine::Native, Engine::TransformersJs];
 const PLATFORMS: [Platform; 3] = [Platform::Webgpu, Platform::Webnn, Platform::Wasm];
@@ -44,8 +45,8 @@ fn given_up(platform: Platform, engine: Engine) -> Vec<String> {
 }
 
 const OF_KERNELS: [&str; 7] = [
-    "compute_shaders true",
     "workgroup_size [64,1,1]",
+    "compute_shaders true",
     "chunked_operations true",
     "portable_kernels true",
     "half_tiles true",
@@ -102,15 +103,16 @@ fn the_reason_says_what_the_option_is_for() {
 
 #[test]
 fn who_stands_in_says_what_it_does_not_keep() {
-    let options = LoadOptions {
+    let settings = PageSettings {
         execution_provider: Some(ExecutionProvider::Gpu),
         activation_bits: Bits::B8,
         lowering: Some("int8".into()),
         threads: Some(2),
         chunked_operations: Some(false),
         portable_kernels: Some(true),
-        ..LoadOptions::on(Platform::Webnn)
+        ..PageSettings::default()
     };
+    let options = LoadOptions { settings, ..LoadOptions::on(Platform::Webnn) };
     let names = |options: &LoadOptions| {
         let found = idle_options(options).into_iter();
         found.map(|one| (one.option, one.value)).collect::<Vec<_>>()
@@ -125,12 +127,4 @@ fn who_stands_in_says_what_it_does_not_keep() {
     let bits = ("activation_bits", 32.into());
     assert_eq!(names(&other), named(&[bits, ("lowering", Value::Null), portable]));
     assert!(idle_options(&LoadOptions::on(Platform::Webgpu)).is_empty());
-}
-
-#[test]
-fn every_row_is_an_option() {
-    let record = on(Options::default(), Platform::Webgpu, Engine::Native, BrowserKind::Chrome).record();
-    for effect in EFFECTS {
-        assert!(record.contains_key(effect.option), "{}", effect.option);
-    }
 }

@@ -1,9 +1,8 @@
 //! What gives way to what a model, a browser or a platform can do.
 
 use super::known::{FamilyKind, family_kind};
-use super::resolved::ResolvedSettings;
 use crate::fallback::Fallback;
-use crate::options::{BrowserKind, Platform, Settings, Source, Sourced};
+use crate::options::{BrowserKind, Platform, ResolvedSettings, Settings, Source, Sourced};
 use crate::quant::{Bits, Granularity, Scheme};
 
 /// Bits that follow from other bits, where they were not chosen.

@@ -46,29 +46,7 @@ const FAMILIES: &[(&str, FamilyKind)] = &[
 ];
 
 /// Nothing chosen: what the tables below start from.
-pub(super) const NONE: Settings = Settings {
-    browser_optimized: None,
-    quantization: None,
-    bits: None,
-    scheme: None,
-    granularity: None,
-    mixed_precision: None,
-    attention_bits: None,
-    embedding_bits: None,
-    activation_bits: None,
-    calibrated_weights: None,
-    experimental_precision: None,
-    skip_layernorm: None,
-    compute_shaders: None,
-    workgroup_size: None,
-    execution_provider: None,
-    lowering: None,
-    threads: None,
-    chunked_operations: None,
-    portable_kernels: None,
-    half_tiles: None,
-    shader_precompilation: None,
-};
+pub(super) const NONE: Settings = Settings::NONE;
 
 /// What is known of one browser.
 pub(super) struct BrowserProfile {

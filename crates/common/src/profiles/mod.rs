@@ -21,16 +21,16 @@ mod resolved;
 #[cfg(test)]
 mod tests;
 
-pub use crate::options::{Source, Sourced};
+pub use crate::options::{ResolvedSettings, Source, Sourced};
 pub use check::OptionsError;
 pub use effects::idle_options;
 pub use known::{Context, FamilyKind, family_kind, may_have_webnn};
-pub use resolved::{Resolved, ResolvedSettings, granularity_parts};
+pub use resolved::{Resolved, asked, granularity_parts};
 
 use check::check;
 use keep::{derive_bits, keep_compute_shaders, keep_headless, keep_to_platform};
 use known::{NONE, PLATFORMS, RECOMMENDED, profile_of};
-use resolved::{given, lay, or_default};
+use resolved::{given, or_default};
 
 /// Finds a value for every option.
 ///
@@ -40,7 +40,7 @@ use resolved::{given, lay, or_default};
 pub fn resolve(options: &Options, context: Context<'_>) -> Result<Resolved, OptionsError> {
     check(options)?;
     let chosen = &options.settings;
-    let mut settings = lay(&layers(chosen, context));
+    let mut settings = ResolvedSettings::lay(&layers(chosen, context));
     let engine = or_default(options.engine, Engine::Native);
     let mut profile = or_default(options.measure.profile, false);
     let mut headless = or_default(options.launch.headless, true);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capabilities::Adapter;
 use crate::implementation::ImplementationType;
-use crate::options::{Engine, ExecutionProvider, Platform};
+use crate::options::{Engine, PageSettings, Platform};
 use crate::quant::Bits;
 use crate::webnn::WebNnInfo;
 
@@ -19,43 +19,12 @@ pub struct LoadOptions {
     /// The CPU executor stands in for the platform, and says so.
     #[serde(default)]
     pub simulate: bool,
-    /// WebNN's device; the context's own choice where it is not given.
-    #[serde(default)]
-    pub execution_provider: Option<ExecutionProvider>,
-    /// The device is a preference: where it cannot be had, the context's own choice is taken.
+    /// WebNN's device is a preference: where it cannot be had, the context's own choice is taken.
     #[serde(default)]
     pub prefer_device: bool,
-    /// WebNN: formats that it takes, but that are not known to be good.
-    #[serde(default)]
-    pub experimental_precision: bool,
-    /// 8 computes linears in int8: on WebNN by the package's activation ranges, on wasm by those of each group of each
-    /// token; 32 in floats.
-    #[serde(default = "floats")]
-    pub activation_bits: Bits,
-    /// WebNN: how weights are given to the graph; chosen by measuring where it is not given.
-    #[serde(default)]
-    pub lowering: Option<String>,
-    /// Threads of the CPU executor, what the machine has where it is not given; parts of the input that WebNN computes side
-    /// by side, as many as are measured to pay where it is not given.
-    #[serde(default)]
-    pub threads: Option<u32>,
-    /// Only core WebGPU: no features, the limits that every adapter has. `false` never takes its kernels; where it is not
-    /// given they are taken when others fail to build.
-    #[serde(default)]
-    pub portable_kernels: Option<bool>,
-    /// Build every pipeline before the first inference; otherwise while it is prepared.
-    #[serde(default)]
-    pub shader_precompilation: bool,
-    /// Cut weights and dispatches into parts: `true` for bindings and times that browsers take well, `false` never; where
-    /// it is not given, what the adapter cannot bind whole.
-    #[serde(default)]
-    pub chunked_operations: Option<bool>,
-    /// Workgroup size of kernels that take one.
-    #[serde(default)]
-    pub workgroup_size: Option<[u32; 3]>,
-    /// Keep tiles of matrix products in f16.
-    #[serde(default)]
-    pub half_tiles: bool,
+    /// The options of the table that the page takes, side by side with the others.
+    #[serde(flatten)]
+    pub settings: PageSettings,
     /// The deadline of the whole request.
     #[serde(default)]
     pub deadline_ms: Option<u64>,
@@ -68,17 +37,8 @@ impl LoadOptions {
             platform,
             engine: native(),
             simulate: false,
-            execution_provider: None,
             prefer_device: false,
-            experimental_precision: false,
-            activation_bits: floats(),
-            lowering: None,
-            threads: None,
-            portable_kernels: None,
-            shader_precompilation: false,
-            chunked_operations: None,
-            workgroup_size: None,
-            half_tiles: false,
+            settings: PageSettings::default(),
             deadline_ms: None,
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::capabilities::{Adapter, Capabilities};
 use crate::implementation::ImplementationType;
-use crate::options::Platform;
+use crate::options::{PageSettings, Platform};
 use crate::prompt::PromptChoice;
 use crate::quant::Bits;
 use crate::tensor::DType;
@@ -55,15 +55,17 @@ fn host_session_messages() {
 
 #[test]
 fn host_model_messages() {
-    let options =
-        LoadOptions { portable_kernels: Some(true), deadline_ms: Some(5000), ..LoadOptions::on(Platform::Webgpu) };
+    let settings = PageSettings { portable_kernels: Some(true), half_tiles: true, ..PageSettings::default() };
+    // Options of the table stand beside the others; their names and values are tested with the table.
+    let mut wire = serde_json::to_value(&settings).unwrap();
+    let rest = json!({"platform": "webgpu", "engine": "native", "simulate": false, "prefer_device": false,
+        "portable_kernels": true, "half_tiles": true, "deadline_ms": 5000});
+    wire.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+    let options = LoadOptions { settings, deadline_ms: Some(5000), ..LoadOptions::on(Platform::Webgpu) };
     check(
         HostMessage::Load { model: "m".into(), url: "/packages/d.safetensors".into(), digest: "d".into(), options },
         json!({"v": 1, "id": 7, "type": "load", "model": "m", "url": "/packages/d.safetensors", "digest": "d",
-            "options": {"platform": "webgpu", "engine": "native", "simulate": false, "execution_provider": null,
-                "prefer_device": false, "experimental_precision": false, "activation_bits": 32, "lowering": null,
-                "threads": null, "portable_kernels": true, "shader_precompilation": false, "chunked_operations": null,
-                "workgroup_size": null, "half_tiles": false, "deadline_ms": 5000}}),
+            "options": wire}),
     );
     let options = RunOptions { warmup: Some(2), runs: 10, profile: true, deadline_ms: None };
     check(

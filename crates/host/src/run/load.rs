@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use webnibble_common::options::Platform;
-use webnibble_common::profiles::{Resolved, Source, Sourced};
+use webnibble_common::profiles::{Resolved, Source};
 use webnibble_common::wire::{LoadOptions, LoadReport};
 
 use crate::error::HostError;
@@ -44,23 +44,10 @@ pub(crate) async fn load_package(
 
 /// How the page is to run a package.
 pub fn load_options(platform: Platform, resolved: &Resolved) -> LoadOptions {
+    let settings = &resolved.settings;
     LoadOptions {
-        execution_provider: resolved.settings.execution_provider.value,
-        prefer_device: resolved.settings.execution_provider.source != Source::Explicit,
-        experimental_precision: resolved.settings.experimental_precision.value,
-        activation_bits: resolved.settings.activation_bits.value,
-        lowering: resolved.settings.lowering.value.clone(),
-        threads: resolved.settings.threads.value,
-        portable_kernels: chosen(resolved.settings.portable_kernels),
-        shader_precompilation: resolved.settings.shader_precompilation.value,
-        chunked_operations: chosen(resolved.settings.chunked_operations),
-        workgroup_size: resolved.settings.workgroup_size.value,
-        half_tiles: resolved.settings.half_tiles.value,
+        prefer_device: settings.execution_provider.source != Source::Explicit,
+        settings: settings.for_page(),
         ..LoadOptions::on(platform)
     }
-}
-
-/// A switch that somebody has a say in; where nobody has, the page decides by what it finds.
-fn chosen(switch: Sourced<bool>) -> Option<bool> {
-    (switch.source != Source::Default).then_some(switch.value)
 }

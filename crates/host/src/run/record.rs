@@ -15,23 +15,9 @@ pub fn not_started(request: &RunRequest, error: &HostError) -> RunRecord {
     record.performance_metrics.quantization_bits = request.options.settings.bits;
     record.status = Status::Error;
     record.error = Some(error.info());
-    let asked = request.options.launch.browser.unwrap_or(BrowserKind::Chrome);
-    let settings = &request.options.settings;
-    let typed = [
-        ("browser", Some(asked.name().into())),
-        ("browser_binary", request.options.launch.browser_binary.clone().map(serde_json::Value::from)),
-        ("activation_bits", settings.activation_bits.map(|bits| u8::from(bits).into())),
-        ("scheme", settings.scheme.and_then(|scheme| serde_json::to_value(scheme).ok())),
-        ("granularity", settings.granularity.map(|one| profiles::granularity_parts(one).0.into())),
-        ("group_size", settings.granularity.and_then(|one| profiles::granularity_parts(one).1).map(Into::into)),
-        ("threads", settings.threads.map(Into::into)),
-        ("mixed_precision", settings.mixed_precision.map(Into::into)),
-    ];
-    for (name, value) in typed {
-        if let Some(value) = value {
-            record.options.insert(name.into(), OptionValue { value, source: Source::Explicit });
-        }
-    }
+    record.options = profiles::asked(&request.options);
+    let browser = request.options.launch.browser.unwrap_or(BrowserKind::Chrome);
+    record.options.insert("browser".into(), OptionValue { value: browser.name().into(), source: Source::Explicit });
     record
 }
 

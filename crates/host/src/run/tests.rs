@@ -193,7 +193,7 @@ fn a_device_that_edge_prefers_binds_nobody() {
     let device = |options: Options| {
         let resolved = resolve(&options, Platform::Webnn, "bert").unwrap();
         let options = load_options(Platform::Webnn, &resolved);
-        (options.execution_provider.map(ExecutionProvider::name), options.prefer_device)
+        (options.settings.execution_provider.map(ExecutionProvider::name), options.prefer_device)
     };
     let edge = Options { launch, ..Options::default() };
     assert_eq!(device(edge.clone()), (Some("gpu"), true));

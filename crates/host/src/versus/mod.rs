@@ -139,7 +139,8 @@ async fn rounds(host: &Host, request: &VersusRequest, contestants: &mut [Contest
 }
 
 async fn load(host: &Host, contestant: &mut Contestant, threads: Option<u32>) -> Result<LoadReport, HostError> {
-    let options = webnibble_common::wire::LoadOptions { threads, ..contestant.load.clone() };
+    let mut options = contestant.load.clone();
+    options.settings.threads = threads;
     let name = contestant.label();
     match contestant.folder.take() {
         Some(folder) => host.load_onnx(&name, folder, options, LOAD_LIMIT).await,

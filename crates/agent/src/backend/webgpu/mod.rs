@@ -72,16 +72,17 @@ impl Model {
         options: &LoadOptions,
     ) -> Result<Self, RemoteError> {
         let formats = header.meta.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.format)).collect();
-        let mut model = Self::with_formats(gpu, graph, &formats, plan_options(options), options.shader_precompilation)?;
-        model.retry_portable = options.portable_kernels != Some(false);
-        if options.half_tiles && (model.options.portable || !gpu.caps.f16) {
+        let mut model =
+            Self::with_formats(gpu, graph, &formats, plan_options(options), options.settings.shader_precompilation)?;
+        model.retry_portable = options.settings.portable_kernels != Some(false);
+        if options.settings.half_tiles && (model.options.portable || !gpu.caps.f16) {
             let reason = match model.options.portable {
                 true => "portable kernels have no f16",
                 false => "the adapter has no shader-f16",
             };
             model.adjust("half_tiles", false, Some(ErrorCode::Unsupported), reason);
         }
-        model.chunks_unasked = options.chunked_operations.is_none();
+        model.chunks_unasked = options.settings.chunked_operations.is_none();
         Ok(model)
     }
 
@@ -284,10 +285,10 @@ impl Model {
 /// What the plan is to keep to.
 fn plan_options(options: &LoadOptions) -> PlanOptions {
     PlanOptions {
-        portable: options.portable_kernels == Some(true),
-        half_tiles: options.half_tiles,
-        workgroup_size: options.workgroup_size.map(|size| size.iter().product()),
-        chunking: match options.chunked_operations {
+        portable: options.settings.portable_kernels == Some(true),
+        half_tiles: options.settings.half_tiles,
+        workgroup_size: options.settings.workgroup_size.map(|size| size.iter().product()),
+        chunking: match options.settings.chunked_operations {
             Some(true) => Some(Chunking::CAREFUL),
             Some(false) => None,
             None => Some(Chunking::BY_ADAPTER),

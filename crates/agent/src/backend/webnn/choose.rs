@@ -79,7 +79,7 @@ impl Model {
 
     /// Whether the caller leaves everything to measuring: what was forced is no answer for others.
     fn is_free(&self) -> bool {
-        self.asked.lowering.is_none() && self.asked_parts.is_none()
+        self.asked.settings.lowering.is_none() && self.asked_parts.is_none()
     }
 
     /// Builds what was the fastest before. Where that fails now, it is as if nothing were known.

@@ -85,17 +85,17 @@ impl Model {
     ) -> Result<Self, RemoteError> {
         let formats = header.meta.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.format)).collect();
         let ranges = header.meta.activations.as_ref().map(|found| found.linears.clone()).unwrap_or_default();
-        let lowering = options.lowering.as_deref().map(str::parse).transpose().map_err(|e| from_webnn(&e))?;
+        let lowering = options.settings.lowering.as_deref().map(str::parse).transpose().map_err(|e| from_webnn(&e))?;
         let request = Request {
             lowering,
-            experimental: options.experimental_precision,
-            int8_activations: options.activation_bits == Bits::B8,
+            experimental: options.settings.experimental_precision,
+            int8_activations: options.settings.activation_bits == Bits::B8,
         };
         let candidates = candidates(&graph, &formats, &ranges, &context.limits, request).map_err(|e| from_webnn(&e))?;
         let mut model = Self::with_candidates(context, graph, formats, ranges, candidates);
         model.header = Some(header.clone());
         model.asked = options.clone();
-        if let Some(asked) = options.threads {
+        if let Some(asked) = options.settings.threads {
             model.ask_for_parts(asked as usize);
         }
         Ok(model)
@@ -275,10 +275,10 @@ impl Model {
         let elsewhere = check_devices(self.context.requested, last.devices.as_deref()).err();
         adjustments.extend(elsewhere.as_ref().map(device_adjustment));
         let bits = self.activation_bits();
-        if self.asked.activation_bits == Bits::B8 && bits != Bits::B8 {
+        if self.asked.settings.activation_bits == Bits::B8 && bits != Bits::B8 {
             adjustments.push(activations_adjustment(bits, &self.why_no_int8()));
         }
-        if let Some(asked) = self.asked.threads.filter(|asked| *asked as usize != last.parts) {
+        if let Some(asked) = self.asked.settings.threads.filter(|asked| *asked as usize != last.parts) {
             let reason = format!("inputs of this shape are computed in {} parts, {asked} were asked for", last.parts);
             adjustments.push(adjusted("threads", last.parts.into(), &reason));
         }
@@ -287,7 +287,7 @@ impl Model {
 
     /// Why linear operators that were to be in int8 are not.
     fn why_no_int8(&self) -> String {
-        match &self.asked.lowering {
+        match &self.asked.settings.lowering {
             Some(lowering) => format!("the lowering {lowering} was asked for, which computes in floats"),
             None if self.ranges.is_empty() => "the package has no ranges of activations: it was not calibrated".into(),
             None => {

@@ -355,8 +355,8 @@ async fn webnn_int8_and_parts_that_were_asked_for_and_not_computed_are_told() {
     let Some(context) = context().await else { return };
     let problem = encoder("encoder f32");
     let mut model = model(&context, &problem, Lowering::Float32);
-    model.asked.activation_bits = Bits::B8;
-    model.asked.threads = Some(3);
+    model.asked.settings.activation_bits = Bits::B8;
+    model.asked.settings.threads = Some(3);
     model.run(&problem.inputs).await.unwrap();
     let told = model.adjustments();
     let options: Vec<_> = told.iter().map(|one| (one.option.as_str(), one.value.clone())).collect();
@@ -395,8 +395,7 @@ async fn webnn_an_operator_that_the_context_refuses_is_named() {
 
 #[wasm_bindgen_test]
 async fn webnn_a_browser_without_it_says_so() {
-    let options = LoadOptions { activation_bits: Bits::B32, ..LoadOptions::on(Platform::Webnn) };
-    match Context::open(options.execution_provider).await {
+    match Context::open(LoadOptions::on(Platform::Webnn).settings.execution_provider).await {
         Ok(_) => console_log!("skipped: this browser has WebNN"),
         Err(error) => {
             assert_eq!(error.code, ErrorCode::WebnnUnavailable, "{error:?}");
