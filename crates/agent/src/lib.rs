@@ -12,6 +12,7 @@ mod capabilities;
 mod embed;
 mod error;
 mod fields;
+mod finite;
 mod model;
 mod page;
 mod panic;

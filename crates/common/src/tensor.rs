@@ -2,20 +2,34 @@
 
 use std::fmt;
 
-/// Element type of a [`Tensor`] or of a value in a graph.
+use half::f16;
+
+// Elements are handed to devices, frames and files as they lie in memory.
+const _: () =
+    assert!(cfg!(target_endian = "little"), "tensors are little-endian, as every device and format takes them");
+
+/// Element type of a [`Tensor`], of a value in a graph or of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DType {
     /// 32-bit IEEE float: activations.
     F32,
+    /// 16-bit IEEE float: activations and states in half the memory.
+    F16,
     /// 32-bit unsigned integer: token ids, masks (0 or 1).
     U32,
+    /// 8-bit signed integer: activations and states in codes.
+    I8,
 }
 
 impl DType {
     /// Size of one element in bytes.
     pub const fn size_bytes(self) -> usize {
-        4
+        match self {
+            DType::F32 | DType::U32 => 4,
+            DType::F16 => 2,
+            DType::I8 => 1,
+        }
     }
 }
 
@@ -23,7 +37,9 @@ impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             DType::F32 => "f32",
+            DType::F16 => "f16",
             DType::U32 => "u32",
+            DType::I8 => "i8",
         })
     }
 }
@@ -33,9 +49,70 @@ impl fmt::Display for DType {
 pub enum Data {
     /// Floats.
     F32(Vec<f32>),
+    /// Floats of half precision.
+    F16(Vec<f16>),
     /// Unsigned integers.
     U32(Vec<u32>),
+    /// Codes of 8 bits.
+    I8(Vec<i8>),
 }
+
+/// Does the same with the elements, whatever their type.
+macro_rules! with_elements {
+    ($data:expr, $elements:ident => $then:expr) => {
+        match $data {
+            Data::F32($elements) => $then,
+            Data::F16($elements) => $then,
+            Data::U32($elements) => $then,
+            Data::I8($elements) => $then,
+        }
+    };
+}
+
+impl Data {
+    /// As many elements of 0.
+    fn zeros(dtype: DType, count: usize) -> Self {
+        match dtype {
+            DType::F32 => Data::F32(vec![0.0; count]),
+            DType::F16 => Data::F16(vec![f16::ZERO; count]),
+            DType::U32 => Data::U32(vec![0; count]),
+            DType::I8 => Data::I8(vec![0; count]),
+        }
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Data::F32(_) => DType::F32,
+            Data::F16(_) => DType::F16,
+            Data::U32(_) => DType::U32,
+            Data::I8(_) => DType::I8,
+        }
+    }
+
+    fn len(&self) -> usize {
+        with_elements!(self, elements => elements.len())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        with_elements!(self, elements => bytemuck::cast_slice(elements))
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        with_elements!(self, elements => bytemuck::cast_slice_mut(elements))
+    }
+}
+
+macro_rules! data_from {
+    ($($Element:ty => $Variant:ident),*) => {
+        $(impl From<Vec<$Element>> for Data {
+            fn from(elements: Vec<$Element>) -> Self {
+                Data::$Variant(elements)
+            }
+        })*
+    };
+}
+data_from!(f32 => F32, f16 => F16, u32 => U32, i8 => I8);
 
 /// A dense, row-major tensor in host memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,26 +158,26 @@ impl Tensor {
 
     /// A tensor of `shape` from little-endian bytes, as they travel in binary frames.
     pub fn from_le_bytes(dtype: DType, shape: impl Into<Vec<usize>>, bytes: &[u8]) -> Result<Self, TensorError> {
-        let shape = shape.into();
-        let expected = element_count(&shape);
-        let found = bytes.len() / 4;
-        if expected != found || !bytes.len().is_multiple_of(4) {
+        let (shape, size) = (shape.into(), dtype.size_bytes());
+        let (expected, found) = (element_count(&shape), bytes.len() / size);
+        if expected != found || !bytes.len().is_multiple_of(size) {
             return Err(TensorError::Length { shape, expected, found });
         }
-        let words = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        let data = match dtype {
-            DType::F32 => Data::F32(words.map(f32::from_bits).collect()),
-            DType::U32 => Data::U32(words.collect()),
-        };
-        Self::new(shape, data)
+        let mut tensor = Self::zeros(dtype, shape);
+        tensor.bytes_mut().copy_from_slice(bytes);
+        Ok(tensor)
     }
 
-    fn new(shape: Vec<usize>, data: Data) -> Result<Self, TensorError> {
-        let expected = element_count(&shape);
-        let found = match &data {
-            Data::F32(v) => v.len(),
-            Data::U32(v) => v.len(),
-        };
+    /// A tensor of `shape` whose elements are all 0.
+    pub fn zeros(dtype: DType, shape: impl Into<Vec<usize>>) -> Self {
+        let shape = shape.into();
+        Self { data: Data::zeros(dtype, element_count(&shape)), shape }
+    }
+
+    /// A tensor of `shape`; `data` in row-major order.
+    pub fn new(shape: impl Into<Vec<usize>>, data: impl Into<Data>) -> Result<Self, TensorError> {
+        let (shape, data) = (shape.into(), data.into());
+        let (expected, found) = (element_count(&shape), data.len());
         if expected != found {
             return Err(TensorError::Length { shape, expected, found });
         }
@@ -114,10 +191,12 @@ impl Tensor {
 
     /// Element type.
     pub fn dtype(&self) -> DType {
-        match self.data {
-            Data::F32(_) => DType::F32,
-            Data::U32(_) => DType::U32,
-        }
+        self.data.dtype()
+    }
+
+    /// The elements, by their type.
+    pub fn data(&self) -> &Data {
+        &self.data
     }
 
     /// Number of elements.
@@ -134,7 +213,7 @@ impl Tensor {
     pub fn as_f32(&self) -> Result<&[f32], TensorError> {
         match &self.data {
             Data::F32(v) => Ok(v),
-            Data::U32(_) => Err(TensorError::DType { expected: DType::F32, found: DType::U32 }),
+            other => Err(TensorError::DType { expected: DType::F32, found: other.dtype() }),
         }
     }
 
@@ -142,16 +221,23 @@ impl Tensor {
     pub fn as_u32(&self) -> Result<&[u32], TensorError> {
         match &self.data {
             Data::U32(v) => Ok(v),
-            Data::F32(_) => Err(TensorError::DType { expected: DType::U32, found: DType::F32 }),
+            other => Err(TensorError::DType { expected: DType::U32, found: other.dtype() }),
         }
     }
 
-    /// The elements as little-endian bytes.
+    /// The elements as little-endian bytes, which is how they lie in memory.
+    pub fn bytes(&self) -> &[u8] {
+        self.data.bytes()
+    }
+
+    /// The bytes of [`Tensor::bytes`], to be written.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.data.bytes_mut()
+    }
+
+    /// A copy of [`Tensor::bytes`].
     pub fn to_le_bytes(&self) -> Vec<u8> {
-        match &self.data {
-            Data::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Data::U32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        }
+        self.bytes().to_vec()
     }
 }
 
@@ -180,5 +266,21 @@ mod tests {
         let tensor = Tensor::f32([2], vec![1.5, f32::MIN_POSITIVE]).unwrap();
         assert_eq!(Tensor::from_le_bytes(DType::F32, [2], &tensor.to_le_bytes()).unwrap(), tensor);
         assert!(tensor.as_u32().is_err());
+    }
+
+    #[test]
+    fn elements_of_every_type_have_their_size() {
+        let half = Tensor::new([2], vec![f16::from_f32(1.5), f16::NEG_INFINITY]).unwrap();
+        assert_eq!(half.bytes(), [0x00, 0x3e, 0x00, 0xfc]);
+        let codes = Tensor::new([3], vec![-1i8, 0, 127]).unwrap();
+        assert_eq!(codes.bytes(), [0xff, 0, 127]);
+        for tensor in [half, codes] {
+            assert_eq!(tensor.bytes().len(), tensor.len() * tensor.dtype().size_bytes());
+            assert_eq!(Tensor::from_le_bytes(tensor.dtype(), tensor.shape(), tensor.bytes()).unwrap(), tensor);
+            assert_eq!(Tensor::zeros(tensor.dtype(), [2, 0]).bytes(), [0; 0]);
+        }
+        assert!(Tensor::from_le_bytes(DType::F16, [2], &[0; 5]).is_err());
+        let error = Tensor::zeros(DType::I8, [1]).as_f32().unwrap_err();
+        assert_eq!(error.to_string(), "expected a tensor of f32, found i8");
     }
 }

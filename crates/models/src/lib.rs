@@ -18,6 +18,7 @@ mod fields;
 mod head;
 pub mod input;
 mod post_processor;
+mod program;
 pub mod sentence;
 pub mod text;
 pub mod tokenizer_files;

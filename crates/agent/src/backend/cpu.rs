@@ -10,13 +10,12 @@ use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::ImplementationType;
-use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::cpu::{Executor, Threads};
 use webnibble_kernels::exec::{ExecError, Int8Linears};
 
-use super::outcome::{Built, RunOutcome, activations_adjustment, adjusted};
+use super::outcome::{Built, RunOutcome, RunRequest, activations_adjustment, adjusted};
 use super::planes::Planes;
 use crate::error::error;
 use crate::plane_sink::buffer;
@@ -115,21 +114,28 @@ impl Model {
         Ok(Built::default())
     }
 
+    /// What it computes.
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// Nothing depends on the shape.
     pub(crate) async fn prepare(&mut self, _bindings: &Bindings) -> Result<f64, RemoteError> {
         Ok(0.0)
     }
 
-    /// Runs the graph, operator by operator; gives way to events in between, so that `stop` can be told.
-    pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)], stop: &Stop) -> Result<RunOutcome, RemoteError> {
+    /// Runs the graph, operator by operator, each checked to be finite; gives way to events in between, so that `stop` can be
+    /// told. There is nothing left to wait for then.
+    pub(crate) async fn run(&mut self, request: &RunRequest<'_>, stop: &Stop) -> Result<RunOutcome, RemoteError> {
         let mut pacer = Pacer::new();
-        let executor = Executor::new(&self.graph, &self.weights, inputs).map_err(|e| failed(&e))?;
+        let executor = Executor::new(&self.graph, &self.weights, request.inputs).map_err(|e| failed(&e))?;
         let mut executor = executor.on(&self.threads).with_activations(&self.int8);
         while executor.step().map_err(|e| failed(&e))? {
             pacer.pause().await;
             stop.check()?;
         }
-        let outputs = executor.outputs().map_err(|e| failed(&e))?;
+        let mut outputs = executor.outputs().map_err(|e| failed(&e))?;
+        outputs.retain(|(name, _)| request.wants(name));
         Ok(RunOutcome { outputs, gpu_ms: None, kernels: None })
     }
 

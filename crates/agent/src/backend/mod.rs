@@ -2,7 +2,7 @@
 //!
 //! Loading fills the planes of a package one by one, in file order: [`PlaneSink::begin_plane`] gives a view of exactly the
 //! plane's length, the caller fills it as bytes come, [`PlaneSink::finish_plane`] takes it back; [`Model::finish_load`]
-//! closes. Then, for each shape, [`Model::prepare`] once and [`Model::run`] as often as asked.
+//! closes. Then, for each shape, [`Model::prepare`] once, and for each inference [`Model::submit`] and [`Pending::read`].
 //! Only the backends in here say which implementation type really ran.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,6 @@ use webnibble_common::options::{ExecutionProvider, Platform};
 use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, WebNnInfo};
-use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::cpu::Threads;
 
@@ -28,10 +27,13 @@ use crate::threads;
 pub(crate) mod cpu;
 mod outcome;
 mod planes;
+mod spares;
+#[cfg(test)]
+mod testing;
 pub(crate) mod webgpu;
 pub(crate) mod webnn;
 
-pub(crate) use outcome::{Built, RunOutcome, device_adjustment};
+pub(crate) use outcome::{Built, RunOutcome, RunRequest, device_adjustment};
 use outcome::{activations_adjustment, adjusted};
 
 /// The devices that models run on, opened when the first model needs them.
@@ -163,17 +165,17 @@ impl Model {
         dispatch!(self, model => model.prepare(bindings).await)
     }
 
-    /// Runs the model once on named inputs; leaves early, where it can, when `stop` says so.
-    pub(crate) async fn run(
-        &mut self,
-        inputs: &[(String, Tensor)],
-        profile: bool,
-        stop: &Stop,
-    ) -> Result<RunOutcome, RemoteError> {
+    /// Begins an inference; several may be in flight, and are read in any order. The CPU has computed it when this returns, and
+    /// leaves early when `stop` says so.
+    ///
+    /// # Errors
+    /// `bad_input` for outputs that the model has not, and what the backend says.
+    pub(crate) async fn submit(&mut self, request: &RunRequest<'_>, stop: &Stop) -> Result<Pending, RemoteError> {
+        request.check(dispatch!(self, model => model.graph()))?;
         match self {
-            Model::WebGpu(model) => model.run(inputs, profile).await,
-            Model::WebNn(model) => model.run(inputs).await,
-            Model::Cpu(model) => model.run(inputs, stop).await,
+            Model::WebGpu(model) => model.submit(request).await.map(Pending::WebGpu),
+            Model::WebNn(model) => model.submit(request).await.map(Pending::WebNn),
+            Model::Cpu(model) => model.run(request, stop).await.map(Pending::Done),
         }
     }
 
@@ -236,6 +238,28 @@ impl Model {
     /// Frees what the model holds outside wasm memory.
     pub(crate) fn dispose(&mut self) {
         dispatch!(self, model => model.dispose());
+    }
+}
+
+/// An inference that was begun. Dropped unread, it gives back what it holds.
+pub(crate) enum Pending {
+    WebGpu(webgpu::Pending),
+    WebNn(webnn::Pending),
+    /// Computed already.
+    Done(RunOutcome),
+}
+
+impl Pending {
+    /// Waits until it is done, and gives what was wanted of it.
+    ///
+    /// # Errors
+    /// `not_finite` for the first output that has a NaN or an infinity, read or not, and what the backend says.
+    pub(crate) async fn read(self) -> Result<RunOutcome, RemoteError> {
+        match self {
+            Pending::WebGpu(pending) => pending.read().await,
+            Pending::WebNn(pending) => pending.read().await,
+            Pending::Done(outcome) => Ok(outcome),
+        }
     }
 }
 

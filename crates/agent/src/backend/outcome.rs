@@ -1,8 +1,11 @@
-//! What a backend tells: of the end of loading, of a run, and of options that it set otherwise than asked.
+//! What a backend is asked and tells: of the end of loading, of a run, and of options that it set otherwise than asked.
 
+use webnibble_common::graph::Graph;
 use webnibble_common::quant::Bits;
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{Adjustment, KernelTime, RemoteError};
+use webnibble_common::wire::{Adjustment, ErrorCode, KernelTime, RemoteError};
+
+use crate::error::error;
 
 /// What the end of loading took, in ms; nothing where nothing of the kind was done.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,10 +16,49 @@ pub(crate) struct Built {
     pub(crate) choosing_ms: Option<f64>,
 }
 
+/// What one run is given and asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct RunRequest<'a> {
+    /// By the names of the graph's inputs.
+    pub(crate) inputs: &'a [(String, Tensor)],
+    /// Names of the outputs to read; `None` reads all that the graph has. What is not read is still checked to be finite.
+    pub(crate) wanted: Option<&'a [String]>,
+    /// Whether to time each kernel, where that can be done.
+    pub(crate) profile: bool,
+}
+
+impl<'a> RunRequest<'a> {
+    /// A run on `inputs` of which everything is read.
+    pub(crate) fn all_of(inputs: &'a [(String, Tensor)]) -> Self {
+        Self { inputs, wanted: None, profile: false }
+    }
+
+    /// Whether an output of that name is to be read.
+    pub(crate) fn wants(&self, output: &str) -> bool {
+        self.wanted.is_none_or(|wanted| wanted.iter().any(|name| name == output))
+    }
+
+    /// Checks that the graph has every output that is wanted.
+    ///
+    /// # Errors
+    /// `bad_input` for the first that it has not.
+    pub(crate) fn check(&self, graph: &Graph) -> Result<(), RemoteError> {
+        let names = || graph.outputs.iter().map(|id| &*graph.value_of(*id).name);
+        match self.wanted.into_iter().flatten().find(|wanted| !names().any(|name| name == **wanted)) {
+            Some(unknown) => {
+                let has: Vec<&str> = names().collect();
+                let message = format!("output `{unknown}` should be one of the model's: {}", has.join(", "));
+                Err(error(ErrorCode::BadInput, message, "ask for outputs by these names"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// What one run gave.
 #[derive(Debug)]
 pub(crate) struct RunOutcome {
-    /// The graph's outputs, in its order.
+    /// The outputs that were wanted, in the graph's order.
     pub(crate) outputs: Vec<(String, Tensor)>,
     /// GPU time of the whole run in ms, if it was profiled and the adapter has timestamps.
     pub(crate) gpu_ms: Option<f64>,
@@ -37,4 +79,24 @@ pub(super) fn activations_adjustment(bits: Bits, reason: &str) -> Adjustment {
 /// An option that something known about the device or the model demands otherwise.
 pub(super) fn adjusted(option: &str, value: serde_json::Value, reason: &str) -> Adjustment {
     Adjustment { option: option.to_owned(), value, code: None, reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test;
+    use webnibble_kernels::problems::problems;
+
+    use super::*;
+
+    #[wasm_bindgen_test]
+    fn an_output_that_the_model_has_not_is_an_error_with_those_that_it_has() {
+        let problem = &problems()[0];
+        let output = problem.graph.value_of(problem.graph.outputs[0]).name.clone();
+        let wanted = [output.clone(), "nothing".to_owned()];
+        let request = RunRequest { wanted: Some(&wanted[..1]), ..RunRequest::all_of(&problem.inputs) };
+        request.check(&problem.graph).unwrap();
+        let request = RunRequest { wanted: Some(&wanted), ..request };
+        let refused = request.check(&problem.graph).unwrap_err();
+        assert_eq!(refused.message, format!("output `nothing` should be one of the model's: {output}"));
+    }
 }

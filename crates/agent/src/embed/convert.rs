@@ -1,9 +1,9 @@
 //! What JavaScript gets.
 
-use js_sys::{Array, Error, Float32Array, JSON, Object, Reflect, Uint32Array};
+use js_sys::{Array, Error, Float32Array, Int8Array, JSON, Object, Reflect, Uint32Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
-use webnibble_common::tensor::Tensor;
+use webnibble_common::tensor::{Data, Tensor};
 use webnibble_common::wire::RemoteError;
 
 use super::sys::WebnibbleError;
@@ -29,10 +29,14 @@ pub(super) fn plain(value: &impl Serialize) -> JsValue {
 pub(super) fn outputs(tensors: &[(String, Tensor)]) -> Result<Object, RemoteError> {
     let outputs = Object::new();
     for (name, tensor) in tensors {
-        let data: JsValue = match (tensor.as_f32(), tensor.as_u32()) {
-            (Ok(values), _) => Float32Array::from(values).into(),
-            (_, Ok(values)) => Uint32Array::from(values).into(),
-            (Err(problem), Err(_)) => return Err(internal(problem.to_string())),
+        let data: JsValue = match tensor.data() {
+            Data::F32(values) => Float32Array::from(&values[..]).into(),
+            // Not every browser has a `Float16Array`.
+            Data::F16(values) => {
+                Float32Array::from(&values.iter().map(|value| value.to_f32()).collect::<Vec<_>>()[..]).into()
+            }
+            Data::U32(values) => Uint32Array::from(&values[..]).into(),
+            Data::I8(values) => Int8Array::from(&values[..]).into(),
         };
         let shape: Array = tensor.shape().iter().map(|extent| JsValue::from_f64(*extent as f64)).collect();
         set(&outputs, name, &object(&[("shape", shape.into()), ("data", data)])?.into())?;

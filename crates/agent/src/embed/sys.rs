@@ -113,7 +113,7 @@ export type ImplementationType = "REAL_WEBGPU" | "REAL_WEBNN" | "REAL_WASM" | "S
 
 export interface RunReport {
   implementation_type: ImplementationType;
-  outputs: { name: string; dtype: "f32" | "u32"; shape: number[] }[];
+  outputs: { name: string; dtype: "f32" | "f16" | "u32" | "i8"; shape: number[] }[];
   token_counts: number[];
   truncated: boolean;
   /** Of each text, how many of its tokens ran. */
@@ -136,7 +136,7 @@ export interface RunReport {
 
 export interface RunResult {
   /** By name; row-major. */
-  outputs: Record<string, { shape: number[]; data: Float32Array | Uint32Array }>;
+  outputs: Record<string, { shape: number[]; data: Float32Array | Uint32Array | Int8Array }>;
   /** How it was measured. */
   report: RunReport;
 }

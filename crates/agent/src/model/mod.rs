@@ -15,7 +15,7 @@ mod run;
 
 pub(crate) use input::Input;
 pub(crate) use load::LoadRequest;
-pub(crate) use run::{Ran, check_finite, not_profiled, runs_in_all, warming_up};
+pub(crate) use run::{Ran, not_profiled, runs_in_all, warming_up};
 
 /// A loaded model. What it holds outside wasm memory is freed when it is dropped.
 pub(crate) struct LoadedModel {

@@ -274,7 +274,7 @@ impl Model {
         let tensor = Tensor::f32(shape, output.data().to_vec())
             .map_err(|e| error(ErrorCode::EngineFailed, e.to_string(), ""))?;
         let outputs = vec![(output.name(), tensor)];
-        crate::model::check_finite(&outputs)?;
+        crate::finite::check_finite(&outputs)?;
         Ok(outputs)
     }
 }

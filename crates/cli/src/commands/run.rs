@@ -151,6 +151,7 @@ fn tensors(path: &Path) -> anyhow::Result<Vec<(String, Tensor)>> {
                 anyhow::ensure!(whole, "{}: tensor `{name}`: expected whole numbers of 32 bits", path.display());
                 Tensor::u32(json.shape, json.data.iter().map(|value| *value as u32).collect())
             }
+            other => anyhow::bail!("{}: tensor `{name}`: expected f32 or u32, found {other}", path.display()),
         };
         let tensor = tensor.with_context(|| format!("{}: tensor `{name}`", path.display()))?;
         Ok((name, tensor))

@@ -62,13 +62,18 @@ impl Graph {
         WeightId(self.weights.len() - 1)
     }
 
+    /// The weight of that name.
+    pub fn find_weight(&self, name: &str) -> Option<WeightId> {
+        self.weights.iter().position(|weight| weight.name == name).map(WeightId)
+    }
+
     /// Adds an operator whose output is called `name`; the shape is inferred.
     ///
     /// Panics when an operand's rank is too small to infer a shape from, which is a bug in the family that builds the graph.
     pub fn push(&mut self, name: &str, op: impl Into<Op>) -> ValueId {
         let op = op.into();
         let shape = op.operator().shape(&self.shapes());
-        let output = self.value(name, DType::F32, shape);
+        let output = self.value(name, op.operator().dtype(), shape);
         self.nodes.push(Node { op, output });
         output
     }

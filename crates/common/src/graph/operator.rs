@@ -14,8 +14,13 @@ pub trait Operator {
     /// The values that it reads, each operand once.
     fn reads(&self) -> Vec<Read>;
 
-    /// Shape of what it makes, f32. Panics when an operand's rank is too small to infer it from.
+    /// Shape of what it makes. Panics when an operand's rank is too small to infer it from.
     fn shape(&self, shapes: &Shapes<'_>) -> Vec<Dim>;
+
+    /// Element type of what it makes.
+    fn dtype(&self) -> DType {
+        DType::F32
+    }
 
     /// Checks types and shapes of its operands.
     ///

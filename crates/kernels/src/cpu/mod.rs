@@ -101,7 +101,7 @@ impl<'a> Executor<'a> {
     /// As [`Executor::step`].
     pub fn step_observed(&mut self, observe: &mut dyn FnMut(Observed<'_>)) -> Result<bool, ExecError> {
         self.run.step(|op, operands| match op {
-            Op::Linear(op) => ops::linear::cpu::compute_observed(op, operands, &self.threads, observe),
+            Op::Linear(op) => ops::linear::cpu::compute_observed(op, operands, &self.threads, observe).into(),
             _ => ops::cpu(op, operands, &self.threads),
         })
     }

@@ -6,7 +6,7 @@ use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
 
 use super::error::{ExecError, INPUT};
-use super::finite::first_non_finite;
+use super::finite::first_non_finite_of;
 
 /// Binds the graph's symbols from `inputs` and checks what they hold: at least one element, finite floats,
 /// ids inside their tables, sequences no longer than the table of positions. For every backend: kernels clamp or
@@ -19,7 +19,7 @@ pub fn check_inputs<S: AsRef<str>>(graph: &Graph, inputs: &[(S, Tensor)]) -> Res
         if tensor.is_empty() {
             return Err(ExecError::Empty { input: name.to_owned(), shape: tensor.shape().to_vec() });
         }
-        if let Some((index, found)) = tensor.as_f32().ok().and_then(first_non_finite) {
+        if let Some((index, found)) = first_non_finite_of(tensor) {
             return Err(ExecError::NonFinite { maker: INPUT, value: name.to_owned(), index, found });
         }
     }

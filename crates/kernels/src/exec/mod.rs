@@ -12,6 +12,6 @@ pub(crate) mod run;
 
 pub use check::{check_inputs, check_weights};
 pub use error::ExecError;
-pub use finite::first_non_finite;
+pub use finite::{first_non_finite, first_non_finite_of};
 pub use int8::{Int8, Int8Linears};
 pub use run::Outputs;

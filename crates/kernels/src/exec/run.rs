@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use webnibble_common::graph::{Bindings, Graph, Op};
-use webnibble_common::tensor::Tensor;
+use webnibble_common::tensor::{Data, Tensor};
 use webnibble_common::weights::WeightMap;
 
 use super::check::{check_inputs, check_weights};
 use super::error::ExecError;
-use super::finite::first_non_finite;
+use super::finite::first_non_finite_of;
 use super::int8::Int8Linears;
 use super::operands::Operands;
 
@@ -54,16 +54,17 @@ impl<'a> Run<'a> {
     }
 
     /// Runs the next operator with `compute`; whether any is left after it.
-    pub(crate) fn step(&mut self, compute: impl FnOnce(&Op, Operands<'_>) -> Vec<f32>) -> Result<bool, ExecError> {
+    pub(crate) fn step(&mut self, compute: impl FnOnce(&Op, Operands<'_>) -> Data) -> Result<bool, ExecError> {
         let graph = self.graph;
         let Some(node) = graph.nodes.get(self.next) else { return Ok(false) };
         let data = compute(&node.op, self.operands());
-        if let Some((index, found)) = first_non_finite(&data) {
+        let shape = graph.shape(node.output, &self.bindings)?;
+        let tensor = Tensor::new(shape, data).expect("an operator makes as many elements as its shape has");
+        debug_assert_eq!(tensor.dtype(), graph.value_of(node.output).dtype, "{}", node.op.name());
+        if let Some((index, found)) = first_non_finite_of(&tensor) {
             let value = graph.value_of(node.output).name.clone();
             return Err(ExecError::NonFinite { maker: node.op.name(), value, index, found });
         }
-        let shape = graph.shape(node.output, &self.bindings)?;
-        let tensor = Tensor::f32(shape, data).expect("an operator makes as many elements as its shape has");
         self.values[node.output.0] = Some(Cow::Owned(tensor));
         for input in node.op.inputs() {
             if self.last_reader[input.0] == Some(self.next) {

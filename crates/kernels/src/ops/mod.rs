@@ -12,6 +12,7 @@ pub(crate) mod pool;
 
 use webnibble_common::for_each_op;
 use webnibble_common::graph::{Node, Op};
+use webnibble_common::tensor::Data;
 
 use crate::cpu::threads::Threads;
 use crate::exec::operands::Operands;
@@ -39,16 +40,16 @@ macro_rules! dispatch {
         }
 
         /// The output, as the oracle computes it.
-        pub(crate) fn reference(op: &Op, operands: Operands<'_>) -> Vec<f32> {
+        pub(crate) fn reference(op: &Op, operands: Operands<'_>) -> Data {
             match op {
-                $(Op::$Operator(op) => $module::reference::compute(op, operands),)*
+                $(Op::$Operator(op) => $module::reference::compute(op, operands).into(),)*
             }
         }
 
         /// The output, as the fast executor computes it.
-        pub(crate) fn cpu(op: &Op, operands: Operands<'_>, threads: &Threads) -> Vec<f32> {
+        pub(crate) fn cpu(op: &Op, operands: Operands<'_>, threads: &Threads) -> Data {
             match op {
-                $(Op::$Operator(op) => $module::cpu::compute(op, operands, threads),)*
+                $(Op::$Operator(op) => $module::cpu::compute(op, operands, threads).into(),)*
             }
         }
 

@@ -7,18 +7,22 @@
 pub(crate) mod chunks;
 pub(crate) mod device;
 pub(crate) mod error;
+mod finite;
 mod memory;
 pub(crate) mod options;
 pub(crate) mod recorder;
 pub(crate) mod recording;
+mod step;
 pub(crate) mod weights;
 pub(crate) mod workgroups;
 
 pub use chunks::Chunking;
 pub use device::DeviceCaps;
 pub use error::PlanError;
+pub use finite::{FOUND_WORDS, Found};
 pub use options::{PlanOptions, Tiling};
 pub use recording::{Binding, Buffer, BufferId, BufferKind, Dispatch, Port, Recording, UNIFORM_ALIGNMENT};
+pub use step::Step;
 pub use weights::{Formats, PlaneSlot, WeightBuffer, WeightPlan};
 
 use std::collections::BTreeSet;
@@ -44,7 +48,7 @@ pub fn lower(
         ops::plan(&mut recorder, node)?;
         recorder.release_after(index);
     }
-    Ok(recorder.finish())
+    recorder.finish()
 }
 
 /// Tokens of the longest input, where the graph has no table of positions that says.
@@ -71,7 +75,7 @@ pub fn kernels(graph: &Graph, weights: &WeightPlan, caps: &DeviceCaps, options: 
     let recordings = shapes.filter_map(|(batch, seq)| {
         lower(graph, weights, &Bindings::new([("batch", batch), ("seq", seq)]), caps, options).ok()
     });
-    recordings.flat_map(|recording| recording.dispatches).map(|dispatch| dispatch.kernel).collect()
+    recordings.flat_map(Recording::into_every_dispatch).map(|dispatch| dispatch.kernel).collect()
 }
 
 /// Whether the adapter has workgroups of the size that is asked for.

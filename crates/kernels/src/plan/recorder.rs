@@ -6,14 +6,16 @@ use bytemuck::Pod;
 use webnibble_common::graph::{Bindings, Graph, ValueId, WeightId};
 use webnibble_common::package::Part;
 use webnibble_common::quant::{Layout, round_up};
-use webnibble_common::tensor::element_count;
+use webnibble_common::tensor::{DType, element_count};
 
 use super::chunks::Limits;
 use super::device::DeviceCaps;
 use super::error::PlanError;
+use super::finite::{self, FOUND_WORDS, Pass};
 use super::memory::Pool;
 use super::options::PlanOptions;
 use super::recording::{Binding, Buffer, BufferId, BufferKind, Dispatch, Port, Recording, UNIFORM_ALIGNMENT};
+use super::step::Step;
 use super::weights::WeightPlan;
 use crate::shaders::Kernel;
 
@@ -31,6 +33,25 @@ pub(crate) struct Recorder<'a> {
     placed: Vec<Option<BufferId>>,
     /// Index of the last node that reads each value.
     last_use: Vec<usize>,
+    /// What lives within the current node.
+    scratch: Vec<BufferId>,
+    /// The step buffer, once an operator reads it.
+    step: Option<BufferId>,
+}
+
+/// Memory that an operator's dispatches hand on to one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Scratch {
+    buffer: BufferId,
+    bytes: usize,
+}
+
+impl Scratch {
+    /// Binds it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "sums in parts and quantized activations will be bound by it"))]
+    pub(crate) fn at(&self, number: u32) -> Binding {
+        Binding { number, buffer: Some(self.buffer), offset: 0, bytes: self.bytes }
+    }
 }
 
 impl<'a> Recorder<'a> {
@@ -52,6 +73,8 @@ impl<'a> Recorder<'a> {
             pool: Pool::default(),
             placed: vec![None; graph.values.len()],
             last_use: vec![0; graph.values.len()],
+            scratch: Vec::new(),
+            step: None,
         };
         for (index, buffer) in weights.buffers.iter().enumerate() {
             recorder.add_buffer(&buffer.label, buffer.bytes, BufferKind::Weights(index));
@@ -134,6 +157,25 @@ impl<'a> Recorder<'a> {
         self.weights.start(id, part).map(|slot| (slot.offset / 4) as u32)
     }
 
+    /// Memory of at least `bytes` for what lives within the current node, which makes `output`; it is given back after the node.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no kernel of today hands anything on but its output"))]
+    pub(crate) fn scratch(&mut self, output: ValueId, bytes: usize) -> Result<Scratch, PlanError> {
+        let name = &self.graph.value_of(output).name;
+        let bytes = self.checked_bytes(name, bytes)?;
+        let buffer = self.pool.take(&mut self.recording.buffers, bytes);
+        self.scratch.push(buffer);
+        Ok(Scratch { buffer, bytes })
+    }
+
+    /// Binds the step buffer.
+    #[cfg_attr(not(test), expect(dead_code, reason = "kernels of decoders will read it"))]
+    pub(crate) fn step(&mut self, number: u32) -> Binding {
+        let bytes = size_of::<Step>();
+        let buffer = self.step.unwrap_or_else(|| self.add_buffer("step", bytes, BufferKind::Step));
+        self.step = Some(buffer);
+        Binding { number, buffer: Some(buffer), offset: 0, bytes }
+    }
+
     /// Adds a dispatch whose binding 0 is `params`.
     pub(crate) fn dispatch<P: Pod>(
         &mut self,
@@ -148,21 +190,36 @@ impl<'a> Recorder<'a> {
         if let Some(needed) = workgroups.into_iter().find(|n| *n > limit) {
             return Err(PlanError::TooManyWorkgroups { name: name.clone(), needed, limit });
         }
+        let dispatch = self.bound(name, kernel, params, bindings, workgroups)?;
+        self.recording.dispatches.push(dispatch);
+        Ok(())
+    }
+
+    /// A dispatch whose binding 0 is `params`, which gets its place in the arena.
+    fn bound<P: Pod>(
+        &mut self,
+        operator: &str,
+        kernel: Kernel,
+        params: P,
+        bindings: impl IntoIterator<Item = Binding>,
+        workgroups: [usize; 3],
+    ) -> Result<Dispatch, PlanError> {
         let uniform = bytemuck::bytes_of(&params);
         let offset = self.recording.uniforms.len();
         self.recording.uniforms.extend_from_slice(uniform);
         self.recording.uniforms.resize(offset + round_up(uniform.len(), UNIFORM_ALIGNMENT), 0);
         let mut all = vec![Binding { number: 0, buffer: None, offset, bytes: uniform.len() }];
         all.extend(bindings);
-        self.check_bindings(name, &all)?;
-        let dispatch =
-            Dispatch { operator: name.clone(), kernel, bindings: all, workgroups: workgroups.map(|n| n as u32) };
-        self.recording.dispatches.push(dispatch);
-        Ok(())
+        self.check_bindings(operator, &all)?;
+        let workgroups = workgroups.map(|n| n as u32);
+        Ok(Dispatch { operator: operator.to_owned(), kernel, bindings: all, workgroups })
     }
 
-    /// Gives back the buffers of values that no later node reads.
+    /// Gives back what lived within a node, and the buffers of values that no later node reads.
     pub(crate) fn release_after(&mut self, node: usize) {
+        for buffer in std::mem::take(&mut self.scratch) {
+            self.pool.give(buffer);
+        }
         for (id, last) in self.last_use.iter().enumerate() {
             let Some(buffer) = self.placed[id] else { continue };
             // Scratch is placed when its value is made, so a later value cannot be given back here.
@@ -174,8 +231,33 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    pub(crate) fn finish(self) -> Recording {
-        self.recording
+    /// The recording, with the checks of its outputs.
+    pub(crate) fn finish(mut self) -> Result<Recording, PlanError> {
+        let outputs = self.recording.outputs.clone();
+        if !outputs.is_empty() {
+            let found = self.add_buffer("found", outputs.len() * FOUND_WORDS * 4, BufferKind::Found);
+            for (index, port) in outputs.iter().enumerate() {
+                let checks = self.checks(index, port, found)?;
+                self.recording.checks.push(checks);
+            }
+        }
+        Ok(self.recording)
+    }
+
+    /// The dispatches that look for NaN and infinity in an output.
+    fn checks(&mut self, index: usize, port: &Port, found: BufferId) -> Result<Vec<Dispatch>, PlanError> {
+        if port.dtype != DType::F32 {
+            return Ok(Vec::new());
+        }
+        let passes = finite::passes(element_count(&port.shape), index, self.caps);
+        let found_bytes = self.recording.buffers[found.0].bytes;
+        let found = Binding { number: 2, buffer: Some(found), offset: 0, bytes: found_bytes };
+        let dispatch = |Pass { params, workgroups }: Pass| {
+            let (offset, bytes) = (params.first as usize * 4, params.count as usize * 4);
+            let elements = Binding { number: 1, buffer: Some(port.buffer), offset, bytes };
+            self.bound(&port.name, finite::kernel(), params, [elements, found], [workgroups, 1, 1])
+        };
+        passes.into_iter().map(dispatch).collect()
     }
 
     /// Nothing is bound that is larger than the adapter takes.
@@ -201,11 +283,15 @@ impl<'a> Recorder<'a> {
     /// Bytes of a value's buffer: those of its elements, padded.
     fn value_bytes(&self, id: ValueId) -> Result<usize, PlanError> {
         let name = &self.graph.value_of(id).name;
-        let bytes = round_up(self.element_bytes(id)?, 16);
-        let limit = self.caps.buffer_bytes;
+        self.checked_bytes(name, self.element_bytes(id)?)
+    }
+
+    /// Padded bytes, which a buffer has to hold.
+    fn checked_bytes(&self, name: &str, bytes: usize) -> Result<usize, PlanError> {
+        let (bytes, limit) = (round_up(bytes, 16), self.caps.buffer_bytes);
         match bytes {
-            0 => Err(PlanError::Empty(name.clone())),
-            _ if bytes > limit => Err(PlanError::BufferTooLarge { name: name.clone(), bytes, limit }),
+            0 => Err(PlanError::Empty(name.to_owned())),
+            _ if bytes > limit => Err(PlanError::BufferTooLarge { name: name.to_owned(), bytes, limit }),
             _ => Ok(bytes),
         }
     }
@@ -221,5 +307,64 @@ impl<'a> Recorder<'a> {
     fn add_buffer(&mut self, label: &str, bytes: usize, kind: BufferKind) -> BufferId {
         self.recording.buffers.push(Buffer { label: label.to_owned(), bytes, kind });
         BufferId(self.recording.buffers.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use webnibble_common::graph::{LayerNorm, Norm, Role};
+
+    use super::*;
+    use crate::plan::weights::Formats;
+
+    /// Three normalizations, one after the other.
+    fn chain() -> (Graph, [ValueId; 4]) {
+        let mut graph = Graph::default();
+        let x = graph.input("x", DType::F32, [3.into(), 8.into()]);
+        let [weight, bias] = ["w", "b"].map(|name| graph.weight(name, [8], Role::Vector, &[name]));
+        let norm = Norm { weight, bias, eps: 1e-12 };
+        let [mut values, mut last] = [vec![x], Vec::new()];
+        for name in ["a", "b.out", "y"] {
+            last = vec![graph.push(name, LayerNorm { x: *values.last().unwrap(), norm })];
+            values.extend(&last);
+        }
+        graph.output(last[0]);
+        (graph, values.try_into().unwrap())
+    }
+
+    #[test]
+    fn scratch_lies_beside_the_values_of_its_node_and_is_given_back_after_it() {
+        let (graph, [x, a, b, y]) = chain();
+        let (caps, options, bindings) = (DeviceCaps::CORE, PlanOptions::default(), Bindings::default());
+        let plan = WeightPlan::new(&graph, &Formats::new(), &caps, &options).unwrap();
+        let mut recorder = Recorder::new(&graph, &plan, &bindings, &caps, &options).unwrap();
+        let first = recorder.scratch(a, 100).unwrap();
+        let second = recorder.scratch(a, 7).unwrap();
+        let bound = [first.at(1), second.at(2), recorder.whole(3, x).unwrap(), recorder.whole(4, a).unwrap()];
+        let buffers: std::collections::BTreeSet<_> = bound.iter().map(|binding| binding.buffer).collect();
+        assert_eq!((buffers.len(), first.at(1).bytes, second.at(2).bytes), (4, 112, 16));
+        recorder.release_after(0);
+        // The value that the next node reads stays; scratch of the first node serves the next one.
+        let third = recorder.scratch(b, 50).unwrap();
+        assert_eq!(third.buffer, first.buffer);
+        assert_ne!(recorder.whole(1, b).unwrap().buffer, Some(third.buffer));
+        recorder.release_after(1);
+        assert!(matches!(recorder.scratch(y, usize::MAX / 2), Err(PlanError::BufferTooLarge { .. })));
+        assert_eq!(recorder.scratch(y, 0), Err(PlanError::Empty("y".into())));
+    }
+
+    #[test]
+    fn a_recording_has_one_step_buffer_where_any_operator_reads_it() {
+        let (graph, [_, _, _, y]) = chain();
+        let (caps, options, bindings) = (DeviceCaps::CORE, PlanOptions::default(), Bindings::default());
+        let plan = WeightPlan::new(&graph, &Formats::new(), &caps, &options).unwrap();
+        let mut recorder = Recorder::new(&graph, &plan, &bindings, &caps, &options).unwrap();
+        let (first, second) = (recorder.step(2), recorder.step(5));
+        assert_eq!((first.buffer, first.bytes), (second.buffer, 16));
+        recorder.whole(1, y).unwrap();
+        let recording = recorder.finish().unwrap();
+        let steps = recording.buffers.iter().filter(|buffer| buffer.kind == BufferKind::Step);
+        assert_eq!(steps.count(), 1);
+        assert_eq!(recording.checks.iter().map(Vec::len).collect::<Vec<_>>(), [1]);
     }
 }

@@ -18,10 +18,14 @@ pub enum BufferKind {
     Weights(usize),
     /// Written by the caller.
     Input,
-    /// Between operators; used again for other values.
+    /// Between operators or within one; used again for others.
     Scratch,
     /// Read back by the caller.
     Output,
+    /// The [`Step`](super::Step) of the run: written before it, or advanced by the run before it.
+    Step,
+    /// What was found in outputs that is no number: [`FOUND_WORDS`](super::FOUND_WORDS) words each, of 0 before a run.
+    Found,
 }
 
 /// A buffer of a recording.
@@ -85,11 +89,19 @@ pub struct Recording {
     pub dispatches: Vec<Dispatch>,
     /// What to write before.
     pub inputs: Vec<Port>,
-    /// What to read after.
+    /// What may be read after.
     pub outputs: Vec<Port>,
+    /// Of each output the dispatches that look for NaN and infinity in it; none for integers. They write to the buffer of
+    /// [`BufferKind::Found`], and need not run for an output that is looked at after it was read.
+    pub checks: Vec<Vec<Dispatch>>,
 }
 
 impl Recording {
+    /// Every dispatch, those of the checks too.
+    pub(super) fn into_every_dispatch(self) -> impl Iterator<Item = Dispatch> {
+        self.dispatches.into_iter().chain(self.checks.into_iter().flatten())
+    }
+
     /// Bytes of the buffers that belong to the recording: inputs, scratch, outputs and uniforms.
     pub fn activation_bytes(&self) -> usize {
         let own = self.buffers.iter().filter(|b| !matches!(b.kind, BufferKind::Weights(_)));

@@ -310,7 +310,7 @@ pub struct Port {
     pub name: String,
     /// The operand.
     pub operand: Operand,
-    /// Its element type in WebNN; always four bytes an element.
+    /// Its element type in WebNN, of as many bytes as the value's.
     pub data_type: DataType,
     /// Its shape in WebNN.
     pub shape: Vec<usize>,

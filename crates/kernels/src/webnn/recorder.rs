@@ -126,7 +126,9 @@ impl<'a> Recorder<'a> {
         }
         let (data_type, shape) = match value.dtype {
             DType::F32 => (DataType::Float32, rows_and_cols(&slice.shape).to_vec()),
+            DType::F16 => (DataType::Float16, rows_and_cols(&slice.shape).to_vec()),
             DType::U32 => (self.index_type(), slice.shape),
+            DType::I8 => (DataType::Int8, rows_and_cols(&slice.shape).to_vec()),
         };
         let operand = self.operand(Desc { dtype: data_type, shape: shape.clone() }, || value.name.clone())?;
         let (dtype, value) = (value.dtype, value.name.clone());
@@ -312,12 +314,13 @@ impl<'a> Recorder<'a> {
         Ok(made)
     }
 
-    /// Gives a value out, floats in single precision.
+    /// Gives a value out, floats in the precision that the graph says.
     pub(crate) fn write(&mut self, id: ValueId, slice: Slice) -> Result<(), WebNnError> {
         let (dtype, value) = (self.graph.value_of(id).dtype, self.graph.value_of(id).name.clone());
         let operand = match dtype {
             DType::F32 => self.cast(self.indices(id), DataType::Float32)?,
-            DType::U32 => self.indices(id),
+            DType::F16 => self.cast(self.indices(id), DataType::Float16)?,
+            DType::U32 | DType::I8 => self.indices(id),
         };
         let Desc { dtype: data_type, shape } = self.descs[operand.0].clone();
         let Slice { name, offset, whole: value_shape, .. } = slice;

@@ -5,6 +5,7 @@ mod awake;
 mod errors;
 mod gpu;
 mod memory;
+mod pending;
 mod readback;
 mod recorded;
 mod timestamps;
@@ -18,17 +19,20 @@ use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph, ValueId};
 use webnibble_common::package::Header;
 use webnibble_common::result::ImplementationType;
-use webnibble_common::tensor::{DType, Tensor, element_count};
+use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::plan::{
     Chunking, Formats, PlanError, PlanOptions, Recording, WeightPlan, check_workgroup, kernels, longest_input, lower,
 };
 
 pub(crate) use gpu::Gpu;
+pub(crate) use pending::Pending;
 
 use self::memory::{Memory, WeightMemory};
 use self::recorded::Recorded;
-use super::outcome::{Built, RunOutcome};
+#[cfg(test)]
+use super::outcome::RunOutcome;
+use super::outcome::{Built, RunRequest};
 use crate::error::{error, internal};
 use crate::sys::now_ms;
 
@@ -60,7 +64,7 @@ const WARM_UP_TOKENS: usize = 8;
 
 struct Prepared {
     bindings: Bindings,
-    recorded: Recorded,
+    recorded: Rc<Recorded>,
 }
 
 impl Model {
@@ -143,7 +147,7 @@ impl Model {
         }
         let seq = WARM_UP_TOKENS.min(longest_input(&self.graph));
         let inputs = zeros(&self.graph, &Bindings::new([("batch", 1), ("seq", seq)]))?;
-        self.run(&inputs, false).await.map(drop)
+        self.submit(&RunRequest::all_of(&inputs)).await?.read().await.map(drop)
     }
 
     async fn build_every_kernel(&self) -> Result<(), RemoteError> {
@@ -210,24 +214,36 @@ impl Model {
         for memory in &self.buffers {
             weights.push(memory.buffer.as_deref().ok_or_else(|| internal("a weight buffer was never made"))?);
         }
-        let recorded = Recorded::new(&self.memory, recording, &weights)?;
+        let recorded = Rc::new(Recorded::new(&self.memory, recording, &weights)?);
         self.memory.check().await?;
         Ok(Prepared { bindings: bindings.clone(), recorded })
     }
 
-    /// Runs the model once; the shape is prepared where it is not yet.
-    pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)], profile: bool) -> Result<RunOutcome, RemoteError> {
-        let given: Vec<_> = inputs.iter().map(|(name, t)| (name.as_str(), t.dtype(), t.shape())).collect();
+    /// What it computes.
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Gives the device an inference; the shape is prepared where it is not yet.
+    pub(crate) async fn submit(&mut self, request: &RunRequest<'_>) -> Result<Pending, RemoteError> {
+        let given: Vec<_> = request.inputs.iter().map(|(name, t)| (name.as_str(), t.dtype(), t.shape())).collect();
         let bindings = self.graph.bind(&given).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
         self.prepare(&bindings).await?;
         let prepared = self.prepared.last().ok_or_else(|| internal("no shape is prepared"))?;
         let given = |name: &str| {
-            let tensor = inputs.iter().find(|(given, _)| given == name).map(|(_, tensor)| tensor);
+            let tensor = request.inputs.iter().find(|(given, _)| given == name).map(|(_, tensor)| tensor);
             tensor.ok_or_else(|| internal(format!("input `{name}` is missing")))
         };
         let ports = &prepared.recorded.recording.inputs;
         let inputs = ports.iter().map(|port| given(&port.name)).collect::<Result<Vec<_>, _>>()?;
-        prepared.recorded.run(&inputs, profile && self.gpu.has_timestamps()).await
+        let timed = request.profile && self.gpu.has_timestamps();
+        Pending::submit(&prepared.recorded, &inputs, |output| request.wants(output), timed).await
+    }
+
+    /// Runs the model once, and reads everything. For tests.
+    #[cfg(test)]
+    pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)], profile: bool) -> Result<RunOutcome, RemoteError> {
+        self.submit(&RunRequest { profile, ..RunRequest::all_of(inputs) }).await?.read().await
     }
 
     /// WGSL kernels ran, on the adapter that [`Model::adapter`] names.
@@ -301,12 +317,7 @@ fn plan_options(options: &LoadOptions) -> PlanOptions {
 fn zeros(graph: &Graph, bindings: &Bindings) -> Result<Vec<(String, Tensor)>, RemoteError> {
     let zero = |id: &ValueId| {
         let (value, shape) = (graph.value_of(*id), graph.shape(*id, bindings).map_err(|e| internal(e.to_string()))?);
-        let count = element_count(&shape);
-        let made = match value.dtype {
-            DType::F32 => Tensor::f32(shape, vec![0.0; count]),
-            DType::U32 => Tensor::u32(shape, vec![0; count]),
-        };
-        Ok((value.name.clone(), made.map_err(|e| internal(e.to_string()))?))
+        Ok((value.name.clone(), Tensor::zeros(value.dtype, shape)))
     };
     graph.inputs.iter().map(zero).collect()
 }

@@ -1,4 +1,4 @@
-//! A recording on the device: everything is made once, and replayed for each inference.
+//! A recording on the device: everything is made once, and encoded for each inference.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -11,31 +11,33 @@ use web_sys::{
 };
 use webnibble_common::quant::round_up;
 use webnibble_common::tensor::{Tensor, element_count};
-use webnibble_common::wire::{ErrorCode, RemoteError};
-use webnibble_kernels::plan::{BufferKind, Dispatch, Port, Recording};
+use webnibble_common::wire::RemoteError;
+use webnibble_kernels::plan::{BufferKind, Dispatch, FOUND_WORDS, Port, Recording};
 use webnibble_kernels::shaders::Kernel;
 
-use super::super::outcome::RunOutcome;
-use super::errors::{gpu_error, message_of, refused, thrown, watch};
+use super::super::spares::{Lent, Spares};
+use super::errors::thrown;
 use super::gpu::Gpu;
 use super::memory::{Buffer, Memory};
-use super::readback::{Mapping, Readback, numbers, tensor};
-use super::timestamps::{Timestamps, kernel_times, whole_ms};
-use crate::error::internal;
+use super::readback::Readback;
+use super::timestamps::Timestamps;
 
-/// An inference for one shape.
+/// An inference for one shape. Several may be in flight ([`Pending`](super::Pending)): the device does one after the other.
 pub(super) struct Recorded {
-    memory: Rc<Memory>,
+    pub(super) memory: Rc<Memory>,
     /// The plan that it was made from.
     pub(super) recording: Recording,
-    /// What the dispatches are bound to, but for the weights.
+    /// What the dispatches are bound to, in the recording's order.
+    buffers: Vec<GpuBuffer>,
+    uniforms: Buffer,
+    /// Those of `buffers` that are not the weights.
     _own: Vec<Buffer>,
     inputs: Vec<Input>,
     steps: Vec<Step>,
-    outputs: Vec<Output>,
-    readback: Readback,
-    /// Made for the first run that is timed.
-    timestamps: OnceCell<Timestamps>,
+    /// What looks for NaN and infinity in each output; made when it is first needed.
+    checks: Vec<OnceCell<Vec<Step>>>,
+    readbacks: Spares<Readback>,
+    timestamps: Spares<Timestamps>,
 }
 
 /// A buffer that is written before the dispatches.
@@ -54,94 +56,41 @@ struct Step {
     workgroups: [u32; 3],
 }
 
-/// A buffer that is read after the dispatches.
-struct Output {
-    buffer: GpuBuffer,
-    /// Its place in the readback, in bytes, padded as the buffer is.
-    at: usize,
-    bytes: usize,
-}
-
 impl Recorded {
     /// Makes buffers and bind groups of `recording`, over the model's `weights`; the pipelines are built. Whether the
     /// device could make them all, [`Memory::check`] tells.
     pub(super) fn new(memory: &Rc<Memory>, recording: Recording, weights: &[&GpuBuffer]) -> Result<Self, RemoteError> {
         let uniforms = uniform_buffer(memory, &recording.uniforms)?;
-        let (buffers, mut own) = activation_buffers(memory, &recording, weights)?;
-        let steps = bind(memory, &recording, &buffers, &uniforms)?;
+        let (buffers, own) = activation_buffers(memory, &recording, weights)?;
+        let steps = bind(memory, &recording.dispatches, &buffers, &uniforms)?;
         let inputs = recording.inputs.iter().map(|port| Input::new(port, &buffers)).collect();
-        let (outputs, readback_bytes) = outputs(&recording, &buffers);
-        own.push(uniforms);
         Ok(Self {
             memory: Rc::clone(memory),
+            checks: recording.checks.iter().map(|_| OnceCell::new()).collect(),
+            buffers,
+            uniforms,
             _own: own,
             inputs,
             steps,
-            outputs,
-            readback: Readback::new(memory, "readback", readback_bytes)?,
-            timestamps: OnceCell::new(),
+            readbacks: Spares::default(),
+            timestamps: Spares::default(),
             recording,
         })
     }
 
-    /// Runs all dispatches on inputs in the recording's order, and reads the outputs.
-    /// With `timed`, each dispatch is timed, which costs some time itself.
-    pub(super) async fn run(&self, inputs: &[&Tensor], timed: bool) -> Result<RunOutcome, RemoteError> {
-        let gpu = &self.memory.gpu;
-        gpu.check_lost()?;
-        let timestamps = if timed { Some(self.timestamps().await?) } else { None };
-        let (submitted, watched) = watch(&gpu.device, || self.submit(inputs, timestamps));
-        let (mut outputs, mut times) = submitted.map_err(|e| thrown(&e))?;
-        let read = gpu.wait(self.read(&mut outputs, times.as_mut())).await;
-        match (watched.error().await, read) {
-            (Some(error), _) => Err(gpu.cause(refused(&error, error.message())).await),
-            (None, Err(error)) => Err(gpu.cause(error).await),
-            (None, Ok(outcome)) => Ok(outcome),
-        }
+    /// Writes inputs, in the recording's order.
+    pub(super) fn write(&self, inputs: &[&Tensor]) -> Result<(), JsValue> {
+        self.inputs.iter().zip(inputs).try_for_each(|(input, tensor)| input.write(&self.memory.gpu, tensor))
     }
 
-    /// Writes the inputs, and submits all dispatches and the copies of what is read: outputs, and times if there are.
-    fn submit<'a>(
-        &'a self,
-        inputs: &[&Tensor],
-        timestamps: Option<&'a Timestamps>,
-    ) -> Result<(Mapping<'a>, Option<Mapping<'a>>), JsValue> {
-        let gpu = &self.memory.gpu;
-        for (input, tensor) in self.inputs.iter().zip(inputs) {
-            input.write(gpu, tensor)?;
-        }
-        let encoder = gpu.device.create_command_encoder();
-        match timestamps {
-            Some(timestamps) => self.encode_timed(&encoder, timestamps)?,
-            None => self.encode(&encoder),
-        }
-        for output in &self.outputs {
-            encoder.copy_buffer_to_buffer_with_u32_and_f64_and_f64(
-                &output.buffer,
-                0,
-                &self.readback.0,
-                output.at as f64,
-                output.bytes as f64,
-            )?;
-        }
-        gpu.queue.submit(&[encoder.finish()]);
-        Ok((self.readback.map(), timestamps.map(|timestamps| timestamps.readback.map())))
-    }
-
-    /// All dispatches in one pass.
-    fn encode(&self, encoder: &GpuCommandEncoder) {
-        let pass = encoder.begin_compute_pass();
-        for step in &self.steps {
-            if step.changes_pipeline {
-                pass.set_pipeline(&step.pipeline);
-            }
-            step.dispatch(&pass);
-        }
-        pass.end();
-    }
-
-    /// One pass a dispatch, each with a timestamp at both ends.
-    fn encode_timed(&self, encoder: &GpuCommandEncoder, timestamps: &Timestamps) -> Result<(), JsValue> {
+    /// All dispatches: in one pass or, with `timestamps`, one pass a dispatch, each with a timestamp at both ends.
+    pub(super) fn encode(&self, encoder: &GpuCommandEncoder, timestamps: Option<&Timestamps>) -> Result<(), JsValue> {
+        let Some(timestamps) = timestamps else {
+            let pass = encoder.begin_compute_pass();
+            self.steps.iter().for_each(|step| step.encode(&pass));
+            pass.end();
+            return Ok(());
+        };
         for (index, step) in self.steps.iter().enumerate() {
             let pass = encoder.begin_compute_pass_with_descriptor(&timestamps.pass(index));
             pass.set_pipeline(&step.pipeline);
@@ -151,36 +100,90 @@ impl Recorded {
         timestamps.resolve(encoder)
     }
 
-    /// Waits until what was submitted can be read, and copies it.
-    async fn read(
-        &self,
-        outputs: &mut Mapping<'_>,
-        times: Option<&mut Mapping<'_>>,
-    ) -> Result<RunOutcome, RemoteError> {
-        let unreadable =
-            |e: JsValue| gpu_error(ErrorCode::Internal, format!("reading the outputs failed: {}", message_of(&e)));
-        let bytes = outputs.bytes().await.map_err(unreadable)?;
-        let read = |(port, output): (&Port, &Output)| {
-            let tensor = tensor(port, &bytes, output.at).map_err(|e| internal(e.to_string()))?;
-            Ok((port.name.clone(), tensor))
-        };
-        let outputs = self.recording.outputs.iter().zip(&self.outputs).map(read).collect::<Result<_, RemoteError>>()?;
-        let times = match times {
-            Some(times) => Some(numbers(&times.bytes().await.map_err(unreadable)?)),
-            None => None,
-        };
-        let gpu_ms = times.as_deref().and_then(whole_ms);
-        Ok(RunOutcome { outputs, gpu_ms, kernels: times.map(|times| kernel_times(&self.recording, &times)) })
+    /// Makes what looks for NaN and infinity in those outputs.
+    pub(super) async fn make_checks(&self, outputs: &[usize]) -> Result<(), RemoteError> {
+        let missing: Vec<usize> = outputs.iter().copied().filter(|index| self.checks[*index].get().is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let dispatches = missing.iter().flat_map(|index| &self.recording.checks[*index]);
+        self.memory.gpu.build_all(dispatches.map(|dispatch| &dispatch.kernel)).await?;
+        for index in missing {
+            let steps = bind(&self.memory, &self.recording.checks[index], &self.buffers, &self.uniforms)?;
+            // Another inference may have made them meanwhile: its are as good.
+            let _ = self.checks[index].set(steps);
+        }
+        self.memory.check().await
     }
 
-    async fn timestamps(&self) -> Result<&Timestamps, RemoteError> {
-        if let Some(timestamps) = self.timestamps.get() {
+    /// Looks for NaN and infinity in those outputs, whose checks are made, and copies what it finds to `at` of `readback`.
+    pub(super) fn encode_checks(
+        &self,
+        encoder: &GpuCommandEncoder,
+        outputs: &[usize],
+        (readback, at): (&Readback, usize),
+    ) -> Result<(), JsValue> {
+        let found = self.recording.buffers.iter().position(|buffer| buffer.kind == BufferKind::Found);
+        let Some(found) = found.filter(|_| !outputs.is_empty()) else { return Ok(()) };
+        let (bytes, found) = (self.found_bytes(), &self.buffers[found]);
+        encoder.clear_buffer(found);
+        let pass = encoder.begin_compute_pass();
+        let checks = outputs.iter().filter_map(|index| self.checks[*index].get());
+        checks.flatten().for_each(|step| step.encode(&pass));
+        pass.end();
+        copy(encoder, found, readback, at, bytes)
+    }
+
+    /// Bytes of what the checks find.
+    pub(super) fn found_bytes(&self) -> usize {
+        self.recording.outputs.len() * FOUND_WORDS * 4
+    }
+
+    /// Copies an output to `at` of `readback`.
+    pub(super) fn encode_read(
+        &self,
+        encoder: &GpuCommandEncoder,
+        output: usize,
+        (readback, at): (&Readback, usize),
+    ) -> Result<(), JsValue> {
+        let port = &self.recording.outputs[output];
+        copy(encoder, &self.buffers[port.buffer.0], readback, at, padded_bytes(port))
+    }
+
+    /// Memory to read at least so many bytes with.
+    pub(super) async fn readback(&self, bytes: usize) -> Result<Lent<Readback>, RemoteError> {
+        if let Some(readback) = self.readbacks.take(|spare| spare.bytes >= bytes) {
+            return Ok(readback);
+        }
+        let readback = self.readbacks.lend(Readback::new(&self.memory, "readback", bytes)?);
+        self.memory.check().await?;
+        Ok(readback)
+    }
+
+    /// What times the dispatches.
+    pub(super) async fn timestamps(&self) -> Result<Lent<Timestamps>, RemoteError> {
+        if let Some(timestamps) = self.timestamps.take(|_| true) {
             return Ok(timestamps);
         }
-        let timestamps = Timestamps::new(&self.memory, self.steps.len())?;
+        let timestamps = self.timestamps.lend(Timestamps::new(&self.memory, self.steps.len())?);
         self.memory.check().await?;
-        Ok(self.timestamps.get_or_init(|| timestamps))
+        Ok(timestamps)
     }
+
+    /// Readbacks that nobody uses. For tests.
+    #[cfg(test)]
+    pub(super) fn spare_readbacks(&self) -> usize {
+        self.readbacks.count()
+    }
+}
+
+/// Bytes of an output as it is copied.
+pub(super) fn padded_bytes(port: &Port) -> usize {
+    round_up(element_count(&port.shape) * port.dtype.size_bytes(), 16)
+}
+
+fn copy(encoder: &GpuCommandEncoder, from: &GpuBuffer, to: &Readback, at: usize, bytes: usize) -> Result<(), JsValue> {
+    encoder.copy_buffer_to_buffer_with_u32_and_f64_and_f64(from, 0, &to.buffer, at as f64, bytes as f64)
 }
 
 impl Input {
@@ -190,9 +193,7 @@ impl Input {
     }
 
     fn write(&self, gpu: &Gpu, tensor: &Tensor) -> Result<(), JsValue> {
-        // WebAssembly's order of bytes is the device's.
-        let elements = tensor.as_f32().map(bytemuck::cast_slice).or_else(|_| tensor.as_u32().map(bytemuck::cast_slice));
-        self.bytes.copy_from(elements.map_err(|e| JsValue::from(e.to_string()))?);
+        self.bytes.copy_from(tensor.bytes());
         gpu.queue.write_buffer_with_u32_and_u8_array(&self.buffer, 0, &self.bytes)
     }
 }
@@ -210,6 +211,14 @@ impl Step {
         let bind_group = gpu.device.create_bind_group(&descriptor);
         let changes_pipeline = before != Some(&dispatch.kernel);
         Ok(Self { pipeline, changes_pipeline, bind_group, workgroups: dispatch.workgroups })
+    }
+
+    /// In a pass that the step before is in.
+    fn encode(&self, pass: &GpuComputePassEncoder) {
+        if self.changes_pipeline {
+            pass.set_pipeline(&self.pipeline);
+        }
+        self.dispatch(pass);
     }
 
     fn dispatch(&self, pass: &GpuComputePassEncoder) {
@@ -239,7 +248,7 @@ fn activation_buffers(
     for buffer in &recording.buffers {
         match buffer.kind {
             BufferKind::Weights(index) => all.push(weights[index].clone()),
-            BufferKind::Input | BufferKind::Scratch | BufferKind::Output => {
+            _ => {
                 let made = memory.buffer(&buffer.label, buffer.bytes, usage)?;
                 all.push(made.clone());
                 own.push(made);
@@ -249,15 +258,15 @@ fn activation_buffers(
     Ok((all, own))
 }
 
-/// The dispatches of the recording, each bound to its buffers.
+/// Dispatches that follow one another, each bound to its buffers.
 fn bind(
     memory: &Memory,
-    recording: &Recording,
+    dispatches: &[Dispatch],
     buffers: &[GpuBuffer],
     uniforms: &GpuBuffer,
 ) -> Result<Vec<Step>, RemoteError> {
-    let before = std::iter::once(None).chain(recording.dispatches.iter().map(|d| Some(&d.kernel)));
-    let steps = recording.dispatches.iter().zip(before).map(|(dispatch, before)| {
+    let before = std::iter::once(None).chain(dispatches.iter().map(|d| Some(&d.kernel)));
+    let steps = dispatches.iter().zip(before).map(|(dispatch, before)| {
         let entries: Vec<GpuBindGroupEntry> = dispatch
             .bindings
             .iter()
@@ -271,17 +280,4 @@ fn bind(
         Step::new(&memory.gpu, dispatch, before, &entries)
     });
     memory.request("bind groups".to_owned(), || steps.collect())
-}
-
-/// Where the outputs lie in the readback, one after the other, and its size in bytes.
-fn outputs(recording: &Recording, buffers: &[GpuBuffer]) -> (Vec<Output>, usize) {
-    let mut at = 0;
-    let mut place = |port: &Port| {
-        let bytes = round_up(element_count(&port.shape) * port.dtype.size_bytes(), 16);
-        let output = Output { buffer: buffers[port.buffer.0].clone(), at, bytes };
-        at += bytes;
-        output
-    };
-    let outputs = recording.outputs.iter().map(&mut place).collect();
-    (outputs, at)
 }

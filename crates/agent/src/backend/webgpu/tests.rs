@@ -12,6 +12,8 @@ use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::plan::{Chunking, DeviceCaps, Formats, PlanOptions, Tiling};
 use webnibble_kernels::problems::{Problem, problems};
 
+use super::super::outcome::RunRequest;
+use super::super::testing::{encoder_of_two_outputs, overflowing, scaled};
 use super::awake::Awake;
 use super::memory::Memory;
 use super::{Gpu, Model};
@@ -213,6 +215,53 @@ async fn a_run_that_nobody_waits_for_leaves_the_next_one_whole() {
     assert!(model.run(&problem.inputs, false).now_or_never().is_none());
     let found = model.run(&problem.inputs, false).await.unwrap();
     problem.check(&found.outputs).unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn outputs_that_nobody_wants_are_not_read() {
+    let problem = encoder_of_two_outputs(&encoder());
+    let mut model = load(&gpu().await, &problem, PlanOptions::default()).await;
+    let all = model.run(&problem.inputs, false).await.unwrap().outputs;
+    problem.check(&all).unwrap();
+    for (index, (name, _)) in all.iter().enumerate() {
+        let wanted = [name.clone()];
+        let request = RunRequest { wanted: Some(&wanted), ..RunRequest::all_of(&problem.inputs) };
+        let found = model.submit(&request).await.unwrap().read().await.unwrap();
+        assert_eq!(found.outputs, all[index..=index]);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn what_is_no_number_is_found_on_the_device_as_it_is_by_reading() {
+    let (problem, inputs) = overflowing();
+    let mut model = load(&gpu().await, &problem, PlanOptions::default()).await;
+    let read = model.run(&inputs, false).await.unwrap_err();
+    assert_eq!(read.code, ErrorCode::NotFinite, "{read:?}");
+    assert!(read.message.contains("should be finite numbers, found "), "{read:?}");
+    let request = RunRequest { wanted: Some(&[]), ..RunRequest::all_of(&inputs) };
+    let unread = model.submit(&request).await.unwrap().read().await.unwrap_err();
+    assert_eq!((read.code, read.message), (unread.code, unread.message));
+    // What an inference found is not the next one's.
+    let request = RunRequest { inputs: &problem.inputs, ..request };
+    assert!(model.submit(&request).await.unwrap().read().await.unwrap().outputs.is_empty());
+}
+
+#[wasm_bindgen_test]
+async fn several_inferences_are_in_flight_and_those_dropped_give_back_what_they_held() {
+    let problem = &linear_problems()[0];
+    let mut model = load(&gpu().await, problem, PlanOptions::default()).await;
+    let halved = scaled(problem, 0.5);
+    let expected = model.run(&halved, false).await.unwrap().outputs;
+    let first = model.submit(&RunRequest::all_of(&problem.inputs)).await.unwrap();
+    let second = model.submit(&RunRequest::all_of(&halved)).await.unwrap();
+    let dropped = model.submit(&RunRequest::all_of(&problem.inputs)).await.unwrap();
+    assert_eq!(model.prepared[0].recorded.spare_readbacks(), 0);
+    drop(dropped);
+    assert_eq!(second.read().await.unwrap().outputs, expected);
+    problem.check(&first.read().await.unwrap().outputs).unwrap();
+    assert_eq!(model.prepared[0].recorded.spare_readbacks(), 3);
+    problem.check(&model.run(&problem.inputs, false).await.unwrap().outputs).unwrap();
+    assert_eq!(model.prepared[0].recorded.spare_readbacks(), 3);
 }
 
 /// A software adapter takes pokes as well, though none are sent to it.

@@ -45,7 +45,7 @@ impl Timestamps {
     pub(super) fn resolve(&self, encoder: &GpuCommandEncoder) -> Result<(), JsValue> {
         encoder.resolve_query_set_with_u32(&self.set, 0, self.count, &self.resolved, 0);
         let bytes = self.count * 8;
-        encoder.copy_buffer_to_buffer_with_u32_and_u32_and_u32(&self.resolved, 0, &self.readback.0, 0, bytes)
+        encoder.copy_buffer_to_buffer_with_u32_and_u32_and_u32(&self.resolved, 0, &self.readback.buffer, 0, bytes)
     }
 }
 

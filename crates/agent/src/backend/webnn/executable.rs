@@ -1,25 +1,30 @@
 //! A schedule of programs, built on a context for one bucket of shapes.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::rc::Rc;
 
 use futures_util::future::try_join_all;
-use js_sys::{Object, Uint8Array};
+use js_sys::{Object, Promise, Uint8Array};
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::JsFuture;
 use webnibble_common::result::WebNnInfo;
-use webnibble_common::tensor::{DType, Tensor, TensorError, element_count};
+use webnibble_common::tensor::{Tensor, element_count};
 use webnibble_common::weights::WeightMap;
 use webnibble_common::wire::RemoteError;
-use webnibble_kernels::webnn::{Bucket, ConstantMaker, Lowering, Port, Ranges, Schedule, copy_rows};
+use webnibble_kernels::webnn::{
+    Bucket, ConstantMaker, Lowering, Port, Ranges, Schedule, copy_rows, finite_check, may_be_not_finite,
+};
 
+use super::super::spares::{Lent, Spares};
 use super::context::Context;
 use super::graph::{BuiltGraph, description};
 use super::sys::MlTensor;
 use crate::error::internal;
 use crate::sys::object;
 
-/// Bytes of an element of every input and output.
-const ELEMENT_BYTES: usize = 4;
+/// What failed, where running did.
+const RUNNING: &str = "running the WebNN graph failed";
 
 /// Built graphs with their tensors: made once, and used for every inference.
 pub(super) struct Executable {
@@ -58,12 +63,30 @@ struct Input {
     tensor: MlTensor,
 }
 
-/// What the caller reads.
-struct Output {
-    port: Port,
+/// What the caller may read.
+pub(super) struct Output {
+    pub(super) port: Port,
     tensor: MlTensor,
-    /// Its elements after a run; the next run overwrites them.
-    read: Uint8Array,
+    /// Memory that its elements are read into.
+    spares: Spares<Uint8Array>,
+    /// Finds NaN and infinity in it where it is not read; made when that is first needed.
+    check: OnceCell<Check>,
+}
+
+/// A graph that tells whether a tensor is finite.
+struct Check {
+    graph: BuiltGraph,
+    inputs: Object,
+    outputs: Object,
+    found: MlTensor,
+    spares: Spares<Uint8Array>,
+    _tensors: Tensors,
+}
+
+/// Elements that were asked for, of all that was dispatched before.
+pub(super) struct Asked {
+    pub(super) bytes: Lent<Uint8Array>,
+    done: Promise,
 }
 
 impl Executable {
@@ -111,111 +134,109 @@ impl Executable {
     /// Runs the graphs on inputs of zeros, for timing.
     pub(super) async fn run_zeros(&self) -> Result<(), RemoteError> {
         for input in &self.inputs {
-            self.write(input, &zeros(&input.port))?;
+            self.write(input, &Tensor::zeros(input.port.dtype, input.port.value_shape.clone()))?;
         }
-        self.dispatch().await
+        self.dispatch()?;
+        let asked = self.outputs.iter().map(|output| self.ask(output)).collect::<Result<Vec<_>, _>>()?;
+        self.wait_for(asked.iter()).await
     }
 
-    /// Runs the graphs on inputs, padded to the bucket; `shape_of` gives the shape that an output is cut back to.
-    pub(super) async fn run(
-        &self,
-        inputs: &[(String, Tensor)],
-        shape_of: impl Fn(&str) -> Result<Vec<usize>, RemoteError>,
-    ) -> Result<Vec<(String, Tensor)>, RemoteError> {
+    /// Begins to run the graphs on inputs, padded to the bucket: one after the other or side by side, as far as what they read
+    /// allows.
+    pub(super) fn begin(&self, inputs: &[(String, Tensor)]) -> Result<(), RemoteError> {
         for input in &self.inputs {
             let value = &input.port.value;
             let tensor = inputs.iter().find(|(name, _)| name == value).map(|(_, tensor)| tensor);
             let tensor = tensor.ok_or_else(|| internal(format!("input `{value}` is missing")))?;
-            match padded(tensor, &input.port.value_shape).map_err(|e| internal(e.to_string()))? {
+            match padded(tensor, &input.port.value_shape) {
                 Some(padded) => self.write(input, &padded)?,
                 None => self.write(input, tensor)?,
             }
         }
-        self.dispatch().await?;
-        let mut outputs: Vec<(String, Tensor)> = Vec::new();
-        for name in self.outputs.iter().map(|output| &output.port.value) {
-            if !outputs.iter().any(|(known, _)| known == name) {
-                outputs.push((name.clone(), self.output(name, &shape_of(name)?)?));
-            }
-        }
-        Ok(outputs)
+        self.dispatch()
     }
 
     /// Writes what a port holds of a value.
     fn write(&self, input: &Input, value: &Tensor) -> Result<(), RemoteError> {
         let Input { port, tensor } = input;
-        let part = port.offset..port.offset + element_count(&port.shape);
-        let bytes: &[u8] = match (value.as_f32(), value.as_u32()) {
-            (Ok(values), _) => bytemuck::cast_slice(&values[part]),
-            (_, Ok(values)) => bytemuck::cast_slice(&values[part]),
-            (Err(problem), Err(_)) => return Err(internal(problem.to_string())),
-        };
+        let size = port.dtype.size_bytes();
+        let part = port.offset * size..(port.offset + element_count(&port.shape)) * size;
+        let bytes = &value.bytes()[part];
         self.context.call("writing an input failed", || self.context.ml.write_tensor(tensor, bytes))
     }
 
-    /// Runs the graphs, one after the other or side by side as far as what they read allows, and reads the outputs.
-    async fn dispatch(&self) -> Result<(), RemoteError> {
-        let ml = &self.context.ml;
-        let run = async {
-            for Step { graph, inputs, outputs } in &self.steps {
-                ml.dispatch(&graph.0, inputs, outputs)?;
-            }
-            try_join_all(self.outputs.iter().map(|output| ml.read_tensor(&output.tensor, &output.read))).await
+    fn dispatch(&self) -> Result<(), RemoteError> {
+        let run = || {
+            let mut steps = self.steps.iter();
+            steps.try_for_each(|Step { graph, inputs, outputs }| self.context.ml.dispatch(&graph.0, inputs, outputs))
         };
-        self.context.wait("running the WebNN graph failed", run).await.map(drop)
+        self.context.call(RUNNING, run)
     }
 
-    /// An output of the last run, put together of its parts and cut back from the bucket's shape to `shape`.
-    fn output(&self, name: &str, shape: &[usize]) -> Result<Tensor, RemoteError> {
-        let mut parts = self.outputs.iter().filter(|output| output.port.value == name).peekable();
-        let first = parts.peek().ok_or_else(|| internal(format!("there is no output `{name}`")))?;
-        let (dtype, count) = (first.port.dtype, element_count(shape));
-        let tensor = match dtype {
-            DType::F32 => {
-                let mut values = vec![0f32; count];
-                parts.for_each(|part| part.copy_to(shape, bytemuck::cast_slice_mut(&mut values)));
-                Tensor::f32(shape, values)
-            }
-            DType::U32 => {
-                let mut values = vec![0u32; count];
-                parts.for_each(|part| part.copy_to(shape, bytemuck::cast_slice_mut(&mut values)));
-                Tensor::u32(shape, values)
-            }
-        };
-        tensor.map_err(|e| internal(e.to_string()))
+    /// The outputs, or parts of them.
+    pub(super) fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// Asks for an output of what was begun last.
+    pub(super) fn ask(&self, output: &Output) -> Result<Asked, RemoteError> {
+        self.read(&output.tensor, &output.spares, output_bytes(&output.port))
+    }
+
+    /// Asks whether an output of what was begun last is finite: one float, 0 where it is. Its check is made.
+    pub(super) fn ask_finite(&self, output: &Output) -> Result<Option<Asked>, RemoteError> {
+        let Some(check) = output.check.get() else { return Ok(None) };
+        let run = || self.context.ml.dispatch(&check.graph.0, &check.inputs, &check.outputs);
+        self.context.call(RUNNING, run)?;
+        self.read(&check.found, &check.spares, output.port.dtype.size_bytes()).map(Some)
+    }
+
+    fn read(&self, tensor: &MlTensor, spares: &Spares<Uint8Array>, size: usize) -> Result<Asked, RemoteError> {
+        let spare = spares.take(|_| true);
+        let bytes = spare.unwrap_or_else(|| spares.lend(Uint8Array::new_with_length(size as u32)));
+        let done = self.context.call(RUNNING, || self.context.ml.read_tensor(tensor, &bytes))?;
+        Ok(Asked { bytes, done })
+    }
+
+    /// Makes what tells whether an output is finite; nothing for integers.
+    pub(super) async fn make_check(&self, output: &Output) -> Result<(), RemoteError> {
+        if output.check.get().is_none() && may_be_not_finite(output.port.data_type) {
+            let check = Check::build(&self.context, output).await?;
+            // Another run may have made it meanwhile: it is as good.
+            let _ = output.check.set(check);
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was asked for is there.
+    pub(super) async fn wait_for<'a>(&self, asked: impl Iterator<Item = &'a Asked>) -> Result<(), RemoteError> {
+        let all = try_join_all(asked.map(|asked| JsFuture::from(asked.done.clone())));
+        self.context.wait(RUNNING, all).await.map(drop)
+    }
+}
+
+impl Check {
+    async fn build(context: &Context, output: &Output) -> Result<Self, RemoteError> {
+        let program = finite_check(&output.port);
+        let (weights, ranges) = (WeightMap::new(), Ranges::new());
+        let graph = BuiltGraph::build(context, &program, &mut ConstantMaker::new(&weights, &ranges)).await?;
+        let mut tensors = Tensors::default();
+        tensors.add(context, &program.outputs[0], [("writable", false), ("readable", true)]).await?;
+        let inputs = object([(&*program.inputs[0].name, output.tensor.clone().into())]);
+        let outputs = tensors.named(&program.outputs);
+        let found = tensors.of(&program.outputs[0]);
+        Ok(Self { graph, inputs, outputs, found, spares: Spares::default(), _tensors: tensors })
     }
 }
 
 impl Output {
     fn new(port: Port, tensors: &Tensors) -> Self {
-        let read = Uint8Array::new_with_length((element_count(&port.shape) * ELEMENT_BYTES) as u32);
-        Self { tensor: tensors.of(&port), port, read }
-    }
-
-    /// Copies what was read to its place in the whole value, whose bucket is cut back to `shape`.
-    fn copy_to(&self, shape: &[usize], value: &mut [u8]) {
-        let part = self.port.offset..self.port.offset + element_count(&self.port.shape);
-        for (from, to) in shared_ranges(part, columns(&self.port.value_shape), columns(shape)) {
-            let bytes = |elements: Range<usize>| elements.start * ELEMENT_BYTES..elements.end * ELEMENT_BYTES;
-            let (from, to) = (bytes(from), bytes(to));
-            self.read.subarray(from.start as u32, from.end as u32).copy_to(&mut value[to]);
-        }
+        Self { tensor: tensors.of(&port), port, spares: Spares::default(), check: OnceCell::new() }
     }
 }
 
-/// A matrix of rows of `from_cols` elements is cut to rows of `to_cols`, and `part` is a range of its elements. Gives, for each
-/// row that both have something of, where that lies in the part and in what is cut.
-fn shared_ranges(
-    part: Range<usize>,
-    from_cols: usize,
-    to_cols: usize,
-) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-    let rows = part.start / from_cols..part.end.div_ceil(from_cols);
-    rows.filter_map(move |row| {
-        let (begin, cut) = (row * from_cols, row * to_cols);
-        let (start, end) = (part.start.max(begin), part.end.min(begin + to_cols.min(from_cols)));
-        (start < end).then(|| (start - part.start..end - part.start, cut + start - begin..cut + end - begin))
-    })
+fn output_bytes(port: &Port) -> usize {
+    element_count(&port.shape) * port.dtype.size_bytes()
 }
 
 /// Tensors by their names; they are destroyed with this.
@@ -240,12 +261,24 @@ impl Tensors {
                 continue;
             }
             let is_in = |ports: &[Port]| ports.iter().any(|one| one.name == port.name);
-            let access = [("writable", is_in(&schedule.inputs).into()), ("readable", is_in(&schedule.outputs).into())];
-            let descriptor = object(description(port.data_type, &port.shape).into_iter().chain(access));
-            let made = context.wait("making the tensors failed", context.ml.create_tensor(&descriptor)).await?;
-            tensors.0.insert(port.name.clone(), made);
+            let access = [("writable", is_in(&schedule.inputs)), ("readable", is_in(&schedule.outputs))];
+            tensors.add(context, port, access).await?;
         }
         Ok(tensors)
+    }
+
+    /// Makes that of a port, for what the caller does with it.
+    async fn add(
+        &mut self,
+        context: &Context,
+        port: &Port,
+        access: [(&'static str, bool); 2],
+    ) -> Result<(), RemoteError> {
+        let access = access.map(|(name, value)| (name, JsValue::from(value)));
+        let descriptor = object(description(port.data_type, &port.shape).into_iter().chain(access));
+        let made = context.wait("making the tensors failed", context.ml.create_tensor(&descriptor)).await?;
+        self.0.insert(port.name.clone(), made);
+        Ok(())
     }
 
     fn of(&self, port: &Port) -> MlTensor {
@@ -275,57 +308,19 @@ fn devices(graphs: &[BuiltGraph]) -> Option<Vec<String>> {
     (!reported.is_empty()).then(|| names.into_iter().collect())
 }
 
-fn zeros(port: &Port) -> Tensor {
-    let (shape, count) = (port.value_shape.clone(), element_count(&port.value_shape));
-    let tensor = match port.dtype {
-        DType::F32 => Tensor::f32(shape, vec![0.0; count]),
-        DType::U32 => Tensor::u32(shape, vec![0; count]),
-    };
-    tensor.expect("as many elements as the shape has")
-}
-
 /// The tensor with a longer second dimension, filled up with zeros; `None` where it has that shape already.
-fn padded(tensor: &Tensor, shape: &[usize]) -> Result<Option<Tensor>, TensorError> {
+fn padded(tensor: &Tensor, shape: &[usize]) -> Option<Tensor> {
     if tensor.shape() == shape {
-        return Ok(None);
+        return None;
     }
-    let (from, to, count) = (columns(tensor.shape()), columns(shape), element_count(shape));
-    let padded = match (tensor.as_f32(), tensor.as_u32()) {
-        (Ok(values), _) => {
-            let mut data = vec![0.0; count];
-            copy_rows(values, from, &mut data, to);
-            Tensor::f32(shape, data)
-        }
-        (Err(_), Ok(values)) => {
-            let mut data = vec![0; count];
-            copy_rows(values, from, &mut data, to);
-            Tensor::u32(shape, data)
-        }
-        (Err(problem), Err(_)) => Err(problem),
-    };
-    padded.map(Some)
+    let size = tensor.dtype().size_bytes();
+    let (from, to) = (columns(tensor.shape()) * size, columns(shape) * size);
+    let mut padded = Tensor::zeros(tensor.dtype(), shape);
+    copy_rows(tensor.bytes(), from, padded.bytes_mut(), to);
+    Some(padded)
 }
 
 /// Elements of each item of the first dimension.
-fn columns(shape: &[usize]) -> usize {
+pub(super) fn columns(shape: &[usize]) -> usize {
     element_count(&shape[1..])
-}
-
-#[cfg(test)]
-mod tests {
-    use wasm_bindgen_test::wasm_bindgen_test;
-
-    use super::*;
-
-    #[wasm_bindgen_test]
-    fn parts_of_a_value_are_cut_row_by_row() {
-        let found = |part, from, to| shared_ranges(part, from, to).collect::<Vec<_>>();
-        assert_eq!(found(0..12, 12, 12), [(0..12, 0..12)]);
-        assert_eq!(found(4..12, 12, 12), [(0..8, 4..12)]);
-        assert_eq!(found(0..12, 4, 3), [(0..3, 0..3), (4..7, 3..6), (8..11, 6..9)]);
-        // The second of two parts, which begins within a row.
-        assert_eq!(found(6..12, 4, 3), [(0..1, 5..6), (2..5, 6..9)]);
-        // Nothing of a part is kept.
-        assert_eq!(found(8..12, 12, 8), []);
-    }
 }

@@ -9,6 +9,7 @@ mod context;
 mod executable;
 mod graph;
 mod memory;
+mod pending;
 pub(crate) mod sys;
 
 use std::cell::Cell;
@@ -17,11 +18,12 @@ use std::rc::Rc;
 
 use js_sys::Uint8Array;
 use webnibble_common::capabilities::Adapter;
-use webnibble_common::graph::{Bindings, Graph};
+use webnibble_common::graph::{Bindings, Graph, ValueId};
 use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, WebNnInfo};
+#[cfg(test)]
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
@@ -32,12 +34,16 @@ use webnibble_kernels::webnn::{
 };
 
 pub(crate) use context::{Context, check_devices};
+pub(crate) use pending::Pending;
 
 use self::context::from_webnn;
 use self::executable::Executable;
 use self::memory::MOST_PARTS;
+use self::pending::Made;
+#[cfg(test)]
+use super::RunOutcome;
 use super::planes::Planes;
-use super::{Built, RunOutcome, activations_adjustment, adjusted, device_adjustment};
+use super::{Built, RunRequest, activations_adjustment, adjusted, device_adjustment};
 use crate::error::{error, internal};
 use crate::plane_sink::buffer;
 use crate::sys::now_ms;
@@ -66,7 +72,7 @@ pub(crate) struct Model {
     planes: Planes,
     weights: WeightMap,
     /// Least recently used first.
-    built: Vec<Executable>,
+    built: Vec<Rc<Executable>>,
     adjustments: Vec<Adjustment>,
     /// Time of building graphs, and of running them to choose.
     took: Cell<Built>,
@@ -160,6 +166,11 @@ impl Model {
         Ok(self.took.take())
     }
 
+    /// What it computes.
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// Builds the graph of the bucket that a shape falls into; gives the time it took in ms, 0 when it is there already.
     pub(crate) async fn prepare(&mut self, bindings: &Bindings) -> Result<f64, RemoteError> {
         let bucket = bucket_of(&self.graph, bindings);
@@ -200,7 +211,7 @@ impl Model {
 
     /// Makes `executable` the one used last, and lets go of those that are too much.
     fn keep(&mut self, executable: Executable) {
-        self.built.push(executable);
+        self.built.push(Rc::new(executable));
         while self.built.len() > 1 && self.weights_bytes() > KEPT_CONSTANT_BYTES {
             self.built.remove(0);
         }
@@ -211,19 +222,25 @@ impl Model {
         Ok(first.lowering)
     }
 
-    /// Runs the model once; the shape's bucket is built where it is not yet.
-    pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<RunOutcome, RemoteError> {
-        let bindings = check_inputs(&self.graph, inputs).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
+    /// Gives the context an inference; the shape's bucket is built where it is not yet.
+    pub(crate) async fn submit(&mut self, request: &RunRequest<'_>) -> Result<Pending, RemoteError> {
+        let bindings = check_inputs(&self.graph, request.inputs);
+        let bindings = bindings.map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
         self.prepare(&bindings).await?;
         let executable = self.built.last().ok_or_else(|| internal("no graph is built"))?;
-        let graph = &self.graph;
-        let shape_of = |name: &str| {
-            let id = graph.outputs.iter().find(|id| graph.value_of(**id).name == name);
-            let id = id.ok_or_else(|| internal(format!("output `{name}` is not one of the graph's")))?;
-            graph.shape(*id, &bindings).map_err(|e| internal(e.to_string()))
+        let made = |id: &ValueId| {
+            let (name, shape) = (&self.graph.value_of(*id).name, self.graph.shape(*id, &bindings));
+            let shape = shape.map_err(|e| internal(e.to_string()))?;
+            Ok(Made { name: name.clone(), shape, wanted: request.wants(name) })
         };
-        let outputs = executable.run(inputs, shape_of).await?;
-        Ok(RunOutcome { outputs, gpu_ms: None, kernels: None })
+        let outputs = self.graph.outputs.iter().map(made).collect::<Result<_, RemoteError>>()?;
+        Pending::submit(executable, request.inputs, outputs).await
+    }
+
+    /// Runs the model once, and reads everything. For tests.
+    #[cfg(test)]
+    pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<RunOutcome, RemoteError> {
+        self.submit(&RunRequest::all_of(inputs)).await?.read().await
     }
 
     /// A WebNN graph ran, wherever the browser put it ([`Model::webnn`]).

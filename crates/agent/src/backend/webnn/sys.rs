@@ -40,13 +40,10 @@ extern "C" {
     pub(super) fn dispatch(this: &MlContext, graph: &MlGraph, inputs: &Object, outputs: &Object)
     -> Result<(), JsValue>;
 
-    /// Resolves once `bytes`, as many as the tensor has, are overwritten.
+    /// Resolves once `bytes`, as many as the tensor has, are overwritten with what it holds after all that was dispatched before
+    /// this call.
     #[wasm_bindgen(method, catch, js_name = readTensor)]
-    pub(super) async fn read_tensor(
-        this: &MlContext,
-        tensor: &MlTensor,
-        bytes: &Uint8Array,
-    ) -> Result<JsValue, JsValue>;
+    pub(super) fn read_tensor(this: &MlContext, tensor: &MlTensor, bytes: &Uint8Array) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(method, catch)]
     pub(crate) fn destroy(this: &MlContext) -> Result<(), JsValue>;

@@ -15,6 +15,8 @@ use webnibble_kernels::plan::Formats;
 use webnibble_kernels::problems::{Problem, int8_problems, problems};
 use webnibble_kernels::webnn::{Candidate, Lowering, Ranges};
 
+use super::super::outcome::RunRequest;
+use super::super::testing::{encoder_of_two_outputs, overflowing, scaled};
 use super::context::limits_json;
 use super::memory::Fastest;
 use super::{Context, Model, check_devices};
@@ -196,6 +198,54 @@ async fn webnn_lengths_share_the_graph_of_their_bucket() {
     assert_eq!(error.code, ErrorCode::BadInput);
     assert!(model.weights_bytes() > 0);
     assert_eq!(model.built.last().unwrap().bucket.bindings.symbol("seq"), Some(129));
+}
+
+#[wasm_bindgen_test]
+async fn webnn_outputs_that_nobody_wants_are_not_read() {
+    let Some(context) = context().await else { return };
+    let problem = encoder_of_two_outputs(&encoder("encoder f32"));
+    for parts in [1, 2] {
+        let mut model = model(&context, &problem, Lowering::Float32);
+        model.ask_for_parts(parts);
+        let all = model.run(&problem.inputs).await.unwrap().outputs;
+        problem.check(&all).unwrap();
+        for (index, (name, _)) in all.iter().enumerate() {
+            let wanted = [name.clone()];
+            let request = RunRequest { wanted: Some(&wanted), ..RunRequest::all_of(&problem.inputs) };
+            let found = model.submit(&request).await.unwrap().read().await.unwrap();
+            assert_eq!(found.outputs, all[index..=index], "in {parts} parts");
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn webnn_what_is_no_number_is_found_whether_it_is_read_or_not() {
+    let Some(context) = context().await else { return };
+    let (problem, inputs) = overflowing();
+    let mut model = model(&context, &problem, Lowering::Float32);
+    let output = problem.graph.value_of(problem.graph.outputs[0]).name.clone();
+    for wanted in [None, Some(&[][..])] {
+        let request = RunRequest { wanted, ..RunRequest::all_of(&inputs) };
+        let error = model.submit(&request).await.unwrap().read().await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::NotFinite, "{error:?}");
+        assert!(error.message.contains(&format!("output `{output}` should be finite numbers, found")), "{error:?}");
+        let request = RunRequest { inputs: &problem.inputs, ..request };
+        model.submit(&request).await.unwrap().read().await.unwrap();
+    }
+}
+
+#[wasm_bindgen_test]
+async fn webnn_several_inferences_are_in_flight() {
+    let Some(context) = context().await else { return };
+    let problem = problems().into_iter().find(|problem| problem.name.starts_with("linear f32")).unwrap();
+    let mut model = model(&context, &problem, Lowering::Float32);
+    let halved = scaled(&problem, 0.5);
+    let expected = model.run(&halved).await.unwrap().outputs;
+    let first = model.submit(&RunRequest::all_of(&problem.inputs)).await.unwrap();
+    let second = model.submit(&RunRequest::all_of(&halved)).await.unwrap();
+    drop(model.submit(&RunRequest::all_of(&problem.inputs)).await.unwrap());
+    assert_eq!(second.read().await.unwrap().outputs, expected);
+    problem.check(&first.read().await.unwrap().outputs).unwrap();
 }
 
 #[wasm_bindgen_test]

@@ -1,0 +1,32 @@
+//! What a family makes of its config: graphs over one set of weights.
+
+use webnibble_common::package::SentenceConfig;
+use webnibble_common::program::{ENCODE, Program};
+
+use crate::config::ModelConfig;
+
+impl ModelConfig {
+    /// The program: for encoders the one graph [`ENCODE`], that of [`ModelConfig::graph`], and no states.
+    pub fn program(&self, sentence: Option<&SentenceConfig>) -> Program {
+        match self {
+            ModelConfig::Bert(_) => Program::of(ENCODE, self.graph(sentence)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ModelConfig;
+    use webnibble_common::program::ENCODE;
+
+    #[test]
+    fn an_encoder_is_one_graph_without_states() {
+        let config = ModelConfig::from_json(&serde_json::json!({ "model_type": "bert" })).unwrap();
+        let program = config.program(None);
+        program.validate().unwrap();
+        let names: Vec<_> = program.graphs().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!((names, program.states().len()), (vec![ENCODE.to_owned()], 0));
+        assert_eq!(program.named(ENCODE).unwrap(), &config.graph(None));
+        assert_eq!(program.weights(), program.named(ENCODE).unwrap().weights);
+    }
+}
