@@ -27,6 +27,8 @@ use crate::threads;
 /// A model whose weights lie, still quantized, in wasm memory.
 pub(crate) struct Model {
     graph: Graph,
+    /// What runs: the graph as far as the outputs need it that are wanted.
+    wanted: Graph,
     header: Header,
     /// Planes that came, until [`Model::finish_load`] makes weights of them.
     planes: Planes,
@@ -78,6 +80,7 @@ impl Model {
             Platform::Wasm | Platform::Auto => ImplementationType::RealWasm,
         };
         Self {
+            wanted: graph.clone(),
             graph,
             header: header.clone(),
             planes: Planes::default(),
@@ -115,6 +118,11 @@ impl Model {
         Ok(Built::default())
     }
 
+    /// Has later runs give these outputs alone.
+    pub(crate) fn want(&mut self, outputs: &[String]) {
+        self.wanted = self.graph.only(outputs);
+    }
+
     /// Nothing depends on the shape.
     pub(crate) async fn prepare(&mut self, _bindings: &Bindings) -> Result<f64, RemoteError> {
         Ok(0.0)
@@ -123,7 +131,7 @@ impl Model {
     /// Runs the graph, operator by operator; gives way to events in between, so that `stop` can be told.
     pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)], stop: &Stop) -> Result<RunOutcome, RemoteError> {
         let mut pacer = Pacer::new();
-        let executor = Executor::new(&self.graph, &self.weights, inputs).map_err(|e| failed(&e))?;
+        let executor = Executor::new(&self.wanted, &self.weights, inputs).map_err(|e| failed(&e))?;
         let mut executor = executor.on(&self.threads).with_activations(&self.int8);
         while executor.step().map_err(|e| failed(&e))? {
             pacer.pause().await;

@@ -16,7 +16,7 @@ pub(crate) struct Built {
 /// What one run gave.
 #[derive(Debug)]
 pub(crate) struct RunOutcome {
-    /// The graph's outputs, in its order.
+    /// The graph's outputs that are wanted.
     pub(crate) outputs: Vec<(String, Tensor)>,
     /// GPU time of the whole run in ms, if it was profiled and the adapter has timestamps.
     pub(crate) gpu_ms: Option<f64>,

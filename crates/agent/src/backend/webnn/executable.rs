@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use futures_util::future::try_join_all;
 use js_sys::{Object, Uint8Array};
+use webnibble_common::graph::Graph;
 use webnibble_common::result::WebNnInfo;
 use webnibble_common::tensor::{DType, Tensor, TensorError, element_count};
 use webnibble_common::weights::WeightMap;
@@ -94,6 +95,12 @@ impl Executable {
             context: Rc::clone(context),
             _tensors: tensors,
         })
+    }
+
+    /// Whether its outputs are those of `graph`.
+    pub(super) fn gives_those_of(&self, graph: &Graph) -> bool {
+        let given: BTreeSet<&str> = self.outputs.iter().map(|output| &*output.port.value).collect();
+        given == graph.output_names().collect()
     }
 
     /// What the result says of it.

@@ -49,6 +49,8 @@ const KEPT_CONSTANT_BYTES: u64 = 512 << 20;
 pub(crate) struct Model {
     context: Rc<Context>,
     graph: Graph,
+    /// What runs: the graph as far as the outputs need it that are wanted.
+    wanted: Graph,
     formats: Formats,
     ranges: Ranges,
     /// To choose from; one is left once it is chosen.
@@ -111,6 +113,7 @@ impl Model {
     ) -> Self {
         Self {
             context: Rc::clone(context),
+            wanted: graph.clone(),
             graph,
             formats,
             ranges,
@@ -160,10 +163,16 @@ impl Model {
         Ok(self.took.take())
     }
 
+    /// Has later runs give these outputs alone.
+    pub(crate) fn want(&mut self, outputs: &[String]) {
+        self.wanted = self.graph.only(outputs);
+    }
+
     /// Builds the graph of the bucket that a shape falls into; gives the time it took in ms, 0 when it is there already.
     pub(crate) async fn prepare(&mut self, bindings: &Bindings) -> Result<f64, RemoteError> {
         let bucket = bucket_of(&self.graph, bindings);
-        if let Some(index) = self.built.iter().position(|executable| executable.bucket == bucket) {
+        let is_it = |executable: &Executable| executable.bucket == bucket && executable.gives_those_of(&self.wanted);
+        if let Some(index) = self.built.iter().position(is_it) {
             let used = self.built.remove(index);
             self.built.push(used);
             return Ok(0.0);
@@ -186,7 +195,7 @@ impl Model {
     async fn build(&self, lowering: Lowering, parts: usize, bucket: Bucket) -> Result<Executable, RemoteError> {
         let start = now_ms();
         let target = Target { limits: &self.context.limits, lowering, ranges: &self.ranges };
-        let schedule = lower_parts(&self.graph, &self.formats, &bucket.bindings, &target, parts);
+        let schedule = lower_parts(&self.wanted, &self.formats, &bucket.bindings, &target, parts);
         let schedule = schedule.map_err(|e| from_webnn(&e))?;
         let built = Executable::build(&self.context, schedule, (lowering, bucket), (&self.weights, &self.ranges)).await;
         let took = self.took.get();
