@@ -38,7 +38,7 @@ pub(crate) fn build(config: &Value, sentence: Option<&SentenceConfig>) {
     match ModelConfig::from_json(config) {
         Ok(model) if is_small(config) => {
             model.graph(sentence).validate().unwrap_or_else(|error| panic!("{error}: {config}"));
-            assert!(model.parameters() > 0 && model.max_positions() > 0);
+            assert!(model.graph(None).parameters() > 0 && model.max_positions() > 0);
         }
         Ok(_) => {}
         Err(error) => assert!(!error.to_string().is_empty()),

@@ -1,6 +1,6 @@
 //! `tokenizer.json`.
 
-use webnibble_models::text::TextTokenizer;
+use webnibble_models::input::text::TextTokenizer;
 
 /// Words, accents, scripts, controls, an emoji of several characters, and a word longer than tokenizers look at.
 const TEXTS: [&str; 6] = ["The cats sat.", "  Ünï\u{301}cöde\t", "猫が座った", "\u{0}\u{200b}", "👩‍👩‍👧 \u{202e}x", LONG];

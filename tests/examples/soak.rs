@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use webnibble_common::options::{BrowserKind, GpuProfile, LaunchOptions, MeasureOptions, Options, Platform, Settings};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::RunRecord;
-use webnibble_common::wire::RunInput;
 use webnibble_host::run::{Input, RunRequest, run};
 use webnibble_tests::{Sandbox, browser_available, firefox, golden_bert, processes_naming};
 
@@ -77,7 +76,8 @@ impl Kind {
         RunRequest {
             model: golden_bert().display().to_string(),
             options,
-            input: Input::Given(RunInput::ids(ids)),
+            input: Input::ids(ids),
+            outputs: Vec::new(),
             verbose: false,
             revision: String::new(),
             progress: None,

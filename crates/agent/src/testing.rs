@@ -83,7 +83,8 @@ pub(crate) const VOCAB: usize = 8;
 /// Longest input of the tiny BERT.
 pub(crate) const MAX_LEN: usize = 12;
 
-/// A package of a BERT of two layers with random weights, a tokenizer of a few words, and the prompt `article` before texts.
+/// A package of a BERT of two layers with random weights and a pooler, a tokenizer of a few words, and the prompt `article`
+/// before texts.
 pub(crate) fn tiny_bert(bits: Bits) -> Vec<u8> {
     let config = serde_json::json!({
         "model_type": "bert", "vocab_size": VOCAB, "hidden_size": 32, "num_hidden_layers": 2,
@@ -92,7 +93,7 @@ pub(crate) fn tiny_bert(bits: Bits) -> Vec<u8> {
     let prompts = Prompts { by_name: [("article".to_owned(), "the ".to_owned())].into(), default_name: None };
     let mean = SentenceConfig::new(webnibble_common::graph::Pooling::Mean, true, Some(MAX_LEN));
     let sentence = SentenceConfig { prompts, ..mean };
-    let graph = ModelConfig::from_json(&config).expect("the config is whole").graph(Some(&sentence));
+    let graph = ModelConfig::from_json(&config).expect("the config is whole").graph_over(Some(&sentence), &|_| true);
     let weights = random_weights(&graph, bits);
     package(&graph, &weights, config, Some(sentence), &[(TOKENIZER, tokenizer().as_bytes())])
 }

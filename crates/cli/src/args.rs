@@ -108,9 +108,13 @@ pub(crate) struct RunArgs {
     /// Token ids: JSON lists, or one line a text
     #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) ids: Option<PathBuf>,
-    /// Tensors by name: {"input_ids": {"shape": […], "dtype": "u32", "data": […]}}
+    /// Tensors by the names of the model's inputs, as nested lists or with a shape: {"input_ids": [[101, 7592, 102]]},
+    /// {"input_ids": {"shape": [1, 3], "data": [101, 7592, 102]}}
     #[arg(long, value_name = "FILE.json", group = "what")]
     pub(crate) input: Option<PathBuf>,
+    /// An output of the model to read, by its name, in place of its answer; may be given again for further ones
+    #[arg(long, value_name = "NAME")]
+    pub(crate) output: Vec<String>,
     /// An image (not there yet)
     #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) image: Option<PathBuf>,

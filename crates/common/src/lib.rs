@@ -12,6 +12,7 @@ pub mod error;
 pub mod fallback;
 pub mod graph;
 pub mod implementation;
+pub mod io;
 pub mod options;
 pub mod package;
 pub mod profiles;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use webnibble_common::capabilities::Adapter;
+use webnibble_common::io::Input;
 use webnibble_common::options::{LaunchOptions, Options, Platform, Settings};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{BrowserInfo, ImplementationType, Times};
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{ErrorCode, RemoteError, RunInput, RunOptions};
+use webnibble_common::wire::{ErrorCode, RemoteError, RunOptions};
 
 use crate::error::HostError;
 use crate::host::Host;
@@ -190,7 +191,7 @@ async fn reference_embeddings(model: &Arc<Model>) -> Result<Option<Vec<Vec<f32>>
     let model = Arc::clone(model);
     blocking(move || {
         let Some(reference) = Reference::of(&model)? else { return Ok(None) };
-        embeddings_of(&reference.outputs(&RunInput::texts(texts()))?).map(Some)
+        embeddings_of(&reference.outputs(&Input::texts(texts()))?).map(Some)
     })
     .await
 }
@@ -209,10 +210,10 @@ async fn show(
     let options = load_options(request.platform, &resolved);
     let loaded = load_package(host, &name, package, options, LOAD_LIMIT).await?;
 
-    let query = RunInput::texts(vec![QUERY.to_owned()]);
+    let query = Input::texts(vec![QUERY.to_owned()]);
     let measured = RunOptions { runs: request.runs, ..RunOptions::default() };
     let (timed, _) = host.run(&name, query, measured, RUN_LIMIT).await?;
-    let all = RunInput::texts(texts());
+    let all = Input::texts(texts());
     let (_, outputs) = host.run(&name, all, RunOptions::default(), RUN_LIMIT).await?;
     let embeddings = embeddings_of(&outputs)?;
     host.unload(&name, RUN_LIMIT).await?;

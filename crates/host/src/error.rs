@@ -8,8 +8,8 @@ use webnibble_common::wire::{ErrorCode, RemoteError};
 
 mod failure;
 pub(crate) mod hints;
+mod io;
 pub(crate) mod limits;
-mod text;
 
 pub use failure::{AnyFailure, Failure};
 
@@ -192,11 +192,11 @@ impl HostError {
     }
 }
 
-/// Whether a failure's code is of what was typed: options that contradict themselves, paths, addresses and prompts that are not
-/// there, and outputs that would be written over what is there.
+/// Whether a failure's code is of what was typed: options that contradict themselves, paths, addresses, prompts and outputs
+/// that are not there, and files that would be written over what is there.
 pub fn is_usage(code: &str) -> bool {
-    ["bad_options", "package_fixed", "not_there", "webdriver_unreachable", "output", text::UNKNOWN_PROMPT]
-        .contains(&code)
+    let codes = ["bad_options", "package_fixed", "not_there", "webdriver_unreachable", "output"];
+    codes.contains(&code) || [io::UNKNOWN_PROMPT, io::UNKNOWN_OUTPUT].contains(&code)
 }
 
 impl From<RemoteError> for HostError {
@@ -229,7 +229,10 @@ fn tail(lines: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use webnibble_models::text::TextError;
+    use webnibble_models::input::InputError;
+    use webnibble_models::input::tensors::NamedInputError;
+    use webnibble_models::input::text::TextError;
+    use webnibble_models::output::UnknownOutput;
 
     use super::*;
     use crate::eval::DataError;
@@ -259,9 +262,11 @@ mod tests {
         let conflict = OptionsError::Conflict { one: "--a", other: "--b" };
         let data = DataError::Read { path, source: missing() };
         let text = HostError::from(TextError::NoTokenizer);
+        let unknown = ReferenceError::Output(UnknownOutput { name: "x".into(), known: Vec::new() });
+        let named = InputError::from(NamedInputError::Repeated { name: "x".into() });
         let io = HostError::Io { what: "w".into(), source: missing() };
         let errors =
-            [load.into(), quantize.into(), conflict.into(), ReferenceError::NoValues.into(), text, data.into(), io];
+            [load.into(), quantize.into(), conflict.into(), unknown.into(), named.into(), text, data.into(), io];
         for error in errors {
             assert!(!HostError::hint(&error).is_empty(), "{error}");
         }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use webnibble_common::capabilities::Capabilities;
+use webnibble_common::io::Input;
 use webnibble_common::options::{Engine, LaunchOptions};
 use webnibble_common::result::BrowserInfo;
-use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunInput, RunOptions};
+use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions};
 
 use crate::assets::Assets;
 use crate::browser::{Browser, BrowserConfig, BrowserMemory};
@@ -282,7 +283,7 @@ impl Host {
     pub async fn run(
         &self,
         model: &str,
-        input: RunInput,
+        input: Input,
         options: RunOptions,
         limit: Duration,
     ) -> Result<RunOutcome, HostError> {

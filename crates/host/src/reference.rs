@@ -2,30 +2,31 @@
 //! what a simulation without a browser runs.
 
 use webnibble_common::graph::Graph;
+use webnibble_common::io::{Input, NamedTensors};
 use webnibble_common::package::{Activations, SentenceConfig, TOKENIZER, max_tokens};
 use webnibble_common::quant::{Bits, Quantizer};
-use webnibble_common::result::QuantizationError;
-use webnibble_common::tensor::{Tensor, TensorError};
+use webnibble_common::result::{QuantizationError, TokensKept};
+use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
-use webnibble_common::wire::RunInput;
+use webnibble_common::wire::ErrorCode;
 use webnibble_kernels::cpu;
-use webnibble_kernels::exec::{ExecError, Int8Linears};
-use webnibble_models::input::InputEncoder;
-use webnibble_models::text::{Encoded, TextError};
+use webnibble_kernels::exec::{ExecError, Int8Linears, check_inputs};
+use webnibble_models::Pipeline;
+use webnibble_models::input::text::TextError;
+use webnibble_models::input::{InputError, ModelInputs};
+use webnibble_models::output::UnknownOutput;
 
 use crate::error::Failure;
 use crate::loader::{LoadError, Model, ModelFolder, PackageFile};
 
-/// Tensors by the names of a graph's inputs or outputs.
-pub(crate) type NamedTensors = Vec<(String, Tensor)>;
-
 /// A model that is ready to run here.
 pub struct Reference {
-    graph: Graph,
+    pipeline: Pipeline,
+    /// The program as far as its answer needs it.
+    answer: Graph,
     weights: WeightMap,
     /// Linear operators that are computed in int8.
     int8: Option<Int8Linears>,
-    encoder: InputEncoder,
 }
 
 /// Why there is no reference output.
@@ -35,24 +36,27 @@ pub enum ReferenceError {
     /// The model cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The input cannot be tokenized.
+    /// The tokenizer cannot be read.
     #[error(transparent)]
-    Text(#[from] TextError),
-    /// The input does not fit the graph.
+    Tokenizer(#[from] TextError),
+    /// The input does not fit the model.
     #[error(transparent)]
-    Tensor(#[from] TensorError),
+    Input(#[from] InputError),
+    /// The model has no such output.
+    #[error(transparent)]
+    Output(#[from] UnknownOutput),
     /// The model does not run.
     #[error(transparent)]
     Exec(#[from] ExecError),
-    /// The input is tensors, and their values are not at hand.
-    #[error("inputs by name are compared only with their values")]
-    NoValues,
 }
 
 impl Failure for ReferenceError {
     fn code(&self) -> String {
         match self {
-            Self::Text(error) => error.code(),
+            Self::Tokenizer(error) => error.code(),
+            Self::Input(error) => error.code(),
+            Self::Output(error) => error.code(),
+            Self::Exec(error) if error.is_bad_input() => ErrorCode::BadInput.name(),
             _ => "reference".into(),
         }
     }
@@ -60,7 +64,9 @@ impl Failure for ReferenceError {
     fn hint(&self) -> String {
         match self {
             Self::Load(error) => error.hint(),
-            Self::Text(error) => error.hint(),
+            Self::Tokenizer(error) => error.hint(),
+            Self::Input(error) => error.hint(),
+            Self::Output(error) => error.hint(),
             _ => "`webnibble inspect` shows what the model is; --ids and --input must fit it".into(),
         }
     }
@@ -95,7 +101,11 @@ impl Reference {
             };
             weights.insert(weight.name.clone(), data);
         }
-        Ok(Self { graph: folder.graph.clone(), weights, int8: None, encoder: encoder_of_folder(folder)? })
+        Ok(Self::new(pipeline_of_folder(folder)?, weights))
+    }
+
+    fn new(pipeline: Pipeline, weights: WeightMap) -> Self {
+        Self { answer: pipeline.graph().answer(), pipeline, weights, int8: None }
     }
 
     /// A package's model with its quantized weights.
@@ -103,8 +113,7 @@ impl Reference {
     /// # Errors
     /// When the package cannot be read.
     pub fn quantized(package: &PackageFile) -> Result<Self, ReferenceError> {
-        let encoder = encoder_of_package(package)?;
-        Ok(Self { graph: package.graph.clone(), weights: package.read_weights()?, int8: None, encoder })
+        Ok(Self::new(pipeline_of_package(package)?, package.read_weights()?))
     }
 
     /// A package's model as it is to be run with activations of these bits: in int8 at 8, where it was calibrated.
@@ -129,7 +138,7 @@ impl Reference {
     /// # Errors
     /// When the weights are not those of int8 operators.
     pub fn with_activations(self, activations: &Activations) -> Result<Self, ReferenceError> {
-        let int8 = Int8Linears::new(&self.graph, &self.weights, activations)?;
+        let int8 = Int8Linears::new(self.pipeline.graph(), &self.weights, activations)?;
         Ok(Self { int8: Some(int8), ..self })
     }
 
@@ -145,39 +154,43 @@ impl Reference {
         self.weights.values().map(WeightData::bytes).sum()
     }
 
-    /// The graph's outputs for an input. Takes its time: not for a task of the runtime.
+    /// What the model's answer is made of, for an input. Takes its time: not for a task of the runtime.
     ///
     /// # Errors
     /// When the input does not fit the model.
-    pub fn outputs(&self, input: &RunInput) -> Result<Vec<(String, Tensor)>, ReferenceError> {
-        self.outputs_of(&self.tensors(&self.encode(input)?)?)
+    pub fn outputs(&self, input: &Input) -> Result<NamedTensors, ReferenceError> {
+        self.outputs_named(input, &[])
     }
 
-    /// Texts or ids, padded.
+    /// The outputs of those names, for an input; where none is named, as [`Reference::outputs`].
+    ///
+    /// # Errors
+    /// When the input does not fit the model, or it has no such output.
+    pub fn outputs_named(&self, input: &Input, names: &[String]) -> Result<NamedTensors, ReferenceError> {
+        self.outputs_of(&self.inputs(input)?.tensors, names)
+    }
+
+    /// An input as the tensors that the model takes.
     ///
     /// # Errors
     /// When the input does not fit the model.
-    pub fn encode(&self, input: &RunInput) -> Result<Encoded, ReferenceError> {
-        self.encoder.encode(input)?.ok_or(ReferenceError::NoValues)
+    pub fn inputs(&self, input: &Input) -> Result<ModelInputs, ReferenceError> {
+        Ok(self.pipeline.inputs(input)?)
     }
 
-    /// What was encoded, by the names of the graph's inputs.
+    /// The same for what [`Reference::inputs`] gave.
     ///
     /// # Errors
-    /// When the graph has inputs that texts do not fill.
-    pub fn tensors(&self, encoded: &Encoded) -> Result<Vec<(String, Tensor)>, ReferenceError> {
-        Ok(encoded.inputs(&self.graph)?)
+    /// When the inputs do not fit the model, or it has no such output.
+    pub fn outputs_of(&self, inputs: &[(String, Tensor)], names: &[String]) -> Result<NamedTensors, ReferenceError> {
+        if names.is_empty() {
+            return Ok(self.executor(&self.answer, inputs)?.outputs()?);
+        }
+        let graph = self.pipeline.graph().only(&self.pipeline.wanted(names)?);
+        Ok(self.executor(&graph, inputs)?.outputs()?)
     }
 
-    /// The graph's outputs for tensors by the names of its inputs.
-    ///
-    /// # Errors
-    /// When the inputs do not fit the model.
-    pub fn outputs_of(&self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>, ReferenceError> {
-        Ok(self.executor(inputs)?.outputs()?)
-    }
-
-    /// The graph's outputs, and what linear operators see on the way to them.
+    /// What the answer is made of, and what every linear operator of the program sees, those too that it does not need.
     ///
     /// # Errors
     /// When the inputs do not fit the model.
@@ -185,14 +198,20 @@ impl Reference {
         &self,
         inputs: &[(String, Tensor)],
         observe: &mut dyn FnMut(cpu::Observed<'_>),
-    ) -> Result<Vec<(String, Tensor)>, ReferenceError> {
-        let mut executor = self.executor(inputs)?;
+    ) -> Result<NamedTensors, ReferenceError> {
+        let mut executor = self.executor(self.pipeline.graph(), inputs)?;
         while executor.step_observed(observe)? {}
-        Ok(executor.outputs()?)
+        let mut outputs = executor.outputs()?;
+        outputs.truncate(self.answer.outputs.len());
+        Ok(outputs)
     }
 
-    fn executor<'a>(&'a self, inputs: &'a [(String, Tensor)]) -> Result<cpu::Executor<'a>, ExecError> {
-        let executor = cpu::Executor::new(&self.graph, &self.weights, inputs)?;
+    fn executor<'a>(
+        &'a self,
+        graph: &'a Graph,
+        inputs: &'a [(String, Tensor)],
+    ) -> Result<cpu::Executor<'a>, ExecError> {
+        let executor = cpu::Executor::new(graph, &self.weights, inputs)?;
         Ok(match &self.int8 {
             Some(int8) => executor.with_activations(int8),
             None => executor,
@@ -200,42 +219,54 @@ impl Reference {
     }
 }
 
-/// What a model makes of texts and token ids before anything runs.
+/// What surrounds a model's program, before anything runs.
 ///
 /// # Errors
 /// When its tokenizer cannot be read.
-pub(crate) fn encoder_of(model: &Model) -> Result<InputEncoder, ReferenceError> {
+pub(crate) fn pipeline_of(model: &Model) -> Result<Pipeline, ReferenceError> {
     match model {
-        Model::Folder(folder) => encoder_of_folder(folder),
-        Model::Package(package) => encoder_of_package(package),
+        Model::Folder(folder) => pipeline_of_folder(folder),
+        Model::Package(package) => pipeline_of_package(package),
         Model::Onnx(onnx) => {
             let max_len = max_tokens(onnx.config.max_positions(), onnx.sentence.as_ref(), onnx.model_max_length);
-            encoder(&onnx.graph, max_len, onnx.sentence.clone(), onnx.tokenizer.as_deref())
+            pipeline(&onnx.graph, max_len, onnx.sentence.clone(), onnx.tokenizer.as_deref())
         }
     }
 }
 
-fn encoder_of_folder(folder: &ModelFolder) -> Result<InputEncoder, ReferenceError> {
-    encoder(&folder.graph, folder.max_tokens(), folder.sentence.clone(), folder.tokenizer.as_deref())
+/// How many tokens of each text a model takes of an input: sees that it fits, in every way that can be seen before it runs.
+///
+/// # Errors
+/// When the input does not fit the model, or it has no output of these names.
+pub(crate) fn tokens_kept(model: &Model, input: &Input, names: &[String]) -> Result<Vec<TokensKept>, ReferenceError> {
+    let pipeline = pipeline_of(model)?;
+    pipeline.wanted(names)?;
+    let ModelInputs { tensors, tokens_kept } = pipeline.inputs(input)?;
+    check_inputs(pipeline.graph(), &tensors)?;
+    Ok(tokens_kept)
 }
 
-fn encoder_of_package(package: &PackageFile) -> Result<InputEncoder, ReferenceError> {
+fn pipeline_of_folder(folder: &ModelFolder) -> Result<Pipeline, ReferenceError> {
+    pipeline(&folder.graph, folder.max_tokens(), folder.sentence.clone(), folder.tokenizer.as_deref())
+}
+
+fn pipeline_of_package(package: &PackageFile) -> Result<Pipeline, ReferenceError> {
     let meta = &package.header.meta;
     let tokenizer = package.read_extra(TOKENIZER)?;
     let max_len = meta.max_tokens(package.config.max_positions());
-    encoder(&package.graph, max_len, meta.sentence.clone(), tokenizer.as_deref())
+    pipeline(&package.graph, max_len, meta.sentence.clone(), tokenizer.as_deref())
 }
 
-fn encoder(
+fn pipeline(
     graph: &Graph,
     max_len: usize,
     sentence: Option<SentenceConfig>,
     tokenizer: Option<&[u8]>,
-) -> Result<InputEncoder, ReferenceError> {
-    let encoder = InputEncoder::new(graph, max_len, sentence);
+) -> Result<Pipeline, ReferenceError> {
+    let pipeline = Pipeline::new(graph.clone(), max_len, sentence);
     match tokenizer {
-        Some(bytes) => Ok(encoder.with_tokenizer(bytes)?),
-        None => Ok(encoder),
+        Some(bytes) => Ok(pipeline.with_tokenizer(bytes)?),
+        None => Ok(pipeline),
     }
 }
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 use webnibble_common::graph::{Role, Weight};
+use webnibble_common::io::Input;
 use webnibble_common::options::{BrowserKind, LaunchOptions, Options, Platform, Settings};
 use webnibble_common::package::{self, PackageMeta, QuantizationMeta, TensorMeta};
 use webnibble_common::quant::{Bits, Granularity, Quantizer, Scheme};
 use webnibble_common::result::{BrowserInfo, ErrorInfo, ImplementationType, Times};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
-use webnibble_common::wire::{RunInput, RunOptions};
+use webnibble_common::wire::RunOptions;
 use webnibble_models::ModelConfig;
 
 use crate::browsers::name_of;
@@ -140,7 +141,7 @@ async fn fill(
     let ran = async {
         let loaded = host.load(name, &package.path, &digest, load_options(row.platform, &resolved), LOAD_LIMIT).await?;
         let options = RunOptions { runs: 5, ..RunOptions::default() };
-        let ran = host.run(name, RunInput::ids(ids()), options, RUN_LIMIT).await;
+        let ran = host.run(name, Input::ids(ids()), options, RUN_LIMIT).await;
         host.unload(name, LOAD_LIMIT).await?;
         Ok::<_, HostError>((loaded, ran?))
     };
@@ -173,7 +174,7 @@ async fn prepared(path: std::path::PathBuf, bits: Bits) -> Result<(PackageFile, 
             write_model(&path, bits).map_err(HostError::io("cannot write the model"))?;
         }
         let package = PackageFile::open(&path)?;
-        let expected = Reference::quantized(&package)?.outputs(&RunInput::ids(ids()))?;
+        let expected = Reference::quantized(&package)?.outputs(&Input::ids(ids()))?;
         Ok((package, expected))
     })
     .await
@@ -196,7 +197,8 @@ fn write_model(path: &Path, bits: Bits) -> std::io::Result<()> {
     let quantizer = Quantizer::new(bits).group_size(32);
     let half = Quantizer::new(if bits == Bits::B32 { Bits::B32 } else { Bits::B16 });
     let (mut weights, mut tensors, mut seed) = (WeightMap::new(), std::collections::BTreeMap::new(), 1);
-    for weight in &model.graph(None).weights {
+    let graph = model.graph(None);
+    for weight in &graph.weights {
         let values = values(weight, &mut seed);
         let data = match (weight.shape.len(), weight.role) {
             (1, _) => WeightData::Vector(values),
@@ -214,7 +216,7 @@ fn write_model(path: &Path, bits: Bits) -> std::io::Result<()> {
         format_version: package::FORMAT_VERSION,
         name: "verify".into(),
         family: "bert".into(),
-        parameters: model.parameters(),
+        parameters: graph.parameters(),
         config,
         sentence: None,
         model_max_length: None,

@@ -8,7 +8,7 @@ use webnibble_common::weights::WeightMap;
 use webnibble_host::loader::{ModelFolder, PackageFile, models_dir};
 use webnibble_host::quantizer::{QuantizeOptions, quantize, write_package};
 use webnibble_kernels::cpu;
-use webnibble_models::text::TextTokenizer;
+use webnibble_models::input::text::TextTokenizer;
 
 /// Sentences that the numbers are over: the first of the dev split.
 const SENTENCES: usize = 100;
@@ -54,10 +54,11 @@ fn embed(model: &ModelFolder, weights: &WeightMap, sentences: &[String]) -> Vec<
     let mut order: Vec<usize> = (0..sentences.len()).collect();
     order.sort_by_key(|index| sentences[*index].len());
     let mut embeddings = vec![Vec::new(); sentences.len()];
+    let graph = model.graph.answer();
     for batch in order.chunks(BATCH) {
         let texts: Vec<&str> = batch.iter().map(|index| sentences[*index].as_str()).collect();
-        let inputs = tokenizer.encode_batch(&texts, "", false).unwrap().inputs(&model.graph).unwrap();
-        let outputs = cpu::run(&model.graph, weights, &inputs).unwrap();
+        let inputs = tokenizer.encode_batch(&texts, "", false).unwrap().inputs(&graph).unwrap();
+        let outputs = cpu::run(&graph, weights, &inputs).unwrap();
         let values = outputs[0].1.as_f32().unwrap();
         for (index, embedding) in batch.iter().zip(values.chunks_exact(values.len() / batch.len())) {
             embeddings[*index] = embedding.to_vec();

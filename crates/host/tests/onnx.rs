@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use webnibble_common::io::Input;
 use webnibble_common::quant::{Bits, Granularity, Scheme};
-use webnibble_common::wire::RunInput;
 use webnibble_host::loader::{ModelFolder, PackageFile, models_dir};
 use webnibble_host::onnx::{self, OnnxOptions, WeightForm};
 use webnibble_host::quantizer::{QuantizeOptions, quantize, write_package};
@@ -36,10 +36,9 @@ fn case(model: &ModelFolder, options: &QuantizeOptions, form: OnnxOptions, file:
     let written = onnx::write(&package, form, file).unwrap();
     let reference = Reference::quantized(&package).unwrap();
     // Two rows of different lengths, so that the mask has work.
-    let input = RunInput::ids(vec![vec![5, 9, 2, 7, 11, 3], vec![5, 8, 3]]);
-    let encoded = reference.encode(&input).unwrap();
-    let tensors = reference.tensors(&encoded).unwrap();
-    let outputs = reference.outputs_of(&tensors).unwrap();
+    let input = Input::ids(vec![vec![5, 9, 2, 7, 11, 3], vec![5, 8, 3]]);
+    let tensors = reference.inputs(&input).unwrap().tensors;
+    let outputs = reference.outputs_of(&tensors, &[]).unwrap();
     let (output, expected) = &outputs[0];
     let inputs: serde_json::Map<_, _> = tensors
         .iter()

@@ -6,12 +6,13 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use webnibble_common::io::Input;
 use webnibble_common::prompt::PromptChoice;
-use webnibble_common::wire::RunInput;
 use webnibble_host::loader::{LoadError, ModelFolder};
 use webnibble_host::reference::{Reference, ReferenceError};
 use webnibble_models::ModelConfig;
-use webnibble_models::text::{TextError, TextTokenizer};
+use webnibble_models::input::text::{TextError, TextTokenizer};
+use webnibble_models::input::{InputError, ModelInputs};
 
 const TABLE: &str = include_str!("../../../tests/data/texts/cases.json");
 
@@ -125,8 +126,8 @@ fn open(folder: &TempDir) -> Result<ModelFolder, LoadError> {
 }
 
 /// One text after a prompt, cut to the limit.
-fn input(text: &str, prompt: &PromptChoice) -> RunInput {
-    RunInput::Text { texts: vec![text.to_owned()], truncate: true, prompt: prompt.clone() }
+fn input(text: &str, prompt: &PromptChoice) -> Input {
+    Input::Text { texts: vec![text.to_owned()], truncate: true, prompt: prompt.clone() }
 }
 
 #[test]
@@ -175,8 +176,8 @@ fn tokens_that_the_model_was_not_made_for_are_an_error() {
         let reference = Reference::of_folder(&open(&files).unwrap()).unwrap();
         for (text, ids) in table.texts.iter().zip(&case.ids).take(table.texts.len() - 1) {
             let expected = ids.iter().find(|id| **id as usize >= table.vocab_size());
-            let found = match reference.encode(&input(text, &PromptChoice::Default)) {
-                Err(ReferenceError::Text(TextError::UnknownToken { id, .. })) => Some(id),
+            let found = match reference.inputs(&input(text, &PromptChoice::Default)) {
+                Err(ReferenceError::Input(InputError::Text(TextError::UnknownToken { id, .. }))) => Some(id),
                 found => found.map(|_| None).unwrap(),
             };
             assert_eq!(found.as_ref(), expected, "{}: {text:?}", case.name);
@@ -199,9 +200,10 @@ fn sentences_have_the_tokens_and_embeddings_that_sentence_transformers_gives_the
             let name = format!("{} with prompt {:?}", case.name, run.prompt_name);
             let prompt = run.prompt_name.clone().map_or(PromptChoice::Default, PromptChoice::Named);
             for (index, text) in table.texts.iter().enumerate() {
-                let encoded = reference.encode(&input(text, &prompt)).unwrap();
-                let found = (&encoded.input_ids, encoded.tokens_kept[0].of);
-                assert_eq!(found, (&run.ids[index], run.of[index]), "{name}: {text:?}");
+                let ModelInputs { tensors, tokens_kept } = reference.inputs(&input(text, &prompt)).unwrap();
+                let (_, ids) = tensors.iter().find(|(name, _)| name == "input_ids").unwrap();
+                let found = (ids.as_u32().unwrap(), tokens_kept[0].of);
+                assert_eq!(found, (&run.ids[index][..], run.of[index]), "{name}: {text:?}");
                 compared += 1;
             }
             let ends = [&table.texts[0], &table.texts[table.texts.len() - 1]];

@@ -4,7 +4,7 @@
 //! with its residual, normalization, and the two products of the feed-forward block with their normalization.
 
 use webnibble_common::graph::{
-    Activation, Attention, Columns, Embedding, Graph, LayerNorm, Linear, Norm, Pool, Role, ValueId, WeightId,
+    Activation, Attention, Columns, Embedding, Graph, LayerNorm, Linear, Norm, Pool, Pooling, Role, ValueId, WeightId,
 };
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::tensor::DType;
@@ -21,6 +21,13 @@ pub(crate) const HIDDEN_STATE_ARCHITECTURES: &[&str] =
 
 /// Name of the output that holds the hidden states, f32 `[batch, seq, hidden]`.
 pub const LAST_HIDDEN_STATE: &str = "last_hidden_state";
+
+/// Name of the output that holds transformers' `pooler_output`, f32 `[batch, hidden]`: a dense layer and tanh over the first
+/// token's hidden state. There where the checkpoint has the pooler.
+pub const POOLER_OUTPUT: &str = "pooler_output";
+
+/// The pooler's dense layer in a checkpoint.
+const POOLER: &str = "pooler.dense";
 
 /// Name of the output that holds one vector a text, f32 `[batch, hidden]`.
 pub const SENTENCE_EMBEDDING: &str = "sentence_embedding";
@@ -149,10 +156,13 @@ impl BertConfig {
         self.hidden_size / self.num_attention_heads
     }
 
-    /// Inputs `input_ids`, `attention_mask` and, with segments, `token_type_ids`, all u32 `[batch, seq]`;
-    /// output [`LAST_HIDDEN_STATE`] or, with `sentence`, [`SENTENCE_EMBEDDING`]. Where prompts are not pooled there is the
-    /// input [`POOLING_MASK`] besides.
-    pub fn graph(&self, sentence: Option<&SentenceConfig>) -> Graph {
+    /// Inputs `input_ids`, `attention_mask` and, with segments, `token_type_ids`, all u32 `[batch, seq]`. Where prompts are not
+    /// pooled there is the input [`POOLING_MASK`] besides.
+    ///
+    /// Outputs: with `sentence` [`SENTENCE_EMBEDDING`] first, then [`LAST_HIDDEN_STATE`], [`POOLER_OUTPUT`] where the checkpoint
+    /// `has` its weights, and `hidden_states.0`, `hidden_states.1`, … as transformers counts them: what the embeddings gave,
+    /// then each layer but the last, whose are the last hidden state.
+    pub fn graph(&self, sentence: Option<&SentenceConfig>, has: &dyn Fn(&str) -> bool) -> Graph {
         let mut builder = Builder { config: self, graph: Graph::default() };
         let tokens = || ["batch".into(), "seq".into()];
         let ids = builder.graph.input("input_ids", DType::U32, tokens());
@@ -162,21 +172,32 @@ impl BertConfig {
         // The last operator's value carries the output's name, so without pooling that is the last normalization.
         let last = self.num_hidden_layers - 1;
         let mut x = builder.embedding(ids, types);
+        let mut hidden_states = Vec::new();
         for layer in 0..self.num_hidden_layers {
-            let output = if layer == last { LAST_HIDDEN_STATE.to_owned() } else { format!("layer.{layer}.output") };
+            hidden_states.push(x);
+            let output = if layer == last { LAST_HIDDEN_STATE.to_owned() } else { hidden_state(layer + 1) };
             x = builder.layer(layer, x, mask, &output);
         }
+        let has_pooler = ["weight", "bias"].iter().all(|part| has(&format!("{POOLER}.{part}")));
+        let pooled = has_pooler.then(|| builder.pooler(x));
 
+        let last_hidden_state = x;
         let mut graph = builder.graph;
         if let Some(sentence) = sentence {
             let SentenceConfig { pooling, normalize, .. } = *sentence;
             let of_text = sentence.leaves_prompts_out().then(|| graph.input(POOLING_MASK, DType::U32, tokens()));
             let mask = Some(of_text.unwrap_or(mask));
-            x = graph.push(SENTENCE_EMBEDDING, Pool { x, mask, pooling, normalize });
+            let embedding = graph.push(SENTENCE_EMBEDDING, Pool { x: last_hidden_state, mask, pooling, normalize });
+            graph.output(embedding);
         }
-        graph.output(x);
+        [Some(last_hidden_state), pooled].into_iter().flatten().chain(hidden_states).for_each(|id| graph.output(id));
         graph
     }
+}
+
+/// Name of what the embeddings gave, or of what so many layers made of it.
+fn hidden_state(layers: usize) -> String {
+    format!("hidden_states.{layers}")
 }
 
 /// Adds a BERT's operators to a graph. Weights are named as the encoder's tensors in a checkpoint.
@@ -192,7 +213,8 @@ impl Builder<'_> {
         let positions = Some(self.table("position", config.max_position_embeddings));
         let types = token_types.map(|_| self.table("token_type", config.type_vocab_size));
         let norm = Some(self.norm("embeddings.LayerNorm"));
-        self.graph.push("embeddings", Embedding { ids, token_types, table, positions, position_offset: 0, types, norm })
+        self.graph
+            .push(&hidden_state(0), Embedding { ids, token_types, table, positions, position_offset: 0, types, norm })
     }
 
     /// One encoder layer on `x`; its last value is called `output`.
@@ -212,6 +234,15 @@ impl Builder<'_> {
         let down = self.matrix(&at("output.dense"), [hidden, inner], Role::Linear);
         let narrowed = self.linear(&name("feed_forward"), widened, down, Activation::Identity, Some(x));
         self.layer_norm(output, narrowed, &at("output.LayerNorm"))
+    }
+
+    /// `tanh(first token · weightᵀ + bias)`: `[batch, seq, hidden]` to `[batch, hidden]`.
+    fn pooler(&mut self, x: ValueId) -> ValueId {
+        let hidden = self.config.hidden_size;
+        let first = Pool { x, mask: None, pooling: Pooling::Cls, normalize: false };
+        let first = self.graph.push("pooler.first", first);
+        let weight = self.matrix(POOLER, [hidden, hidden], Role::Linear);
+        self.linear(POOLER_OUTPUT, first, weight, Activation::Tanh, None)
     }
 
     /// Q, K and V of all heads in one product, stacked in that order.
@@ -306,7 +337,7 @@ mod tests {
     use super::*;
     use crate::ModelConfig;
     use serde_json::json;
-    use webnibble_common::graph::{Op, Pooling};
+    use webnibble_common::graph::Op;
     use webnibble_common::prompt::Prompts;
 
     fn mini_lm() -> ModelConfig {
@@ -356,9 +387,33 @@ mod tests {
 
     #[test]
     fn parameters_are_those_of_the_encoder() {
-        // 22,713,216 with the pooler (384 · 384 + 384), which the graph does not use.
-        assert_eq!(mini_lm().parameters(), 22_713_216 - 384 * 385);
-        assert_eq!(ModelConfig::Bert(BertConfig::default()).parameters(), 109_482_240 - 768 * 769);
+        // Those that transformers counts, with the pooler (384 · 384 + 384) where it is there.
+        assert_eq!(mini_lm().graph(None).parameters(), 22_713_216 - 384 * 385);
+        let base = ModelConfig::Bert(BertConfig::default());
+        assert_eq!(base.graph_over(None, &|_| true).parameters(), 109_482_240);
+    }
+
+    #[test]
+    fn outputs_have_the_names_that_transformers_gives_them() {
+        let hidden: Vec<String> = (0..6).map(hidden_state).collect();
+        let names = |graph: &Graph| graph.output_names().map(str::to_owned).collect::<Vec<_>>();
+        let with = |first: &[&str]| [first.iter().map(ToString::to_string).collect(), hidden.clone()].concat();
+        assert_eq!(names(&mini_lm().graph(None)), with(&["last_hidden_state"]));
+        let graph = mini_lm().graph_over(Some(&MEAN), &|name| name.starts_with("pooler.dense."));
+        graph.validate().unwrap();
+        assert_eq!(names(&graph), with(&["sentence_embedding", "last_hidden_state", "pooler_output"]));
+        // Half a pooler is none.
+        assert_eq!(names(&mini_lm().graph_over(None, &|name| name == "pooler.dense.weight")).len(), 7);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_computed() {
+        let graph = mini_lm().graph_over(Some(&MEAN), &|_| true);
+        let nodes = |outputs: &[&str]| graph.only(outputs).nodes.len();
+        let encoder = 1 + 6 * 7;
+        assert_eq!((graph.answer().nodes.len(), nodes(&["last_hidden_state"])), (encoder + 1, encoder));
+        assert_eq!((nodes(&["pooler_output"]), nodes(&["hidden_states.0"])), (encoder + 2, 1));
+        assert_eq!(graph.only(&["hidden_states.2"]).nodes.len(), 1 + 2 * 7);
     }
 
     #[test]

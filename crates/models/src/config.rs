@@ -42,10 +42,17 @@ impl ModelConfig {
         }
     }
 
-    /// The graph: token ids to the last hidden state or, with `sentence`, to one embedding a text.
+    /// The graph of what every checkpoint of the family has: see [`ModelConfig::graph_over`].
     pub fn graph(&self, sentence: Option<&SentenceConfig>) -> Graph {
+        self.graph_over(sentence, &|_| false)
+    }
+
+    /// The graph over a checkpoint or a package, `has` saying which tensors it holds by their names in the graph: token ids
+    /// to the last hidden state or, with `sentence`, to one embedding a text. That is the first of its outputs; the others are
+    /// what may be asked for by name, as far as the weights are there.
+    pub fn graph_over(&self, sentence: Option<&SentenceConfig>, has: &dyn Fn(&str) -> bool) -> Graph {
         match self {
-            ModelConfig::Bert(config) => config.graph(sentence),
+            ModelConfig::Bert(config) => config.graph(sentence, has),
         }
     }
 
@@ -68,13 +75,6 @@ impl ModelConfig {
         match self {
             ModelConfig::Bert(config) => config.hidden_size,
         }
-    }
-
-    /// Number of weights that the graph uses; heads that a checkpoint may have beside them are not counted.
-    pub fn parameters(&self) -> u64 {
-        // Without a checkpoint nobody has said that the counts are possible.
-        let count = |shape: &[usize]| shape.iter().fold(1, |all: u64, extent| all.saturating_mul(*extent as u64));
-        self.graph(None).weights.iter().fold(0, |all, weight| all.saturating_add(count(&weight.shape)))
     }
 }
 

@@ -5,9 +5,10 @@
 //!
 //! - [`ModelConfig`]: family and dimensions of a model, its graph.
 //! - [`checkpoint`]: which tensor of a checkpoint a graph's source is.
-//! - [`input`]: texts and ids to batches, with tokenizer, limits and prompts.
+//! - [`input`]: texts, ids and named tensors to the tensors that a program takes, with tokenizer, limits and prompts.
+//! - [`output`]: outputs to what the caller asked for.
+//! - [`Pipeline`]: both around a program: what page, embedding page and host share.
 //! - [`sentence`]: prompts, pooling and normalization of sentence-transformers models.
-//! - [`text`]: texts to padded batches of token ids.
 //! - [`tokenizer_files`]: the one tokenizer that all files of a folder come to.
 
 pub mod bert;
@@ -17,12 +18,14 @@ mod error;
 mod fields;
 mod head;
 pub mod input;
+pub mod output;
+mod pipeline;
 mod post_processor;
 mod program;
 pub mod sentence;
-pub mod text;
 pub mod tokenizer_files;
 
 pub use config::ModelConfig;
 pub use error::{FAMILIES, ModelError};
 pub use head::refuse_heads;
+pub use pipeline::Pipeline;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use webnibble_common::result::TokensKept;
+use webnibble_models::input::text::{TextError, TextTokenizer};
 use webnibble_models::sentence::SentenceFiles;
-use webnibble_models::text::{TextError, TextTokenizer};
 use webnibble_models::{ModelConfig, sentence};
 
 /// The model's folder, or why there is none.

@@ -53,14 +53,15 @@ async function run(model) {
   const inputs = { undefined, null: null, number: 5, boolean: true, symbol: Symbol("text"), bigint: 1n, function: () => "text",
     object: {}, empty: [], numbers: [1, 2], holes: new Array(3), getter: throwing, revoked: revoked(), ids: { ids: 5 },
     ids_flat: { ids: [1, 2] }, ids_text: { ids: [["1"]] }, ids_fraction: { ids: [[1.5]] }, ids_negative: { ids: [[-1]] },
-    tensors: { tensors: 5 }, tensors_null: { tensors: null }, tensors_array: { tensors: [] }, tensor: tensor(5),
+    tensors: { tensors: 5 }, tensors_null: { tensors: null }, tensors_array: { tensors: [] }, tensor: tensor(5), ragged: tensor([[1, 2], [3]]),
+    nested_text: tensor([["1"]]), nested_nothing: tensor([[undefined]]), nested_fraction: tensor([[1.5, 2]]), nested_bigint: tensor([[1n]]),
     no_shape: tensor({ data: new Uint32Array(3) }), no_data: tensor({ shape: [1, 3] }), list: tensor({ shape: [1, 3], data: [1, 2, 3] }),
     other_shape: tensor({ shape: [1, 4], data: new Uint32Array(3) }), negative: tensor({ shape: [-1], data: new Uint32Array(1) }),
     overflow: tensor({ shape: [65536, 65536], data: new Uint32Array(0) }), shape_text: tensor({ shape: "1,3", data: new Uint32Array(3) }),
     large: tensor({ shape: [1, 600e6], data: new Uint32Array(600e6) }) };
   for (const [name, input] of Object.entries(inputs)) await note(`wrong.run.${name}`, () => model.run(input));
   const options = { number: 5, array: [true], text: "truncate", runs: { runs: "many" }, negative: { runs: -1 }, fraction: { warmup: 0.5 },
-    unknown: { repeats: 2 }, signal: { signal: {} }, signal_null_like: { signal: false }, truncate: { truncate: "yes" } };
+    unknown: { repeats: 2 }, signal: { signal: {} }, signal_null_like: { signal: false }, truncate: { truncate: "yes" }, outputs: { outputs: "pooler_output" } };
   for (const [name, given] of Object.entries(options)) await note(`wrong.run.options.${name}`, () => model.run(IDS, given));
   await note("wrong.run.progress", () => model.run(IDS, {}, "progress"));
   const { run: alone } = model;

@@ -5,12 +5,10 @@ use std::time::Duration;
 use webnibble_common::options::{Options, Platform, Settings};
 use webnibble_common::quant::{Bits, Granularity};
 use webnibble_common::result::{Output, RunRecord};
-use webnibble_common::wire::RunInput;
 use webnibble_host::loader::Model;
 use webnibble_host::prepare;
+use webnibble_host::reference::Reference;
 use webnibble_host::run::{Input, resolve};
-use webnibble_kernels::cpu;
-use webnibble_models::text::TextTokenizer;
 use webnibble_tests::{
     Sandbox, chromium, firefox, golden_bert, mini_lm, mini_lm_available, signal, skip_unless, webkit, webnn_browser,
 };
@@ -226,7 +224,7 @@ async fn the_embedding_of_a_text(browser: &Opened, expected: Expected) {
         let record = browser
             .run(platform, settings.clone(), |request| {
                 request.model = mini_lm().display().to_string();
-                request.input = Input::Given(RunInput::texts(vec![TEXT.into()]));
+                request.input = Input::texts(vec![TEXT.into()]);
                 request.options.measure.runs = Some(1);
             })
             .await;
@@ -244,10 +242,7 @@ fn reference(settings: &Settings) -> Vec<f32> {
     let options = Options { settings: settings.clone(), ..Default::default() };
     let resolved = resolve(&options, Platform::Webgpu, "bert").unwrap();
     let package = prepare::package(&model, &resolved.settings, Platform::Webgpu, &mut |_| {}).unwrap();
-    let tokenizer = package.read_extra("tokenizer.json").unwrap().expect("the package has its tokenizer");
-    let encoded = TextTokenizer::from_bytes(&tokenizer, 256, 30522).unwrap().encode_batch(&[TEXT], "", false).unwrap();
-    let weights = package.read_weights().unwrap();
-    let outputs = cpu::run(&package.graph, &weights, &encoded.inputs(&package.graph).unwrap()).unwrap();
+    let outputs = Reference::quantized(&package).unwrap().outputs(&Input::texts(vec![TEXT.into()])).unwrap();
     outputs[0].1.as_f32().unwrap().to_vec()
 }
 

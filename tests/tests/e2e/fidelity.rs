@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
+use webnibble_common::io::{Input, NamedTensors};
 use webnibble_common::options::{GpuProfile, LaunchOptions, Options, Platform, Settings};
 use webnibble_common::quant::Bits;
-use webnibble_common::wire::{RunInput, RunOptions};
+use webnibble_common::wire::RunOptions;
 use webnibble_host::loader::{Model, PackageFile};
-use webnibble_host::reference::quantization_error;
+use webnibble_host::reference::{Reference, quantization_error};
 use webnibble_host::run::{load_options, resolve};
 use webnibble_host::{Host, prepare};
-use webnibble_kernels::cpu;
-use webnibble_models::text::TextTokenizer;
 use webnibble_tests::{browser_available, mini_lm, mini_lm_available, skip_unless};
 
 use crate::opened::own_cache;
@@ -24,11 +23,12 @@ const LEAST_COSINE: f64 = 0.9999;
 const TEXTS: [&str; 3] =
     ["A man is playing a guitar.", "The girl is reading.", "Nobody knows why the old bridge was never repaired."];
 
-fn expected(package: &PackageFile) -> Vec<(String, webnibble_common::tensor::Tensor)> {
-    let tokenizer = package.read_extra("tokenizer.json").unwrap().expect("the package has its tokenizer");
-    let encoded = TextTokenizer::from_bytes(&tokenizer, 256, 30522).unwrap().encode_batch(&TEXTS, "", false).unwrap();
-    let weights = package.read_weights().unwrap();
-    cpu::run(&package.graph, &weights, &encoded.inputs(&package.graph).unwrap()).unwrap()
+fn input() -> Input {
+    Input::texts(TEXTS.iter().map(|&text| text.to_owned()).collect())
+}
+
+fn expected(package: &PackageFile) -> NamedTensors {
+    Reference::quantized(package).unwrap().outputs(&input()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,9 +45,8 @@ async fn embeddings_of_the_browser_are_those_of_the_reference() {
         let options = load_options(Platform::Webgpu, &resolved);
         let loaded = host.load("m", &package.path, &package.header.digest, options, LIMIT).await.unwrap();
         let megabytes_per_second = loaded.package_bytes as f64 / 1e3 / loaded.fetch_ms;
-        let texts = TEXTS.iter().map(|&text| text.to_owned()).collect();
-        let input = RunInput::texts(texts);
-        let (_, outputs) = host.run("m", input, RunOptions { runs: 1, ..RunOptions::default() }, LIMIT).await.unwrap();
+        let (_, outputs) =
+            host.run("m", input(), RunOptions { runs: 1, ..RunOptions::default() }, LIMIT).await.unwrap();
         let error = quantization_error(&outputs, &expected(&package)).expect("outputs of one shape");
         println!("{bits} bits: cosine {:.7} to the reference, weights at {megabytes_per_second:.0} MB/s", error.cosine);
         assert!(error.cosine >= LEAST_COSINE, "{bits} bits: {error:?}");

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
+use webnibble_common::io::Output;
 use webnibble_common::result::RunRecord;
 use webnibble_common::tensor::Tensor;
 use webnibble_tests::{Sandbox, golden_bert};
@@ -21,6 +22,17 @@ pub(crate) fn golden() -> (Vec<(String, Tensor)>, Vec<f32>) {
     let expected = file.tensor("out.last_hidden_state").unwrap();
     let expected = expected.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     (inputs, expected)
+}
+
+/// Every output of the golden model that transformers gave, by its name.
+pub(crate) fn golden_outputs() -> Vec<(String, Tensor)> {
+    let bytes = std::fs::read(golden_bert().join("io.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let outputs = file.tensors().into_iter().filter_map(|(name, view)| {
+        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        Some((name.strip_prefix("out.")?.to_owned(), Tensor::f32(view.shape(), values).unwrap()))
+    });
+    outputs.collect()
 }
 
 /// The golden model's inputs as `--input` takes them, and its answer.
@@ -63,7 +75,7 @@ fn names(document: &Value) -> Vec<String> {
 
 pub(crate) fn answer(record: &RunRecord) -> Vec<f32> {
     match record.output.as_ref().expect("there is an answer") {
-        webnibble_common::result::Output::Tensor { tensor } => tensor.data.clone(),
+        Output::Tensors { tensors } if tensors.len() == 1 => tensors["last_hidden_state"].data.clone(),
         other => panic!("expected hidden states, found {other:?}"),
     }
 }

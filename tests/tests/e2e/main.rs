@@ -15,6 +15,7 @@ mod faults;
 mod fidelity;
 mod golden;
 mod machine;
+mod named;
 mod opened;
 mod outputs;
 mod page;

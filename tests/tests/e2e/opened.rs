@@ -60,7 +60,8 @@ impl Opened {
         let mut request = RunRequest {
             model: golden_bert().display().to_string(),
             options,
-            input: Input::Tensors(golden().0),
+            input: Input::Tensors { tensors: golden().0 },
+            outputs: Vec::new(),
             verbose: false,
             revision: String::new(),
             progress: None,
@@ -102,5 +103,5 @@ pub(crate) fn ids(values: &[u32]) -> Input {
     let tensor = |values: Vec<u32>| Tensor::u32([1, values.len()], values).expect("one row");
     let names = [("input_ids", values.to_vec()), ("attention_mask", vec![1; values.len()])];
     let types = ("token_type_ids", vec![0; values.len()]);
-    Input::Tensors(names.into_iter().chain([types]).map(|(name, v)| (name.to_owned(), tensor(v))).collect())
+    Input::Tensors { tensors: names.into_iter().chain([types]).map(|(name, v)| (name.to_owned(), tensor(v))).collect() }
 }

@@ -26,7 +26,7 @@ impl Golden {
         let package = sandbox.path().join("bert.safetensors").display().to_string();
         let made = sandbox.run(&["quantize", golden_bert().to_str().unwrap(), &package, "--bits", "32"]);
         assert_eq!(made.code, Some(0), "{made:?}");
-        Self { package, input: Input::Tensors(input), expected }
+        Self { package, input: Input::Tensors { tensors: input }, expected }
     }
 
     fn request(&self) -> RunRequest {
@@ -39,6 +39,7 @@ impl Golden {
             model: self.package.clone(),
             options,
             input: self.input.clone(),
+            outputs: Vec::new(),
             verbose: false,
             revision: String::new(),
             progress: None,

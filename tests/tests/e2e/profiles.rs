@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use webnibble_common::options::{ExecutionProvider, Platform, Settings};
 use webnibble_common::quant::{Bits, Granularity};
 use webnibble_common::result::RunRecord;
-use webnibble_common::wire::RunInput;
 use webnibble_host::run::Input;
 use webnibble_tests::{
     Sandbox, chromium, firefox, golden_bert, mini_lm, mini_lm_available, skip_unless, webkit, webnn_browser,
@@ -113,7 +112,7 @@ async fn in_firefox_kernels_with_f16_give_the_embedding_of_f32() {
             .run(Platform::Webgpu, settings, |request| {
                 request.model = mini_lm().display().to_string();
                 let texts = vec!["Rain fell on the roof all night.".to_owned()];
-                request.input = Input::Given(RunInput::texts(texts));
+                request.input = Input::texts(texts);
                 request.options.fallback = Some(false);
                 request.options.measure.runs = Some(1);
             })

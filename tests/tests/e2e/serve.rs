@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
-use webnibble_common::wire::{AgentMessage, Envelope, ErrorCode, HostMessage, RunInput};
+use webnibble_common::io::Input;
+use webnibble_common::wire::{AgentMessage, Envelope, ErrorCode, HostMessage};
 use webnibble_host::loader::PackageFile;
 use webnibble_host::reference::{Reference, cosine};
 use webnibble_tests::{
@@ -164,7 +165,7 @@ fn made_package(sandbox: &Sandbox) -> PathBuf {
 fn reference(package: &Path, texts: &[&str]) -> Vec<Vec<f32>> {
     let model = Reference::quantized(&PackageFile::open(package).unwrap()).unwrap();
     let texts = texts.iter().map(|&text| text.to_owned()).collect();
-    let outputs = model.outputs(&RunInput::texts(texts)).unwrap();
+    let outputs = model.outputs(&Input::texts(texts)).unwrap();
     let (_, tensor) = &outputs[0];
     tensor.as_f32().unwrap().chunks(tensor.shape()[1]).map(<[f32]>::to_vec).collect()
 }

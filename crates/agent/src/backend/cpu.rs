@@ -26,6 +26,8 @@ use crate::threads;
 /// A model whose weights lie, still quantized, in wasm memory.
 pub(crate) struct Model {
     graph: Graph,
+    /// What runs: the graph as far as the outputs need it that are wanted.
+    wanted: Graph,
     header: Header,
     /// Planes that came, until [`Model::finish_load`] makes weights of them.
     planes: Planes,
@@ -77,6 +79,7 @@ impl Model {
             Platform::Wasm | Platform::Auto => ImplementationType::RealWasm,
         };
         Self {
+            wanted: graph.clone(),
             graph,
             header: header.clone(),
             planes: Planes::default(),
@@ -116,7 +119,12 @@ impl Model {
 
     /// What it computes.
     pub(crate) fn graph(&self) -> &Graph {
-        &self.graph
+        &self.wanted
+    }
+
+    /// Has later runs give these outputs alone.
+    pub(crate) fn want(&mut self, outputs: &[String]) {
+        self.wanted = self.graph.only(outputs);
     }
 
     /// Nothing depends on the shape.
@@ -128,7 +136,7 @@ impl Model {
     /// told. There is nothing left to wait for then.
     pub(crate) async fn run(&mut self, request: &RunRequest<'_>, stop: &Stop) -> Result<RunOutcome, RemoteError> {
         let mut pacer = Pacer::new();
-        let executor = Executor::new(&self.graph, &self.weights, request.inputs).map_err(|e| failed(&e))?;
+        let executor = Executor::new(&self.wanted, &self.weights, request.inputs).map_err(|e| failed(&e))?;
         let mut executor = executor.on(&self.threads).with_activations(&self.int8);
         while executor.step().map_err(|e| failed(&e))? {
             pacer.pause().await;

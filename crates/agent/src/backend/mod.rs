@@ -2,7 +2,8 @@
 //!
 //! Loading fills the planes of a package one by one, in file order: [`PlaneSink::begin_plane`] gives a view of exactly the
 //! plane's length, the caller fills it as bytes come, [`PlaneSink::finish_plane`] takes it back; [`Model::finish_load`]
-//! closes. Then, for each shape, [`Model::prepare`] once, and for each inference [`Model::submit`] and [`Pending::read`].
+//! closes. Then, for the outputs that [`Model::want`] names and for each shape, [`Model::prepare`] once, and for each inference
+//! [`Model::submit`] and [`Pending::read`].
 //! Only the backends in here say which implementation type really ran.
 
 use std::collections::BTreeMap;
@@ -158,6 +159,11 @@ impl Model {
     /// What it took comes back.
     pub(crate) async fn finish_load(&mut self) -> Result<Built, RemoteError> {
         dispatch!(self, model => model.finish_load().await)
+    }
+
+    /// Has later runs give these outputs of the graph alone: what they do not need is not computed. Before that, runs give all.
+    pub(crate) fn want(&mut self, outputs: &[String]) {
+        dispatch!(self, model => model.want(outputs));
     }
 
     /// Makes ready for a shape; gives the time it took in ms, 0 when the shape was prepared already.

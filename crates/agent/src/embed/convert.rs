@@ -44,6 +44,18 @@ pub(super) fn outputs(tensors: &[(String, Tensor)]) -> Result<Object, RemoteErro
     Ok(outputs)
 }
 
+/// `RunResult.output`: the answer as the record has it, of the `outputs` that were made for `RunResult.outputs`.
+pub(super) fn answer<'a>(
+    outputs: &Object,
+    embeddings: Option<impl Iterator<Item = &'a [f32]>>,
+) -> Result<Object, RemoteError> {
+    let (kind, value): (_, JsValue) = match embeddings {
+        Some(rows) => ("embeddings", rows.map(|row| JsValue::from(Float32Array::from(row))).collect::<Array>().into()),
+        None => ("tensors", outputs.into()),
+    };
+    object(&[("kind", kind.into()), (kind, value)])
+}
+
 /// A plain object.
 pub(super) fn object(fields: &[(&str, JsValue)]) -> Result<Object, RemoteError> {
     let object = Object::new();

@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::AbortSignal;
+use webnibble_common::io::Input;
 use webnibble_common::options::{PageSettings, Platform};
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::wire::{self, ErrorCode, LoadReport, RemoteError, Stage};
 
 use crate::backend::Devices;
 use crate::error::{error, internal};
-use crate::model::{Input, LoadRequest, LoadedModel};
+use crate::model::{LoadRequest, LoadedModel};
 use crate::panic;
 use crate::stop::Stop;
 
@@ -26,7 +27,7 @@ mod convert;
 mod read;
 mod sys;
 
-use convert::{object, outputs, plain, thrown};
+use convert::{answer, object, outputs, plain, thrown};
 use read::{Given, callback, input, options, url};
 use sys::Abortable;
 
@@ -88,6 +89,7 @@ struct RunOptions {
     warmup: Option<u32>,
     runs: u32,
     profile: bool,
+    outputs: Vec<String>,
     deadline_ms: Option<u64>,
 }
 
@@ -173,7 +175,7 @@ async fn run(
     on_progress: &JsValue,
 ) -> Result<JsValue, RemoteError> {
     let Given { options, signal } = options::<RunOptions>(given, "RunOptions")?;
-    let RunOptions { truncate, prompt_name, warmup, runs, profile, deadline_ms } = options;
+    let RunOptions { truncate, prompt_name, warmup, runs, profile, outputs, deadline_ms } = options;
     let prompt = match prompt_name {
         None => PromptChoice::Default,
         Some(None) => PromptChoice::None,
@@ -183,7 +185,7 @@ async fn run(
     let (stop, on_progress) = (Stop::new(deadline_ms), callback(on_progress)?);
     let progress = progress_to(on_progress, &stop);
     let _watch = Watch::of(signal, &stop);
-    let options = wire::RunOptions { warmup, runs, profile, deadline_ms };
+    let options = wire::RunOptions { warmup, runs, profile, outputs, deadline_ms };
     let request_stop = stop.clone();
     unless_stopped(&stop, async move { run_on(&loaded, input, &options, &request_stop, progress).await }).await
 }
@@ -201,8 +203,10 @@ async fn run_on(
         return Err(error(ErrorCode::UnknownModel, "the model was disposed of", "load it again"));
     };
     let ran = model.run(input, options, stop, progress).await?;
-    let result = object(&[("outputs", outputs(&ran.outputs)?.into()), ("report", plain(&ran.report))])?;
-    Ok(result.into())
+    let tensors = outputs(&ran.outputs)?;
+    let answer = answer(&tensors, model.pipeline().embeddings(&ran.outputs, &options.outputs))?;
+    let report = plain(&ran.report);
+    Ok(object(&[("output", answer.into()), ("outputs", tensors.into()), ("report", report)])?.into())
 }
 
 /// What `work` gives; the reason to stop as soon as there is one, though a browser may still be at work on what it was

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Url};
+use webnibble_common::io::{Input, NamedTensors, tensor_from_json};
 use webnibble_common::options::camel_case;
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::tensor::Tensor;
@@ -13,10 +14,9 @@ use webnibble_common::wire::{ErrorCode, RemoteError};
 
 use super::sys;
 use crate::error::{describe, error};
-use crate::model::Input;
 
-const INPUT_HINT: &str = "give a string, an array of strings, `{ ids: number[][] }` or \
-     `{ tensors: { name: { shape: number[], data: Float32Array | Uint32Array } } }`";
+const INPUT_HINT: &str = "give a string, an array of strings, `{ ids: number[][] }` or `{ tensors: { name: tensor } }`, where \
+     a tensor is `{ shape: number[], data: Float32Array | Uint32Array }` or nested arrays of numbers";
 
 /// Plain options, and the signal among them.
 pub(super) struct Given<T> {
@@ -124,22 +124,22 @@ pub(super) fn input(given: &JsValue, truncate: bool, prompt: PromptChoice) -> Re
 fn read_input(given: &JsValue, truncate: bool, prompt: PromptChoice) -> Result<Input, String> {
     // Half a surrogate pair becomes U+FFFD on its way here, as TextEncoder does it.
     if let Some(text) = given.as_string() {
-        return Ok(Input::Texts { texts: vec![text], truncate, prompt });
+        return Ok(Input::Text { texts: vec![text], truncate, prompt });
     }
     if is_array(given) {
         let text = |(index, value): (u32, JsValue)| {
             value.as_string().ok_or_else(|| format!("text {index} should be a string, found {}", kind(&value)))
         };
         let texts = elements(given)?.map(|element| element.and_then(text)).collect::<Result<_, _>>()?;
-        return Ok(Input::Texts { texts, truncate, prompt });
+        return Ok(Input::Text { texts, truncate, prompt });
     }
     if is_record(given) {
         let (tensors, ids) = (value_of(given, "tensors")?, value_of(given, "ids")?);
         if !tensors.is_undefined() {
-            return Ok(Input::Tensors(read_tensors(&tensors)?));
+            return Ok(Input::Tensors { tensors: read_tensors(&tensors)? });
         }
         if !ids.is_undefined() {
-            return Ok(Input::Ids { rows: read_ids(&ids)?, truncate });
+            return Ok(Input::Ids { ids: read_ids(&ids)?, truncate });
         }
         return Err("an input that is an object should have `ids` or `tensors`".to_owned());
     }
@@ -165,7 +165,7 @@ fn read_ids(given: &JsValue) -> Result<Vec<Vec<u32>>, String> {
     elements(given)?.map(|element| element.and_then(row)).collect()
 }
 
-fn read_tensors(given: &JsValue) -> Result<Vec<(String, Tensor)>, String> {
+fn read_tensors(given: &JsValue) -> Result<NamedTensors, String> {
     if !is_record(given) {
         return Err(format!("`tensors` should be an object, tensors by name, found {}", kind(given)));
     }
@@ -178,8 +178,11 @@ fn read_tensors(given: &JsValue) -> Result<Vec<(String, Tensor)>, String> {
 }
 
 fn read_tensor(given: &JsValue) -> Result<Tensor, String> {
+    if is_array(given) {
+        return read_nested(given);
+    }
     if !is_record(given) {
-        return Err(format!("it should be {{ shape, data }}, found {}", kind(given)));
+        return Err(format!("it should be nested arrays of numbers or {{ shape, data }}, found {}", kind(given)));
     }
     let (shape, data) = (read_shape(&value_of(given, "shape")?)?, value_of(given, "data")?);
     let made = match (data.dyn_ref::<Float32Array>(), data.dyn_ref::<Uint32Array>()) {
@@ -196,6 +199,13 @@ fn read_tensor(given: &JsValue) -> Result<Tensor, String> {
         _ => return Err(format!("its data should be a Float32Array or a Uint32Array, found {}", kind(&data))),
     };
     made.map_err(|problem| problem.to_string())
+}
+
+/// Nested arrays of numbers, by the way of JSON: the command line reads them so, too.
+fn read_nested(given: &JsValue) -> Result<Tensor, String> {
+    let text = JSON::stringify(given).map_err(|thrown| unreadable("arrays", &thrown))?;
+    let value = serde_json::from_str(&String::from(text)).map_err(|problem| problem.to_string())?;
+    tensor_from_json(&value)
 }
 
 fn read_shape(given: &JsValue) -> Result<Vec<usize>, String> {

@@ -65,6 +65,11 @@ export interface RunOptions {
   runs?: number;
   /** Time each kernel, where the adapter can. */
   profile?: boolean;
+  /**
+   * The model's outputs to read, by name: `last_hidden_state`, `pooler_output`, `hidden_states.0`, …; what its answer is made
+   * of if not given. Others are not computed.
+   */
+  outputs?: string[];
   deadlineMs?: number;
   signal?: AbortSignal;
 }
@@ -76,12 +81,16 @@ export interface Progress {
   total: number;
 }
 
-export interface TensorInput {
-  shape: number[];
-  data: Float32Array | Uint32Array;
-}
+/** Nested arrays of numbers: u32 where all are whole numbers from 0 on, else f32. */
+export type NestedNumbers = number[] | NestedNumbers[];
 
-/** A text, several as one batch, token ids by row, or tensors by the names of the graph's inputs. */
+/** A tensor, row-major. */
+export type TensorInput = { shape: number[]; data: Float32Array | Uint32Array } | NestedNumbers;
+
+/**
+ * A text, several as one batch, token ids by row, or tensors by the names that Hugging Face gives the model's inputs:
+ * `input_ids`, and where they are not as they follow from it, `attention_mask` and `token_type_ids`.
+ */
 export type ModelInput = string | string[] | { ids: number[][] } | { tensors: Record<string, TensorInput> };
 
 /** What WebNN did. `reported_devices` is the browser's claim. */
@@ -134,9 +143,22 @@ export interface RunReport {
   wasm_heap_bytes: number;
 }
 
+/** A tensor of a result, row-major. */
+export interface TensorOutput {
+  shape: number[];
+  data: Float32Array | Uint32Array | Int8Array;
+}
+
+/** The answer: one vector an item of a model that makes embeddings, else the outputs themselves. */
+export type Output =
+  | { kind: "embeddings"; embeddings: Float32Array[] }
+  | { kind: "tensors"; tensors: Record<string, TensorOutput> };
+
 export interface RunResult {
-  /** By name; row-major. */
-  outputs: Record<string, { shape: number[]; data: Float32Array | Uint32Array | Int8Array }>;
+  /** The answer, as the record has it. */
+  output: Output;
+  /** Those that were asked for, or what the answer is made of, by name; row-major. */
+  outputs: Record<string, TensorOutput>;
   /** How it was measured. */
   report: RunReport;
 }

@@ -40,18 +40,46 @@ async fn every_kind_of_input_runs() {
                              token_type_ids: tensor(0, 0, 0, 0) } };",
     );
     let tensors = tensors.call0(&JsValue::NULL).unwrap();
-    let texts = [r#""the cat""#, r#"["the cat"]"#, r#"{"ids":[[2,4,5,3]]}"#].map(js);
+    let nested = r#"{"tensors":{"input_ids":[[2,4,5,3]],"token_type_ids":[[0,0,0,0]]}}"#;
+    let texts = [r#""the cat""#, r#"["the cat"]"#, r#"{"ids":[[2,4,5,3]]}"#, nested].map(js);
     let mut embeddings = Vec::new();
     for input in texts.into_iter().chain([tensors]) {
         let result = JsFuture::from(model.run(input.clone(), JsValue::UNDEFINED, JsValue::UNDEFINED)).await.unwrap();
         let output = get(&result, "outputs.sentence_embedding");
         assert_eq!(String::from(JSON::stringify(&get(&output, "shape")).unwrap()), "[1,32]", "{input:?}");
         embeddings.push(get(&output, "data").dyn_into::<js_sys::Float32Array>().unwrap().to_vec());
+        assert_eq!(get(&result, "output.kind").as_string().as_deref(), Some("embeddings"));
+        let row = get(&result, "output.embeddings.0").dyn_into::<js_sys::Float32Array>().unwrap().to_vec();
+        assert_eq!(row, embeddings[embeddings.len() - 1]);
         assert_eq!(get(&result, "report.run_ms.length").as_f64(), Some(0.0));
         assert!(get(&result, "report.first_ms").as_f64() > Some(0.0));
     }
     assert_eq!(embeddings[0].len(), 32);
     assert!(embeddings.iter().all(|one| *one == embeddings[0]), "one text, in whatever form: {embeddings:?}");
+}
+
+#[wasm_bindgen_test]
+async fn outputs_are_read_by_their_names() {
+    let model = model().await;
+    let options = js(r#"{"outputs":["pooler_output","hidden_states.0"]}"#);
+    let result = run(&model, r#""the cat""#, options).await.unwrap();
+    let outputs = get(&result, "outputs");
+    let shape = |name: &str| {
+        let output = Reflect::get(&outputs, &name.into()).unwrap();
+        String::from(JSON::stringify(&get(&output, "shape")).unwrap())
+    };
+    assert_eq!((shape("pooler_output"), shape("hidden_states.0")), ("[1,32]".to_owned(), "[1,4,32]".to_owned()));
+    assert_eq!(get(&result, "output.kind").as_string().as_deref(), Some("tensors"));
+    assert_eq!(get(&result, "output.tensors"), outputs);
+    assert_eq!(Reflect::own_keys(outputs.unchecked_ref()).unwrap().length(), 2, "and none besides");
+    let pooled = get(&outputs, "pooler_output.data").dyn_into::<js_sys::Float32Array>().unwrap().to_vec();
+    assert!(
+        pooled.iter().all(|value| value.abs() <= 1.0) && pooled.iter().any(|value| value.abs() > 1e-3),
+        "{pooled:?}"
+    );
+    let thrown = run(&model, r#""the cat""#, js(r#"{"outputs":["logits"]}"#)).await.unwrap_err();
+    let message = get(&thrown, "message").as_string().unwrap();
+    assert!(code(&thrown) == "bad_input" && message.contains("sentence_embedding, last_hidden_state"), "{message}");
 }
 
 #[wasm_bindgen_test]
@@ -78,7 +106,14 @@ async fn failures_are_thrown_with_code_and_hint() {
     let misspelt = Model::load("/x".into(), js(r#"{"plattform":"wasm"}"#), JsValue::UNDEFINED).await.err().unwrap();
     assert!(get(&misspelt, "message").as_string().unwrap().contains("plattform"));
     let model = model().await;
-    for input in [r#""""#, "[]", "17", "{}", r#"{"tensors":{"input_ids":{"shape":[1],"data":[1]}}}"#] {
+    for input in [
+        r#""""#,
+        "[]",
+        "17",
+        "{}",
+        r#"{"tensors":{"input_ids":{"shape":[1],"data":[1]}}}"#,
+        r#"{"tensors":{"input_ids":[[1,2],[3]]}}"#,
+    ] {
         let thrown = run(&model, input, JsValue::UNDEFINED).await.unwrap_err();
         assert_eq!(code(&thrown), "bad_input", "{input}");
     }

@@ -1,42 +1,21 @@
 //! What a model is run on, as tensors by the graph's names.
 
 use webnibble_common::graph::Bindings;
-use webnibble_common::prompt::PromptChoice;
+use webnibble_common::io::{Input, NamedTensors};
 use webnibble_common::result::TokensKept;
-use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::exec::check_inputs;
-use webnibble_models::text::TextError;
+use webnibble_models::input::text::TextError;
+use webnibble_models::input::{InputError, ModelInputs};
+use webnibble_models::output::UnknownOutput;
 
 use super::LoadedModel;
-use crate::error::{error, internal};
-
-/// What a model is run on.
-pub(crate) enum Input {
-    /// Texts, made one batch.
-    Texts {
-        /// The texts.
-        texts: Vec<String>,
-        /// Cut texts over the model's limit instead of refusing them.
-        truncate: bool,
-        /// What is put before each text.
-        prompt: PromptChoice,
-    },
-    /// Token ids, one row a text, special tokens included.
-    Ids {
-        /// The rows.
-        rows: Vec<Vec<u32>>,
-        /// Cut rows over the model's limit instead of refusing them.
-        truncate: bool,
-    },
-    /// Tensors by the graph's input names.
-    Tensors(Vec<(String, Tensor)>),
-}
+use crate::error::error;
 
 /// An input that fits the graph.
 pub(super) struct Bound {
     /// Tensors by name.
-    pub(super) tensors: Vec<(String, Tensor)>,
+    pub(super) tensors: NamedTensors,
     /// Extents of the graph's symbols.
     pub(super) bindings: Bindings,
     /// Of each text, how many of its tokens run; empty for tensors.
@@ -44,33 +23,35 @@ pub(super) struct Bound {
 }
 
 impl LoadedModel {
-    /// Makes tensors of the input and checks them against the graph.
-    pub(super) fn bind(&self, input: Input) -> Result<Bound, RemoteError> {
-        let encoded = match input {
-            Input::Tensors(tensors) => return self.check(tensors, Vec::new()),
-            Input::Texts { texts, truncate, prompt } => self.encoder.encode_texts(&texts, &prompt, truncate),
-            Input::Ids { rows, truncate } => self.encoder.encode_ids(&rows, truncate),
-        };
-        let encoded = encoded.map_err(|e| bad_text(&e))?;
-        let tensors = encoded.inputs(&self.graph).map_err(|e| internal(e.to_string()))?;
-        self.check(tensors, encoded.tokens_kept)
+    /// Makes tensors of the input and checks them against the graph: shapes, ids and lengths; kernels look ids up unchecked.
+    pub(super) fn bind(&self, input: &Input) -> Result<Bound, RemoteError> {
+        let ModelInputs { tensors, tokens_kept } = self.pipeline.inputs(input).map_err(|e| bad_input(&e))?;
+        let bindings =
+            check_inputs(self.pipeline.graph(), &tensors).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
+        Ok(Bound { tensors, bindings, tokens_kept })
     }
 
-    /// Shapes, ids and lengths; kernels look ids up unchecked.
-    fn check(&self, tensors: Vec<(String, Tensor)>, tokens_kept: Vec<TokensKept>) -> Result<Bound, RemoteError> {
-        let bindings =
-            check_inputs(&self.graph, &tensors).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
-        Ok(Bound { tensors, bindings, tokens_kept })
+    /// Has later runs give the outputs that were `asked` for, or what the answer is made of.
+    pub(super) fn want(&mut self, asked: &[String]) -> Result<(), RemoteError> {
+        let wanted = self.pipeline.wanted(asked).map_err(|e| bad_output(&e))?;
+        self.backend.want(&wanted);
+        Ok(())
     }
 }
 
-fn bad_text(problem: &TextError) -> RemoteError {
+fn bad_input(problem: &InputError) -> RemoteError {
     let hint = match problem {
-        TextError::TooLong { .. } => "shorten it, or run with `truncate`",
-        TextError::NoTokenizer => {
+        InputError::Text(TextError::TooLong { .. }) => "shorten it, or run with `truncate`",
+        InputError::Text(TextError::NoTokenizer) => {
             "give token ids or tensors, or make the package again from a model with a tokenizer.json"
         }
+        InputError::Named(_) => "name the model's inputs as Hugging Face does, each once",
         _ => "",
     };
+    error(ErrorCode::BadInput, problem.to_string(), hint)
+}
+
+fn bad_output(problem: &UnknownOutput) -> RemoteError {
+    let hint = "name one of them; a package that was made by an older version lacks outputs: make it again";
     error(ErrorCode::BadInput, problem.to_string(), hint)
 }

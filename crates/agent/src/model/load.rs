@@ -7,8 +7,7 @@ use webnibble_common::graph::Graph;
 use webnibble_common::package::{Header, TOKENIZER};
 use webnibble_common::profiles::idle_options;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, Stage};
-use webnibble_models::input::InputEncoder;
-use webnibble_models::{ModelConfig, refuse_heads};
+use webnibble_models::{ModelConfig, Pipeline, refuse_heads};
 
 use super::LoadedModel;
 use crate::backend::{self, Devices};
@@ -40,15 +39,17 @@ impl LoadedModel {
         let header = &package.header;
         let package_bytes = header.total_bytes;
         let (graph, max_positions) = graph_of(header)?;
-        let encoder = InputEncoder::new(&graph, header.meta.max_tokens(max_positions), header.meta.sentence.clone());
+        let max_len = header.meta.max_tokens(max_positions);
+        let pipeline = Pipeline::new(graph.clone(), max_len, header.meta.sentence.clone());
         // The devices are for whoever needs them next, and not held while weights are fetched.
         let backend = {
             let mut devices = devices.lock().await;
             stop.check()?;
-            backend::Model::new(&mut devices, graph.clone(), header, request.options).await?
+            backend::Model::new(&mut devices, graph, header, request.options).await?
         };
         // From here on, leaving early drops the model, which frees what it holds.
-        let mut model = Self { backend, graph, encoder, idle: idle_options(request.options) };
+        let mut model = Self { backend, pipeline, idle: idle_options(request.options) };
+        model.want(&[])?;
         stop.check()?;
 
         let on_fetch = Rc::clone(&progress);
@@ -57,7 +58,7 @@ impl LoadedModel {
         let fetched = package.load(&mut model.backend, report_fetch).await?;
         progress(Stage::Fetch, package_bytes, package_bytes);
         if let Some(bytes) = fetched.extras.get(TOKENIZER) {
-            model.encoder = with_tokenizer(model.encoder.clone(), bytes)?;
+            model.pipeline = with_tokenizer(model.pipeline.clone(), bytes)?;
         }
 
         if request.options.settings.shader_precompilation {
@@ -92,7 +93,7 @@ fn graph_of(header: &Header) -> Result<(Graph, usize), RemoteError> {
         refuse_heads(&header.meta.config, []).map_err(|e| bad(e.to_string()))?;
     }
     config.check_counts(&|name| Some(header.tensor(name)?.shape.clone())).map_err(|e| bad(e.to_string()))?;
-    let graph = config.graph(header.meta.sentence.as_ref());
+    let graph = config.graph_over(header.meta.sentence.as_ref(), &|name| header.tensor(name).is_some());
     graph.validate().map_err(|e| bad(e.to_string()))?;
     for weight in &graph.weights {
         let found = header.meta.tensors.get(&weight.name).map(|tensor| &tensor.shape);
@@ -104,8 +105,8 @@ fn graph_of(header: &Header) -> Result<(Graph, usize), RemoteError> {
     Ok((graph, config.max_positions()))
 }
 
-fn with_tokenizer(encoder: InputEncoder, bytes: &[u8]) -> Result<InputEncoder, RemoteError> {
+fn with_tokenizer(pipeline: Pipeline, bytes: &[u8]) -> Result<Pipeline, RemoteError> {
     let hint =
         "make the package again from a model whose tokenizer.json is of a kind that the tokenizers library reads";
-    encoder.with_tokenizer(bytes).map_err(|e| error(ErrorCode::BadPackage, e.to_string(), hint))
+    pipeline.with_tokenizer(bytes).map_err(|e| error(ErrorCode::BadPackage, e.to_string(), hint))
 }

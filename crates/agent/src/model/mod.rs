@@ -1,10 +1,9 @@
-//! A model in the page: its graph, its backend and, for texts, its tokenizer.
+//! A model in the page: its program with what surrounds it, and its backend.
 //!
 //! The session with a host and the JavaScript face both load and run models through here.
 
-use webnibble_common::graph::Graph;
 use webnibble_common::wire::{Adjustment, Stage};
-use webnibble_models::input::InputEncoder;
+use webnibble_models::Pipeline;
 
 use crate::backend;
 use crate::sys;
@@ -13,18 +12,23 @@ mod input;
 mod load;
 mod run;
 
-pub(crate) use input::Input;
 pub(crate) use load::LoadRequest;
 pub(crate) use run::{Ran, not_profiled, runs_in_all, warming_up};
 
 /// A loaded model. What it holds outside wasm memory is freed when it is dropped.
 pub(crate) struct LoadedModel {
-    graph: Graph,
+    /// The program, and what is made of inputs and outputs.
+    pipeline: Pipeline,
     backend: backend::Model,
-    /// Tokenizer, limits and prompts.
-    encoder: InputEncoder,
     /// Options that do nothing for what computes.
     idle: Vec<Adjustment>,
+}
+
+impl LoadedModel {
+    /// What is made of inputs and outputs.
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
 }
 
 impl Drop for LoadedModel {

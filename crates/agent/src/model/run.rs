@@ -1,11 +1,12 @@
 //! Running: first run, warm-up and measured runs.
 
+use webnibble_common::io::{Input, NamedTensors, TensorInfo};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::warmup::{WarmingUp, Warmup};
-use webnibble_common::wire::{Adjustment, RemoteError, RunOptions, RunReport, Stage, TensorInfo};
+use webnibble_common::wire::{Adjustment, RemoteError, RunOptions, RunReport, Stage};
 
 use super::input::Bound;
-use super::{Input, LoadedModel, Progress};
+use super::{LoadedModel, Progress};
 use crate::backend::{RunOutcome, RunRequest};
 use crate::stop::Stop;
 use crate::sys;
@@ -13,8 +14,8 @@ use crate::tasks::Pacer;
 
 /// What a request to run gave.
 pub(crate) struct Ran {
-    /// The graph's outputs, of the last run.
-    pub(crate) outputs: Vec<(String, Tensor)>,
+    /// The outputs that were asked for, or what the answer is made of, of the last run.
+    pub(crate) outputs: NamedTensors,
     /// How it was measured.
     pub(crate) report: RunReport,
 }
@@ -38,7 +39,8 @@ impl LoadedModel {
         progress: impl Fn(Stage, u64, u64),
     ) -> Result<Ran, RemoteError> {
         let mut progress = Progress::new(progress);
-        let input = self.bind(input)?;
+        let input = self.bind(&input)?;
+        self.want(&options.outputs)?;
         stop.check()?;
         if self.backend.adapter().is_some() {
             // How many pipelines a new shape needs is the backend's business.
@@ -57,7 +59,7 @@ impl LoadedModel {
         let adjustments = [self.idle.clone(), self.backend.adjustments(), not_profiled(options, gpu_ms.as_deref())];
         let report = RunReport {
             implementation_type: self.backend.implementation_type(),
-            outputs: last.outputs.iter().map(|(name, tensor)| info(name, tensor)).collect(),
+            outputs: last.outputs.iter().map(|(name, tensor)| TensorInfo::of(name, tensor)).collect(),
             token_counts: input.tokens_kept.iter().map(|tokens| tokens.kept).collect(),
             truncated: input.tokens_kept.iter().any(|tokens| tokens.is_cut()),
             tokens_kept: input.tokens_kept,
@@ -148,8 +150,4 @@ pub(crate) fn not_profiled(options: &RunOptions, gpu_ms: Option<&[f64]>) -> Vec<
     let reason = "what computes gives no timestamps of its kernels".to_owned();
     let adjustment = Adjustment { option: "profile".into(), value: false.into(), code: None, reason };
     wanted.then_some(adjustment).into_iter().collect()
-}
-
-fn info(name: &str, tensor: &Tensor) -> TensorInfo {
-    TensorInfo { name: name.to_owned(), dtype: tensor.dtype(), shape: tensor.shape().to_vec() }
 }

@@ -5,13 +5,17 @@ use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
+use webnibble_common::io::{Input, NamedTensors};
 use webnibble_common::options::Platform;
+use webnibble_common::package::{Header, Parsed, read_weights};
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, TokensKept};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions, Stage};
+use webnibble_kernels::problems::compare;
+use webnibble_kernels::reference;
 use webnibble_models::ModelConfig;
 
 use super::*;
@@ -19,7 +23,8 @@ use crate::stop::Stop;
 use crate::tasks::sleep;
 use crate::testing::{MAX_LEN, VOCAB, package, ran_on_webgpu, random_weights, serve, tiny_bert};
 
-const ONCE: RunOptions = RunOptions { warmup: Some(0), runs: 1, profile: false, deadline_ms: None };
+const ONCE: RunOptions =
+    RunOptions { warmup: Some(0), runs: 1, profile: false, outputs: Vec::new(), deadline_ms: None };
 
 fn options(platform: Platform) -> LoadOptions {
     LoadOptions::on(platform)
@@ -39,7 +44,7 @@ async fn run(model: &mut LoadedModel, input: Input) -> Result<Ran, RemoteError> 
 }
 
 fn texts(texts: &[&str]) -> Input {
-    Input::Texts {
+    Input::Text {
         texts: texts.iter().map(|text| (*text).to_owned()).collect(),
         truncate: false,
         prompt: PromptChoice::Default,
@@ -47,7 +52,7 @@ fn texts(texts: &[&str]) -> Input {
 }
 
 fn ids(rows: Vec<Vec<u32>>) -> Input {
-    Input::Ids { rows, truncate: false }
+    Input::ids(rows)
 }
 
 fn embeddings(ran: &Ran) -> &[f32] {
@@ -104,9 +109,53 @@ async fn ids_and_tensors_give_what_their_text_gives() {
     let tensor = |values: &[u32]| Tensor::u32([1, 4], values.to_vec()).unwrap();
     let named = [("input_ids", [2, 4, 5, 3]), ("attention_mask", [1; 4]), ("token_type_ids", [0; 4])];
     let tensors = named.iter().map(|(name, values)| ((*name).to_owned(), tensor(values))).collect();
-    let tensors = run(&mut model, Input::Tensors(tensors)).await.unwrap();
+    let tensors = run(&mut model, Input::Tensors { tensors }).await.unwrap();
     assert_eq!(embeddings(&text), embeddings(&tensors));
     assert!(tensors.report.token_counts.is_empty());
+}
+
+/// The graph's outputs of the tiny BERT on the oracle, by the weights that the package has.
+fn oracle(bits: Bits, names: &[&str], rows: &[Vec<u32>]) -> NamedTensors {
+    let file = tiny_bert(bits);
+    let Parsed::Header(header) = Header::parse(&file).unwrap() else { panic!("the file is whole") };
+    let weights = read_weights(&header, &file).unwrap();
+    let config = ModelConfig::from_json(&header.meta.config).unwrap();
+    let graph = config.graph_over(header.meta.sentence.as_ref(), &|name| header.tensor(name).is_some());
+    let pipeline = Pipeline::new(graph.clone(), MAX_LEN, header.meta.sentence.clone());
+    let inputs = pipeline.inputs(&Input::ids(rows.to_vec())).unwrap().tensors;
+    reference::run(&graph.only(names), &weights, &inputs).unwrap()
+}
+
+#[wasm_bindgen_test]
+async fn outputs_that_are_asked_for_are_those_of_the_oracle() {
+    let rows = vec![vec![2, 4, 5, 6, 3], vec![2, 7, 3]];
+    for platform in [Platform::Wasm, Platform::Webgpu] {
+        let (mut model, report) = match load(&tiny_bert(Bits::B8), &options(platform)).await {
+            Ok(loaded) => loaded,
+            Err(error) if error.code == ErrorCode::WebgpuUnavailable => {
+                return console_log!("skipped: {}", error.message);
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        // The same model gives one set of outputs after the other, and its answer between them.
+        for names in [&["pooler_output", "last_hidden_state"][..], &[], &["hidden_states.1"], &["pooler_output"]] {
+            let asked = RunOptions { outputs: names.iter().map(ToString::to_string).collect(), ..ONCE };
+            let ran = model.run(ids(rows.clone()), &asked, &Stop::new(None), |_, _, _| {}).await.unwrap();
+            let names = if names.is_empty() { &["sentence_embedding"][..] } else { names };
+            assert_eq!(ran.outputs.iter().map(|(name, _)| name).collect::<Vec<_>>(), names, "{platform}");
+            for ((name, found), (_, expected)) in ran.outputs.iter().zip(oracle(Bits::B8, names, &rows)) {
+                let error = compare(&expected, found);
+                assert!(error <= 1e-4, "{name} on {platform} is off by {error:e}");
+            }
+        }
+        let unknown = RunOptions { outputs: vec!["logits".to_owned()], ..ONCE };
+        let error = model.run(ids(rows.clone()), &unknown, &Stop::new(None), |_, _, _| {}).await.err().unwrap();
+        assert_eq!(error.code, ErrorCode::BadInput);
+        assert!(error.message.contains("`logits`") && error.message.contains("pooler_output"), "{}", error.message);
+        if let Some(adapter) = &report.adapter {
+            ran_on_webgpu(adapter);
+        }
+    }
 }
 
 #[wasm_bindgen_test]
@@ -121,17 +170,17 @@ async fn bad_inputs_are_named() {
         (ids(vec![]), "at least one text"),
         (ids(vec![vec![2, VOCAB as u32]]), "below 8, found 8"),
         (ids(vec![vec![2; MAX_LEN + 1]]), "13 tokens"),
-        (Input::Tensors(vec![("ids".to_owned(), one.clone())]), "attention_mask"),
+        (Input::Tensors { tensors: vec![("ids".to_owned(), one.clone())] }, "attention_mask"),
     ] {
         let error = run(&mut model, input).await.err().unwrap();
         assert_eq!(error.code, ErrorCode::BadInput, "{error:?}");
         assert!(error.message.contains(expected), "{}", error.message);
     }
-    let cut = Input::Texts { texts: vec![long], truncate: true, prompt: PromptChoice::Default };
+    let cut = Input::Text { texts: vec![long], truncate: true, prompt: PromptChoice::Default };
     let ran = run(&mut model, cut).await.unwrap();
     assert_eq!((ran.report.token_counts, ran.report.truncated), (vec![MAX_LEN], true));
     assert_eq!(ran.report.tokens_kept, [TokensKept { kept: MAX_LEN, of: 14 }]);
-    let ids = run(&mut model, Input::Ids { rows: vec![vec![2; MAX_LEN + 1]], truncate: true }).await.unwrap();
+    let ids = run(&mut model, Input::Ids { ids: vec![vec![2; MAX_LEN + 1]], truncate: true }).await.unwrap();
     assert_eq!(ids.report.tokens_kept, [TokensKept { kept: MAX_LEN, of: MAX_LEN + 1 }]);
 }
 

@@ -1,16 +1,16 @@
 //! What a model is run on, as transformers.js takes it.
 
 use js_sys::Uint32Array;
+use webnibble_common::io::Input;
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::result::TokensKept;
 use webnibble_common::tensor::{DType, Tensor};
 use webnibble_common::wire::{ErrorCode, RemoteError};
-use webnibble_models::text::{Encoded, Limits};
+use webnibble_models::input::text::{Encoded, Limits};
 
 use super::sys::{JsEncoded, JsModel, from_js, numbers, strings};
 use crate::error::error;
-use crate::model::Input;
 
 /// A padded batch.
 pub(super) struct Batch {
@@ -36,7 +36,7 @@ impl Takes<'_> {
     /// Tokenizes texts by transformers.js's own tokenizer; ids and tensors are taken as they are.
     pub(super) fn batch(&self, input: Input) -> Result<Batch, RemoteError> {
         match input {
-            Input::Texts { texts, truncate, prompt } => {
+            Input::Text { texts, truncate, prompt } => {
                 let texts = self.after_prompt(texts, &prompt)?;
                 let encoded = self.tokenizer.encode(&strings(&texts), truncate).map_err(|e| from_js(&e))?;
                 Ok(Batch {
@@ -48,11 +48,11 @@ impl Takes<'_> {
                     tokens_kept: tokens_kept(&encoded),
                 })
             }
-            Input::Ids { rows, truncate } => {
+            Input::Ids { ids, truncate } => {
                 // The engine itself checks ids, and lengths where nothing is to be cut.
                 let max_len = if truncate { self.max_length } else { usize::MAX };
                 let limits = Limits { max_len, vocab_size: usize::MAX, pad_id: 0 };
-                let encoded = Encoded::from_ids(&rows, limits, truncate).map_err(|e| bad_input(e.to_string()))?;
+                let encoded = Encoded::from_ids(&ids, limits, truncate).map_err(|e| bad_input(e.to_string()))?;
                 Ok(Batch {
                     rows: encoded.batch as u32,
                     seq: encoded.seq as u32,
@@ -62,7 +62,7 @@ impl Takes<'_> {
                     tokens_kept: encoded.tokens_kept,
                 })
             }
-            Input::Tensors(tensors) => of_tensors(&tensors),
+            Input::Tensors { tensors } => of_tensors(&tensors),
         }
     }
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 use webnibble_common::capabilities::Adapter;
+use webnibble_common::io::{Input, NamedTensors, TensorInfo};
 use webnibble_common::options::{ExecutionProvider, Platform};
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::profiles::idle_options;
@@ -16,12 +17,12 @@ use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, WebNnInfo};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{
-    Adjustment, ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions, RunReport, Stage, TensorInfo,
+    Adjustment, ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions, RunReport, Stage,
 };
 
 use crate::backend::{Devices, device_adjustment, webnn};
 use crate::error::{error, internal};
-use crate::model::{Input, Progress, Ran, not_profiled, runs_in_all, warming_up};
+use crate::model::{Progress, Ran, not_profiled, runs_in_all, warming_up};
 use crate::stop::Stop;
 use crate::sys::{now_ms, wasm_heap_bytes};
 use crate::tasks::Pacer;
@@ -224,6 +225,7 @@ impl Model {
         let in_all = runs_in_all(options);
         progress.report(Stage::Run, 0, in_all);
         let mut last = self.run_once(&batch, stop).await?;
+        check_wanted(&options.outputs, &last)?;
         let first_ms = now_ms() - began;
         let mut pacer = Pacer::new();
         let mut warming_up = warming_up(options, self.hardware);
@@ -245,7 +247,7 @@ impl Model {
         progress.report(Stage::Run, in_all, in_all);
         let report = RunReport {
             implementation_type: self.implementation_type,
-            outputs: last.iter().map(|(name, tensor)| info(name, tensor)).collect(),
+            outputs: last.iter().map(|(name, tensor)| TensorInfo::of(name, tensor)).collect(),
             token_counts: batch.tokens_kept.iter().map(|tokens| tokens.kept).collect(),
             truncated: batch.tokens_kept.iter().any(|tokens| tokens.is_cut()),
             tokens_kept: batch.tokens_kept,
@@ -265,7 +267,7 @@ impl Model {
         Ok(Ran { outputs: last, report })
     }
 
-    async fn run_once(&self, batch: &Batch, stop: &Stop) -> Result<Vec<(String, Tensor)>, RemoteError> {
+    async fn run_once(&self, batch: &Batch, stop: &Stop) -> Result<NamedTensors, RemoteError> {
         stop.check()?;
         let Batch { rows, seq, ids, mask, types, .. } = batch;
         let output = self.js.run(*rows, *seq, ids, mask, types).await.map_err(|e| from_js(&e))?;
@@ -305,6 +307,12 @@ fn implementation_type(platform: Platform) -> Result<ImplementationType, RemoteE
     }
 }
 
-fn info(name: &str, tensor: &Tensor) -> TensorInfo {
-    TensorInfo { name: name.to_owned(), dtype: tensor.dtype(), shape: tensor.shape().to_vec() }
+/// An ONNX file has the outputs that it was written with.
+fn check_wanted(asked: &[String], given: &[(String, Tensor)]) -> Result<(), RemoteError> {
+    let lacks = asked.iter().find(|name| !given.iter().any(|(known, _)| known == *name));
+    lacks.map_or(Ok(()), |name| {
+        let known: Vec<&str> = given.iter().map(|(known, _)| known.as_str()).collect();
+        let message = format!("transformers.js reads no output `{name}`, only {}", known.join(", "));
+        Err(error(ErrorCode::Unsupported, message, "take the native engine"))
+    })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures_util::lock::Mutex;
+use webnibble_common::io::Input;
 use webnibble_common::options::Engine;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{AgentMessage, ErrorCode, LoadOptions, RemoteError, RunOptions, take_times};
@@ -12,7 +13,7 @@ use super::outbox;
 use crate::backend::Devices;
 use crate::capabilities;
 use crate::error::error;
-use crate::model::{Input, LoadRequest, LoadedModel, Ran};
+use crate::model::{LoadRequest, LoadedModel, Ran};
 use crate::stop::Stop;
 use crate::transformers_js;
 

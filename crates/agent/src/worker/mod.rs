@@ -10,13 +10,11 @@ use futures_util::StreamExt;
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
+use webnibble_common::io::{Input, TensorInfo};
 use webnibble_common::wire::frame::{self, FrameAssembler, FrameError, FrameKind};
-use webnibble_common::wire::{
-    AgentMessage, Envelope, ErrorCode, HostMessage, RemoteError, RunInput, RunOptions, TensorInfo,
-};
+use webnibble_common::wire::{AgentMessage, Envelope, ErrorCode, HostMessage, RemoteError, RunOptions};
 
 use crate::error::error;
-use crate::model::Input;
 use crate::panic;
 use crate::stop::Stop;
 
@@ -41,7 +39,7 @@ enum Event {
 /// A run that waits for the tensors it is to run on.
 struct Gathering {
     model: String,
-    tensors: Vec<TensorInfo>,
+    input: Input<TensorInfo>,
     options: RunOptions,
     assembler: FrameAssembler,
 }
@@ -163,17 +161,13 @@ impl Session {
         begin(self, stop);
     }
 
-    fn run_request(&mut self, id: u64, model: String, input: RunInput, options: RunOptions, stop: Stop) {
-        let input = match input {
-            RunInput::Text { texts, truncate, prompt } => Input::Texts { texts, truncate, prompt },
-            RunInput::Ids { ids, truncate } => Input::Ids { rows: ids, truncate },
-            RunInput::Tensors { tensors } => {
-                let assembler = FrameAssembler::new(FrameKind::Input, id);
-                self.gathering.insert(id, Gathering { model, tensors, options, assembler });
-                return self.gathered(id);
-            }
-        };
-        self.submit(id, Job::Run { model, input, options }, stop);
+    fn run_request(&mut self, id: u64, model: String, input: Input<TensorInfo>, options: RunOptions, stop: Stop) {
+        if input.awaited().is_empty() {
+            let input = input.with_tensors(Vec::new());
+            return self.submit(id, Job::Run { model, input, options }, stop);
+        }
+        let assembler = FrameAssembler::new(FrameKind::Input, id);
+        self.gathering.insert(id, Gathering { model, input, options, assembler });
     }
 
     fn binary(&mut self, bytes: &[u8]) {
@@ -194,13 +188,12 @@ impl Session {
 
     /// Submits the run once all its tensors are there.
     fn gathered(&mut self, id: u64) {
-        let complete = self.gathering.get(&id).is_some_and(|run| run.assembler.is_complete(&run.tensors));
+        let complete = self.gathering.get(&id).is_some_and(|run| run.assembler.is_complete(run.input.awaited()));
         let (true, Some(stop)) = (complete, self.open.get(&id).cloned()) else { return };
-        let Some(Gathering { model, tensors, options, assembler }) = self.gathering.remove(&id) else { return };
-        match assembler.finish(&tensors) {
+        let Some(Gathering { model, input, options, assembler }) = self.gathering.remove(&id) else { return };
+        match assembler.finish(input.awaited()) {
             Ok(values) => {
-                let names = tensors.into_iter().map(|info| info.name);
-                let input = Input::Tensors(names.zip(values).collect());
+                let input = input.with_tensors(values);
                 self.submit(id, Job::Run { model, input, options }, stop);
             }
             Err(problem) => self.answer(id, Err(protocol(&problem))),

@@ -4,12 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use webnibble_common::result::{ErrorInfo, InputInfo, Output, RunRecord, Status, Times};
-use webnibble_common::tensor::{DType, Tensor};
-use webnibble_common::wire::RunInput;
+use webnibble_common::io::{Input, NamedTensors, Output, tensors_from_json};
+use webnibble_common::result::{ErrorInfo, InputInfo, RunRecord, Status, Times};
 use webnibble_host::error::is_usage;
-use webnibble_host::run::{Input, RunProgress, RunProgressSink, RunRequest, run as run_model};
+use webnibble_host::run::{RunProgress, RunProgressSink, RunRequest, run as run_model};
 
 use super::{UNAVAILABLE, USAGE, wrong_arguments};
 use crate::args::RunArgs;
@@ -37,6 +35,7 @@ pub(crate) async fn run(args: RunArgs, json: bool, verbose: bool) -> ExitCode {
         model: args.model,
         options,
         input,
+        outputs: args.output,
         verbose,
         revision: env!("WEBNIBBLE_REVISION").into(),
         progress: Some(sink(&bar)),
@@ -80,17 +79,17 @@ fn exit_code(record: &RunRecord, no_fallback: bool) -> ExitCode {
 
 fn input(args: &RunArgs) -> anyhow::Result<Input> {
     if let Some(path) = &args.ids {
-        return Ok(Input::Given(RunInput::Ids { ids: ids(path)?, truncate: args.truncate }));
+        return Ok(Input::Ids { ids: ids(path)?, truncate: args.truncate });
     }
     if let Some(path) = &args.input {
-        return Ok(Input::Tensors(tensors(path)?));
+        return Ok(Input::Tensors { tensors: tensors(path)? });
     }
     let texts = match &args.text_file {
         Some(path) => lines(path)?,
         None => args.text.clone(),
     };
     anyhow::ensure!(!texts.is_empty(), "there is nothing to run on: give --text, --text-file, --ids or --input");
-    Ok(Input::Given(RunInput::Text { texts, truncate: args.truncate, prompt: args.prompts.choice() }))
+    Ok(Input::Text { texts, truncate: args.truncate, prompt: args.prompts.choice() })
 }
 
 /// Texts, one a line; those of standard input for `-`.
@@ -128,35 +127,12 @@ fn ids(path: &Path) -> anyhow::Result<Vec<Vec<u32>>> {
     lines.with_context(|| format!("{}: expected token ids, one text a line", path.display()))
 }
 
-/// A tensor in JSON.
-#[derive(Deserialize)]
-struct JsonTensor {
-    shape: Vec<usize>,
-    dtype: DType,
-    data: Vec<f64>,
-}
-
-/// Tensors by the names of the graph's inputs: `{"input_ids": {"shape": [1, 3], "dtype": "u32", "data": [101, 7, 102]}}`.
-fn tensors(path: &Path) -> anyhow::Result<Vec<(String, Tensor)>> {
+/// Tensors by the names of the model's inputs: `{"input_ids": [[101, 7, 102]]}`.
+fn tensors(path: &Path) -> anyhow::Result<NamedTensors> {
     use anyhow::Context as _;
-    let context = || format!("{}: expected tensors by name, each with shape, dtype and data", path.display());
-    let tensors: std::collections::BTreeMap<String, JsonTensor> =
-        serde_json::from_str(&read(path)?).with_context(context)?;
-    let tensor = |(name, json): (String, JsonTensor)| {
-        let tensor = match json.dtype {
-            DType::F32 => Tensor::f32(json.shape, json.data.iter().map(|value| *value as f32).collect()),
-            DType::U32 => {
-                let whole =
-                    json.data.iter().all(|value| value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(value));
-                anyhow::ensure!(whole, "{}: tensor `{name}`: expected whole numbers of 32 bits", path.display());
-                Tensor::u32(json.shape, json.data.iter().map(|value| *value as u32).collect())
-            }
-            other => anyhow::bail!("{}: tensor `{name}`: expected f32 or u32, found {other}", path.display()),
-        };
-        let tensor = tensor.with_context(|| format!("{}: tensor `{name}`", path.display()))?;
-        Ok((name, tensor))
-    };
-    tensors.into_iter().map(tensor).collect()
+    let name = || path.display().to_string();
+    let document: serde_json::Value = serde_json::from_str(&read(path)?).with_context(name)?;
+    tensors_from_json(&document).with_context(name)
 }
 
 fn print_summary(record: &RunRecord) {
@@ -294,10 +270,9 @@ fn print_output(output: &Output) {
         Output::Embeddings { embeddings } => {
             embeddings.iter().for_each(|embedding| print::line(format!("{:<14} {}", "embedding", shown(embedding))));
         }
-        Output::Tensor { tensor } => {
-            print::line(format!("{:<14} {:?} {}", "tensor", tensor.shape, shown(&tensor.data)));
-        }
-        other => print::json(other),
+        Output::Tensors { tensors } => tensors.iter().for_each(|(name, tensor)| {
+            print::line(format!("{name:<14} {:?} {}", tensor.shape, shown(&tensor.data)));
+        }),
     }
 }
 

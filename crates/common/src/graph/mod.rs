@@ -43,7 +43,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// What the caller gives; the value's name is the input's name.
     pub inputs: Vec<ValueId>,
-    /// What the caller gets; the value's name is the output's name.
+    /// What the caller may get; the value's name is the output's name. The first is what the answer is made of where nobody
+    /// asks for another.
     pub outputs: Vec<ValueId>,
 }
 
@@ -83,6 +84,52 @@ impl Graph {
         self.outputs.push(value);
     }
 
+    /// The output of that name.
+    pub fn output_named(&self, name: &str) -> Option<ValueId> {
+        self.outputs.iter().copied().find(|id| self.value_of(*id).name == name)
+    }
+
+    /// Names of the outputs.
+    pub fn output_names(&self) -> impl Iterator<Item = &str> {
+        self.outputs.iter().map(|id| self.value_of(*id).name.as_str())
+    }
+
+    /// The same graph with these of its outputs alone, and the operators that they need. Values, weights and inputs stay
+    /// what they are, with their ids, though some may have no use. Names that are no output's are passed over, and so is one
+    /// that comes again.
+    pub fn only<S: AsRef<str>>(&self, outputs: &[S]) -> Graph {
+        let mut needed = BTreeSet::new();
+        let named = outputs.iter().filter_map(|name| self.output_named(name.as_ref()));
+        let outputs: Vec<ValueId> = named.filter(|id| needed.insert(*id)).collect();
+        let mut nodes = Vec::new();
+        for node in self.nodes.iter().rev() {
+            if needed.contains(&node.output) {
+                needed.extend(node.op.inputs());
+                nodes.push(node.clone());
+            }
+        }
+        nodes.reverse();
+        Graph { nodes, outputs, ..self.clone() }
+    }
+
+    /// The same graph with its first output alone.
+    pub fn answer(&self) -> Graph {
+        let first: Vec<&str> = self.output_names().take(1).collect();
+        self.only(&first)
+    }
+
+    /// Whether an operator reads the value, or it is an output.
+    pub fn uses(&self, id: ValueId) -> bool {
+        self.outputs.contains(&id) || self.nodes.iter().any(|node| node.op.inputs().contains(&id))
+    }
+
+    /// Number of elements of all weights.
+    pub fn parameters(&self) -> u64 {
+        // Without a checkpoint nobody has said that the counts are possible.
+        let count = |shape: &[usize]| shape.iter().fold(1, |all: u64, extent| all.saturating_mul(*extent as u64));
+        self.weights.iter().fold(0, |all, weight| all.saturating_add(count(&weight.shape)))
+    }
+
     /// The value's description.
     pub fn value_of(&self, id: ValueId) -> &Value {
         &self.values[id.0]
@@ -111,6 +158,7 @@ impl Graph {
         let mut bindings = Bindings::default();
         let inputs = self.pair_with_inputs(given)?;
         for (value, dtype, shape) in &inputs {
+            let known = bindings.clone();
             let of_kind = *dtype == value.dtype && shape.len() == value.shape.len();
             let fits = of_kind
                 && value.shape.iter().zip(*shape).all(|(dim, extent)| match dim {
@@ -120,7 +168,7 @@ impl Graph {
                     Dim::Expression(_) => true,
                 });
             if !fits {
-                return Err(wrong_input(value, *dtype, shape));
+                return Err(wrong_input(value, *dtype, shape, &known));
             }
         }
         for (value, dtype, shape) in inputs {
@@ -128,7 +176,7 @@ impl Graph {
             for (dim, extent) in expressions {
                 let error = |error| GraphError::Dim { value: value.name.clone(), error };
                 if bindings.extent(dim).map_err(error)? != *extent {
-                    return Err(wrong_input(value, dtype, shape));
+                    return Err(wrong_input(value, dtype, shape, &Bindings::default()));
                 }
             }
         }
@@ -193,10 +241,18 @@ impl Graph {
 /// An input of the graph, and the type and shape that were given for it.
 type GivenInput<'a> = (&'a Value, DType, &'a [usize]);
 
-fn wrong_input(value: &Value, dtype: DType, shape: &[usize]) -> GraphError {
+/// `known` are the extents that inputs before it gave.
+fn wrong_input(value: &Value, dtype: DType, shape: &[usize], known: &Bindings) -> GraphError {
+    let symbols = value.shape.iter().filter_map(|dim| match dim {
+        Dim::Symbol(name) => known.symbol(name).map(|extent| format!("{name} {extent}")),
+        _ => None,
+    });
+    let mut symbols: Vec<String> = symbols.collect();
+    symbols.dedup();
+    let given = if symbols.is_empty() { String::new() } else { format!(" with {}", symbols.join(" and ")) };
     GraphError::Input {
         name: value.name.clone(),
-        expected: format!("{} {}", value.dtype, show_dims(&value.shape)),
+        expected: format!("{} {}{given}", value.dtype, show_dims(&value.shape)),
         found: format!("{dtype} {shape:?}"),
     }
 }
@@ -247,6 +303,39 @@ mod tests {
         assert_eq!(error.to_string(), r#"inputs should be ["x"], found ["y"]"#);
         let error = graph.bind(&[("x", DType::U32, &[3, 7])]).unwrap_err();
         assert_eq!(error.to_string(), "input `x` should be f32 [rows, 7], found u32 [3, 7]");
+    }
+
+    #[test]
+    fn operators_that_no_output_needs_are_left_out() {
+        let mut graph = linear(7, 5);
+        let y = graph.outputs[0];
+        let weight = graph.weight("v", [3, 5], Role::Linear, &["v"]);
+        let z = graph.push("z", Linear { x: y, weight, bias: None, activation: Activation::Tanh, residual: None });
+        graph.output(z);
+        assert_eq!(graph.output_names().collect::<Vec<_>>(), ["y", "z"]);
+        let made = |graph: &Graph| graph.nodes.iter().map(|node| node.output).collect::<Vec<_>>();
+        assert_eq!((made(&graph.answer()), made(&graph.only(&["z"]))), (vec![y], vec![y, z]));
+        assert_eq!(graph.only(&["z"]).outputs, [z]);
+        assert_eq!(graph.only(&["z", "y"]).outputs, [z, y]);
+        assert!(graph.only(&["x"]).nodes.is_empty(), "no output is called so");
+        for part in [graph.answer(), graph.only(&["z"])] {
+            part.validate().unwrap();
+            assert_eq!((part.weights.len(), part.inputs.len()), (3, 1));
+        }
+        assert!(graph.uses(z) && !graph.answer().uses(z));
+        assert_eq!(graph.parameters(), 5 * 7 + 5 + 3 * 5);
+    }
+
+    #[test]
+    fn an_input_that_differs_from_those_before_it_is_told_their_extents() {
+        let mut graph = Graph::default();
+        let tokens = || ["batch".into(), "seq".into()];
+        let ids = graph.input("ids", DType::U32, tokens());
+        let mask = graph.input("mask", DType::U32, tokens());
+        graph.outputs.extend([ids, mask]);
+        let error = graph.bind(&[("ids", DType::U32, &[1, 3]), ("mask", DType::U32, &[1, 4])]).unwrap_err();
+        let expected = "input `mask` should be u32 [batch, seq] with batch 1 and seq 3, found u32 [1, 4]";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

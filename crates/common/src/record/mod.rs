@@ -13,13 +13,13 @@ use crate::options::{Engine, Platform};
 
 mod about;
 mod metrics;
-mod output;
 #[cfg(test)]
 mod tests;
 mod times;
 
 pub use crate::fallback::Fallback;
 pub use crate::implementation::ImplementationType;
+pub use crate::io::{Output, TensorOutput};
 pub use crate::options::OptionValue;
 pub use crate::tokens::TokensKept;
 pub use crate::webnn::WebNnInfo;
@@ -28,7 +28,6 @@ pub use metrics::{
     EngineRatio, InitializationTime, MemoryReduction, MemoryUse, PerformanceMetrics, ProfileRow, QuantizationError,
     StartToFirstResult, TokensPerSec,
 };
-pub use output::{Label, Output, Segment, TensorOutput, Transcript};
 pub use times::Times;
 
 /// Version of the record's layout.

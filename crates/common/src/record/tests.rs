@@ -142,22 +142,6 @@ fn what_was_not_measured_is_null_and_not_left_out() {
 }
 
 #[test]
-fn outputs_are_told_apart_by_their_key() {
-    let outputs = [
-        (Output::Labels { labels: vec![Label { label: "cat".into(), probability: 0.5 }] }, "labels"),
-        (Output::Text { text: "t".into() }, "text"),
-        (Output::Transcript { transcript: Transcript { text: "t".into(), segments: vec![] } }, "transcript"),
-        (Output::Tokens { tokens: vec![1], finish_reason: "stop".into() }, "tokens"),
-        (Output::Tensor { tensor: TensorOutput { shape: vec![1], data: vec![1.0] } }, "tensor"),
-    ];
-    for (output, key) in outputs {
-        let value = serde_json::to_value(&output).unwrap();
-        assert!(value.get(key).is_some(), "{value}");
-        assert_eq!(serde_json::from_value::<Output>(value).unwrap(), output);
-    }
-}
-
-#[test]
 fn statistics_of_times() {
     assert_eq!(Times::of(&[]), None);
     assert_eq!(Times::of(&[1.0, f64::NAN]), None);

@@ -21,7 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use super::run::TensorInfo;
+use crate::io::TensorInfo;
 use crate::tensor::{Tensor, TensorError};
 
 /// Largest binary frame, header included, in bytes. Longer tensors travel in parts.

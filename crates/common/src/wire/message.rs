@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::load::{LoadOptions, LoadReport};
-use super::run::{RunInput, RunOptions, RunReport, TensorInfo};
+use super::run::{RunOptions, RunReport};
 use crate::capabilities::Capabilities;
 use crate::error::RemoteError;
+use crate::io::{Input, TensorInfo};
 
 /// From the host to the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,8 +40,8 @@ pub enum HostMessage {
         /// Name given to `load`.
         model: String,
         /// What to run it on.
-        input: RunInput,
-        /// How often.
+        input: Input<TensorInfo>,
+        /// How often, and what to read.
         options: RunOptions,
     },
     /// Free a model. Answered by `done`.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::capabilities::{Adapter, Capabilities};
 use crate::implementation::ImplementationType;
+use crate::io::Input;
 use crate::options::{PageSettings, Platform};
 use crate::prompt::PromptChoice;
 use crate::quant::Bits;
@@ -67,28 +68,37 @@ fn host_model_messages() {
         json!({"v": 1, "id": 7, "type": "load", "model": "m", "url": "/packages/d.safetensors", "digest": "d",
             "options": wire}),
     );
-    let options = RunOptions { warmup: Some(2), runs: 10, profile: true, deadline_ms: None };
+    let options = RunOptions {
+        warmup: Some(2),
+        runs: 10,
+        profile: true,
+        outputs: vec!["pooler_output".into()],
+        deadline_ms: None,
+    };
     check(
         HostMessage::Run {
             model: "m".into(),
-            input: RunInput::Text { texts: vec!["a".into()], truncate: true, prompt: PromptChoice::None },
+            input: Input::Text { texts: vec!["a".into()], truncate: true, prompt: PromptChoice::None },
             options: options.clone(),
         },
         json!({"v": 1, "id": 7, "type": "run", "model": "m",
             "input": {"kind": "text", "texts": ["a"], "truncate": true, "prompt": "none"},
-            "options": {"warmup": 2, "runs": 10, "profile": true, "deadline_ms": null}}),
+            "options": {"warmup": 2, "runs": 10, "profile": true, "outputs": ["pooler_output"],
+                "deadline_ms": null}}),
     );
     check(
-        HostMessage::Run { model: "m".into(), input: RunInput::ids(vec![vec![101, 102]]), options: options.clone() },
+        HostMessage::Run { model: "m".into(), input: Input::ids(vec![vec![101, 102]]), options: options.clone() },
         json!({"v": 1, "id": 7, "type": "run", "model": "m", "input": {"kind": "ids", "ids": [[101, 102]]},
-            "options": {"warmup": 2, "runs": 10, "profile": true, "deadline_ms": null}}),
+            "options": {"warmup": 2, "runs": 10, "profile": true, "outputs": ["pooler_output"],
+                "deadline_ms": null}}),
     );
     let tensors = vec![TensorInfo { name: "ids".into(), dtype: DType::U32, shape: vec![1, 2] }];
     check(
-        HostMessage::Run { model: "m".into(), input: RunInput::Tensors { tensors }, options },
+        HostMessage::Run { model: "m".into(), input: Input::Tensors { tensors }, options },
         json!({"v": 1, "id": 7, "type": "run", "model": "m",
             "input": {"kind": "tensors", "tensors": [{"name": "ids", "dtype": "u32", "shape": [1, 2]}]},
-            "options": {"warmup": 2, "runs": 10, "profile": true, "deadline_ms": null}}),
+            "options": {"warmup": 2, "runs": 10, "profile": true, "outputs": ["pooler_output"],
+                "deadline_ms": null}}),
     );
     check(HostMessage::Unload { model: "m".into() }, json!({"v": 1, "id": 7, "type": "unload", "model": "m"}));
 }
@@ -291,7 +301,7 @@ fn optional_fields_may_be_left_out() {
     let read = |text: &str| Envelope::<HostMessage>::from_text(text).unwrap().body;
     assert_eq!(read(r#"{"v":1,"id":1,"type":"ping"}"#), HostMessage::Ping { payload: String::new() });
     let run = r#"{"v":1,"id":1,"type":"run","model":"m","input":{"kind":"text","texts":[]},"options":{}}"#;
-    let input = RunInput::texts(vec![]);
+    let input = Input::texts(vec![]);
     assert_eq!(read(run), HostMessage::Run { model: "m".into(), input, options: RunOptions::default() });
 }
 

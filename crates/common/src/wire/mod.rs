@@ -14,9 +14,10 @@ mod run;
 mod times;
 
 pub use crate::error::{ErrorCode, RemoteError};
+pub use crate::io::TensorInfo;
 pub use envelope::{Envelope, MAX_TEXT_BYTES, VERSION, other_agent_version};
 pub use frame::MAX_BINARY_BYTES;
 pub use load::{LoadOptions, LoadReport};
 pub use message::{AgentMessage, HostMessage, Stage};
-pub use run::{Adjustment, KernelTime, RunInput, RunOptions, RunReport, TensorInfo};
+pub use run::{Adjustment, KernelTime, RunOptions, RunReport};
 pub use times::{MOST_TIMES_IN_TEXT, put_times, take_times};

@@ -1,4 +1,4 @@
-//! Running a loaded model: what on, how often, and what running gave and took.
+//! Running a loaded model: how often, what is read of it, and what running gave and took.
 
 use std::collections::BTreeMap;
 
@@ -6,55 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
 use crate::implementation::ImplementationType;
-use crate::prompt::PromptChoice;
-use crate::tensor::DType;
+use crate::io::TensorInfo;
 use crate::tokens::TokensKept;
 use crate::warmup::Warmup;
 use crate::webnn::WebNnInfo;
 
-/// What a model is run on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum RunInput {
-    /// Texts, tokenized in the page: one batch, padded to the longest.
-    Text {
-        /// The texts.
-        texts: Vec<String>,
-        /// Cut texts over the model's limit instead of refusing them.
-        #[serde(default)]
-        truncate: bool,
-        /// What is put before each text.
-        #[serde(default, skip_serializing_if = "PromptChoice::is_default")]
-        prompt: PromptChoice,
-    },
-    /// Token ids, one list a text.
-    Ids {
-        /// The ids, special tokens included.
-        ids: Vec<Vec<u32>>,
-        /// Cut lists over the model's limit instead of refusing them.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        truncate: bool,
-    },
-    /// Tensors by the graph's input names; bytes follow in binary frames, `part` counting through them in this order.
-    Tensors {
-        /// Names, types and shapes.
-        tensors: Vec<TensorInfo>,
-    },
-}
-
-impl RunInput {
-    /// Texts after the model's default prompt, none of them cut.
-    pub fn texts(texts: Vec<String>) -> Self {
-        RunInput::Text { texts, truncate: false, prompt: PromptChoice::Default }
-    }
-
-    /// Token ids, no list cut.
-    pub fn ids(ids: Vec<Vec<u32>>) -> Self {
-        RunInput::Ids { ids, truncate: false }
-    }
-}
-
-/// How often to run, and what to measure.
+/// How often to run, what to read, and what to measure.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunOptions {
     /// Runs before the measured ones, after the first; where it is not given, until times are steady. Where nothing is
@@ -67,20 +24,12 @@ pub struct RunOptions {
     /// Time each kernel with timestamp queries.
     #[serde(default)]
     pub profile: bool,
+    /// The model's outputs that are read, by name; where none is named, what its answer is made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
     /// The deadline of the whole request.
     #[serde(default)]
     pub deadline_ms: Option<u64>,
-}
-
-/// A tensor whose bytes travel in binary frames.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TensorInfo {
-    /// Name in the graph.
-    pub name: String,
-    /// Element type.
-    pub dtype: DType,
-    /// Dimensions, outermost first.
-    pub shape: Vec<usize>,
 }
 
 /// What running gave and took.

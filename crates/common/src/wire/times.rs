@@ -1,8 +1,9 @@
 //! Measured times of a `ran`: those of a few runs stand in its text, those of many travel as tensors behind its outputs,
 //! since a text frame has a limit.
 
-use super::run::{RunReport, TensorInfo};
+use super::run::RunReport;
 use crate::error::{ErrorCode, RemoteError};
+use crate::io::TensorInfo;
 use crate::tensor::Tensor;
 
 /// Most measured runs whose times stand in the text.
@@ -21,7 +22,7 @@ pub fn take_times(report: &mut RunReport) -> (Vec<TensorInfo>, Vec<Tensor>) {
     let tensor_of = |(name, list): (&str, Option<Vec<f64>>)| {
         let values: Vec<f32> = list?.into_iter().map(|ms| ms as f32).collect();
         let tensor = Tensor::f32([values.len()], values).expect("one value for each element");
-        let info = TensorInfo { name: name.into(), dtype: tensor.dtype(), shape: tensor.shape().to_vec() };
+        let info = TensorInfo::of(name, &tensor);
         Some((info, tensor))
     };
     lists.into_iter().filter_map(tensor_of).unzip()

@@ -1,6 +1,6 @@
 //! Inputs that are made up for a model.
 
-use webnibble_common::wire::RunInput;
+use webnibble_common::io::Input;
 
 use super::cells::Size;
 use crate::error::HostError;
@@ -30,9 +30,9 @@ impl Inputs {
     }
 
     /// Ids of that size, all in the vocabulary, and different from text to text.
-    pub(super) fn ids(&self, size: Size) -> RunInput {
+    pub(super) fn ids(&self, size: Size) -> Input {
         let vocabulary = *self.vocabulary.as_ref().unwrap_or(&1);
         let ids = ids(vocabulary, size.batch * size.tokens);
-        RunInput::ids(ids.chunks(size.tokens.max(1)).map(<[u32]>::to_vec).collect())
+        Input::ids(ids.chunks(size.tokens.max(1)).map(<[u32]>::to_vec).collect())
     }
 }

@@ -1,12 +1,12 @@
 //! What to measure, and the cells and runs that come of it.
 
+use webnibble_common::io::Input;
 use webnibble_common::options::{Engine, LaunchOptions, MeasureOptions, Options, Platform, Settings};
 use webnibble_common::quant::Bits;
-use webnibble_common::wire::RunInput;
 
 use super::cells::{Cell, Precision, Size, takes};
 use super::inputs::Inputs;
-use crate::run::{Input, RunProgressSink, RunRequest};
+use crate::run::{RunProgressSink, RunRequest};
 
 /// Most measured runs of a row of the sweep.
 pub(super) const SWEEP_RUNS: u32 = 5;
@@ -55,7 +55,7 @@ impl BenchRequest {
         cell: &Cell<'_>,
         engine: Engine,
         launch: &LaunchOptions,
-        input: RunInput,
+        input: Input,
     ) -> RunRequest {
         let asked = self.options.measure.runs;
         let runs = if cell.sweep { asked.map(|runs| runs.min(SWEEP_RUNS)) } else { asked };
@@ -72,7 +72,8 @@ impl BenchRequest {
         RunRequest {
             model: cell.model.to_owned(),
             options,
-            input: Input::Given(input),
+            input,
+            outputs: Vec::new(),
             verbose: self.verbose,
             revision: self.revision.clone(),
             progress: self.progress.clone(),

@@ -1,8 +1,8 @@
 //! Which rows there are, and what those say that cannot run.
 
+use webnibble_common::io::Input;
 use webnibble_common::options::{Engine, MeasureOptions, Options, Platform};
 use webnibble_common::quant::Bits;
-use webnibble_common::wire::RunInput;
 
 use super::cells::Cell;
 use super::request::SWEEP_RUNS;
@@ -57,7 +57,7 @@ fn threads_are_rows_of_wasm_and_of_our_webnn() {
     ];
     assert_eq!(found, expected);
     let threads = |index: usize, engine| {
-        let (cell, input) = (&request.cells()[index], RunInput::ids(vec![]));
+        let (cell, input) = (&request.cells()[index], Input::ids(vec![]));
         request.run_request(cell, engine, &LaunchOptions::default(), input).options.settings.threads
     };
     assert_eq!([1, 2, 4].map(|index| threads(index, Engine::Native)), [Some(1), Some(2), Some(2)]);
@@ -84,7 +84,7 @@ fn the_sweep_is_of_one_precision_and_engine_on_each_platform() {
     let runs = |asked| {
         let measure = MeasureOptions { runs: asked, ..MeasureOptions::default() };
         let request = BenchRequest { options: Options { measure, ..Options::default() }, ..request.clone() };
-        let input = RunInput::ids(vec![]);
+        let input = Input::ids(vec![]);
         request.run_request(&swept[0], Engine::Native, &LaunchOptions::default(), input).options.measure.runs
     };
     assert_eq!([None, Some(2), Some(50)].map(runs), [None, Some(2), Some(SWEEP_RUNS)]);
@@ -131,7 +131,7 @@ fn sizes_are_every_batch_at_every_length() {
 #[test]
 fn ids_are_of_the_size_and_in_the_vocabulary() {
     let inputs = Inputs { name: "m".into(), vocabulary: Ok(50) };
-    let RunInput::Ids { ids, .. } = inputs.ids(Size { batch: 3, tokens: 4 }) else { panic!("ids") };
+    let Input::Ids { ids, .. } = inputs.ids(Size { batch: 3, tokens: 4 }) else { panic!("ids") };
     assert_eq!(ids.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4]);
     assert!(ids.iter().flatten().all(|id| *id < 50) && ids[0] != ids[1], "{ids:?}");
 }

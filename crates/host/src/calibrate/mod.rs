@@ -6,15 +6,15 @@
 //! f32, the operators that harm most alone go back to floats, one after another (`sensitivity`).
 
 use webnibble_common::graph::{Graph, Linear, Op};
+use webnibble_common::io::{Input, NamedTensors};
 use webnibble_common::package::Activations;
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::LinearActivations;
 use webnibble_common::weights::WeightMap;
-use webnibble_common::wire::RunInput;
 use webnibble_kernels::cpu::Observed;
 
 use crate::loader::{ModelFolder, Progress};
-use crate::reference::{NamedTensors, Reference, ReferenceError};
+use crate::reference::{Reference, ReferenceError};
 
 mod data;
 mod ranges;
@@ -82,8 +82,8 @@ fn calibrate_to(
 /// One input a text, so that no padding is measured. Texts over the model's limit are cut.
 fn encode(model: &Reference, data: &CalibrationData) -> Result<Vec<NamedTensors>, ReferenceError> {
     let encode = |text: &String| {
-        let input = RunInput::Text { texts: vec![text.clone()], truncate: true, prompt: PromptChoice::Default };
-        model.tensors(&model.encode(&input)?)
+        let input = Input::Text { texts: vec![text.clone()], truncate: true, prompt: PromptChoice::Default };
+        Ok(model.inputs(&input)?.tensors)
     };
     data.texts().iter().map(encode).collect()
 }

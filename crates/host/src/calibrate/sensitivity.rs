@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use webnibble_common::io::NamedTensors;
 use webnibble_common::package::Activations;
 
 use crate::loader::Progress;
-use crate::reference::{NamedTensors, Reference, ReferenceError, quantization_error};
+use crate::reference::{Reference, ReferenceError, quantization_error};
 
 /// Inputs that the harm of a single operator is measured on: there are as many runs as there are operators.
 const SINGLE_INPUTS: usize = 16;
@@ -92,7 +93,7 @@ impl Sample<'_> {
     ) -> Result<f64, ReferenceError> {
         let mut sum = 0.0;
         for (index, (input, expected)) in self.inputs.iter().zip(self.expected).enumerate() {
-            let found = model.outputs_of(input)?;
+            let found = model.outputs_of(input, &[])?;
             // Outputs of the same graph have the same names and shapes.
             sum += quantization_error(&found, expected).map_or(0.0, |error| error.cosine);
             progress(Progress { what, done: index as u64 + 1, total: self.inputs.len() as u64 });

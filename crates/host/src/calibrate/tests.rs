@@ -39,7 +39,7 @@ fn cosine_of_package(model: &ModelFolder, path: &Path, text: &str) -> f64 {
     let package = crate::loader::PackageFile::open(path).unwrap();
     let activations = package.header.meta.activations.clone().unwrap();
     let int8 = Reference::quantized(&package).unwrap().with_activations(&activations).unwrap();
-    let input = RunInput::texts(vec![text.to_owned()]);
+    let input = Input::texts(vec![text.to_owned()]);
     let (found, expected) =
         (int8.outputs(&input).unwrap(), Reference::of_folder(model).unwrap().outputs(&input).unwrap());
     let error = crate::reference::quantization_error(&found, &expected).unwrap();
@@ -137,10 +137,10 @@ fn calibrated_weights_are_nearer_to_f32_where_it_counts() {
         let quantized = quantize(&model, options, &mut |_| {}).unwrap();
         assert_eq!(quantized.meta.activations, None, "only weights are calibrated");
         let exact = Reference::of_folder(&model).unwrap();
-        let expected: Vec<NamedTensors> = inputs.iter().map(|input| exact.outputs_of(input).unwrap()).collect();
+        let expected: Vec<NamedTensors> = inputs.iter().map(|input| exact.outputs_of(input, &[]).unwrap()).collect();
         let found = exact.with_weights(quantized.weights);
         let rmse = |(input, expected): (&NamedTensors, &NamedTensors)| {
-            crate::reference::quantization_error(&found.outputs_of(input).unwrap(), expected).unwrap().rmse
+            crate::reference::quantization_error(&found.outputs_of(input, &[]).unwrap(), expected).unwrap().rmse
         };
         inputs.iter().zip(&expected).map(rmse).sum::<f64>()
     };

@@ -18,7 +18,7 @@ use webnibble_common::quant::{Bits, Scheme};
 use webnibble_common::result::{BrowserInfo, Fallback, ImplementationType, QuantizationError};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::RunOptions;
-use webnibble_models::text::TextError;
+use webnibble_models::input::text::TextError;
 
 use crate::error::HostError;
 use crate::host::Host;
@@ -354,9 +354,9 @@ impl Judge<'_> {
     }
 }
 
-/// Linear operators: on wasm all are computed in int8, or none.
+/// Linear operators of the answer: on wasm all are computed in int8, or none.
 fn count_linears(package: &PackageFile) -> usize {
-    package.graph.nodes.iter().filter(|node| matches!(node.op, Op::Linear(_))).count()
+    package.graph.answer().nodes.iter().filter(|node| matches!(node.op, Op::Linear(_))).count()
 }
 
 /// Embeddings against those in f32.

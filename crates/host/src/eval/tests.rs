@@ -49,7 +49,7 @@ fn each_text_is_run_once_and_every_pair_is_judged() {
     let model = Reference::of_folder(&model).unwrap();
     let embeddings = embed(&request, &model, &texts, "").unwrap();
     let alone = |text: &str| {
-        let input = webnibble_common::wire::RunInput::texts(vec![text.to_owned()]);
+        let input = webnibble_common::io::Input::texts(vec![text.to_owned()]);
         model.outputs(&input).unwrap()[0].1.as_f32().unwrap().to_vec()
     };
     let cosines = texts.cosines(&embeddings);

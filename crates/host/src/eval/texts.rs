@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use webnibble_common::io::Input;
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{ErrorCode, RemoteError, RunInput};
+use webnibble_common::wire::{ErrorCode, RemoteError};
 
 use super::data::Pair;
 use crate::error::HostError;
@@ -44,10 +45,10 @@ impl Texts {
     }
 
     /// Texts over the model's limit are cut.
-    pub(super) fn batches(&self) -> impl Iterator<Item = RunInput> {
+    pub(super) fn batches(&self) -> impl Iterator<Item = Input> {
         let prompt = &self.prompt;
         let batch =
-            move |texts: &[String]| RunInput::Text { texts: texts.to_vec(), truncate: true, prompt: prompt.clone() };
+            move |texts: &[String]| Input::Text { texts: texts.to_vec(), truncate: true, prompt: prompt.clone() };
         self.texts.chunks(BATCH).map(batch)
     }
 
@@ -59,7 +60,7 @@ impl Texts {
     /// Embeddings of all texts; `run` is given a batch and the number of texts before it.
     pub(super) fn embed(
         &self,
-        mut run: impl FnMut(RunInput, usize) -> Result<Vec<(String, Tensor)>, HostError>,
+        mut run: impl FnMut(Input, usize) -> Result<Vec<(String, Tensor)>, HostError>,
     ) -> Result<Vec<Vec<f32>>, HostError> {
         let mut gathered = self.gather();
         for batch in self.batches() {

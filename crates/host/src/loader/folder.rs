@@ -42,7 +42,8 @@ pub struct ModelFolder {
     pub tokenizer: Option<Vec<u8>>,
     /// The tokenizer's limit in tokens, where it has one and the sentence model has none of its own.
     pub model_max_length: Option<usize>,
-    /// The model's graph: to a sentence embedding where `sentence` is there, else to the last hidden state.
+    /// The model's graph, with every output that the checkpoint has weights for: a sentence embedding first where `sentence` is
+    /// there, else the last hidden state.
     pub graph: Graph,
     /// The weights.
     pub checkpoint: Checkpoint,
@@ -55,10 +56,11 @@ impl ModelFolder {
         let Described { config_json, config, sentence, tokenizer, model_max_length, transformer } = describe(path)?;
         let checkpoint = Checkpoint::open_folder(&transformer)?;
         check_config(&config_json, &config, sentence.as_ref(), &checkpoint)?;
+        let has = |source: &str| checkpoint::resolve(|name| checkpoint.tensors.contains_key(name), source).is_some();
         let folder = ModelFolder {
             name: name.to_owned(),
             path: path.to_owned(),
-            graph: config.graph(sentence.as_ref()),
+            graph: config.graph_over(sentence.as_ref(), &has),
             transformer,
             checkpoint,
             config_json,

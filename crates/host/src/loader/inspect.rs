@@ -120,7 +120,7 @@ fn of_folder(folder: &ModelFolder) -> Inspection {
     }
     Inspection {
         family: Some(folder.config.family().to_owned()),
-        parameters: folder.config.parameters(),
+        parameters: folder.graph.parameters(),
         sentence: folder.sentence.clone(),
         tokenizer_bytes: folder.tokenizer.as_ref().map(|bytes| bytes.len() as u64),
         ..inspection

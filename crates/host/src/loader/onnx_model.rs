@@ -160,7 +160,7 @@ impl OnnxModel {
             format_version: FORMAT_VERSION,
             name: self.name.clone(),
             family: self.config.family().to_owned(),
-            parameters: self.config.parameters(),
+            parameters: self.graph.parameters(),
             config: self.config_json.clone(),
             sentence: self.sentence.clone(),
             model_max_length: self.model_max_length,

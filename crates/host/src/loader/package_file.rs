@@ -21,7 +21,7 @@ pub struct PackageFile {
     pub header: Header,
     /// Its family and dimensions.
     pub config: ModelConfig,
-    /// The model's graph.
+    /// The model's graph, with every output that the package has weights for.
     pub graph: Graph,
 }
 
@@ -36,7 +36,7 @@ impl PackageFile {
             refuse_heads(&header.meta.config, []).map_err(wrong)?;
         }
         config.check_counts(&|name| Some(header.tensor(name)?.shape.clone())).map_err(wrong)?;
-        let graph = config.graph(header.meta.sentence.as_ref());
+        let graph = config.graph_over(header.meta.sentence.as_ref(), &|name| header.tensor(name).is_some());
         for weight in &graph.weights {
             let expected = format!("{:?}", weight.shape);
             match header.tensor(&weight.name) {

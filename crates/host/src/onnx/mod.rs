@@ -9,7 +9,7 @@ use webnibble_common::graph::{Graph, Op, Pool};
 use webnibble_common::package::PackageMeta;
 use webnibble_common::quant::Bits;
 use webnibble_common::weights::WeightMap;
-use webnibble_models::bert::POOLING_MASK;
+use webnibble_models::bert::{LAST_HIDDEN_STATE, POOLING_MASK};
 
 mod builder;
 mod error;
@@ -25,6 +25,12 @@ pub use folder::{Content, OnnxFolder, Written, exported, is_export, outputs, pre
 pub use builder::OPSET;
 pub use error::{LARGEST_FILE_BYTES, OnnxError};
 pub use options::{OnnxOptions, WeightForm};
+
+/// The graph to hidden states and to the answer alone.
+fn answering(graph: &Graph) -> Graph {
+    let kept: Vec<&str> = [LAST_HIDDEN_STATE].into_iter().chain(graph.output_names().take(1)).collect();
+    graph.only(&kept)
+}
 
 /// The graph without a mask of its own for pooling: other engines know no such input, so they pool prompts too.
 fn pooled_whole(graph: &Graph) -> Graph {
@@ -50,7 +56,7 @@ pub fn model(
     meta: &PackageMeta,
     options: OnnxOptions,
 ) -> Result<Vec<u8>, OnnxError> {
-    let graph = pooled_whole(graph);
+    let graph = pooled_whole(&answering(graph));
     let builder = lower::Lowering::new(&graph, weights, options, &meta.name).run()?;
     let made = &meta.quantization;
     let metadata = vec![("webnibble.bits".to_owned(), made.bits.to_string())];

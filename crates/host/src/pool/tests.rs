@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use webnibble_common::options::Options;
 use webnibble_common::result::Status;
-use webnibble_common::wire::{ErrorCode, RemoteError, RunInput};
+use webnibble_common::wire::{ErrorCode, RemoteError};
 
 use super::station::Station;
 use super::*;
@@ -103,7 +103,8 @@ fn request(model: &str) -> RunRequest {
     RunRequest {
         model: model.into(),
         options: Options::default(),
-        input: Input::Given(RunInput::ids(vec![vec![1]])),
+        input: Input::ids(vec![vec![1]]),
+        outputs: Vec::new(),
         verbose: false,
         revision: String::new(),
         progress: None,

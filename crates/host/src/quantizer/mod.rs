@@ -70,7 +70,7 @@ pub fn quantize_with(
         true => gather(model, options, data, progress).map_err(Box::new)?,
         false => Grams::default(),
     };
-    let total = model.config.parameters();
+    let total = model.graph.parameters();
     let mut done = 0;
     let (mut weights, mut tensors, mut rows) = (WeightMap::new(), BTreeMap::new(), Vec::new());
     for weight in &model.graph.weights {

@@ -14,7 +14,7 @@ use crate::disk::{hex, write_whole};
 use crate::loader::{LoadError, ModelFolder, PackageFile, Progress};
 
 /// Raised when the same options give other weights than before: packages of an older quantizer are not taken for new.
-const QUANTIZER_REVISION: u32 = 2;
+const QUANTIZER_REVISION: u32 = 3;
 
 /// A folder of packages, each under a name that follows from model and options.
 #[derive(Clone, Debug)]

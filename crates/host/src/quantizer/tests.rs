@@ -85,7 +85,7 @@ fn the_reference_is_exact() {
         assert_eq!(values, model.read(weight).unwrap(), "{}", weight.name);
     }
     let total = quantized.report.total();
-    assert_eq!((total.rmse, total.cosine, total.weights), (0.0, 1.0, model.config.parameters()));
+    assert_eq!((total.rmse, total.cosine, total.weights), (0.0, 1.0, model.graph.parameters()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use webnibble_common::capabilities::Capabilities;
 use webnibble_common::options::{Engine, Platform};
 use webnibble_common::result::{BrowserInfo, Candidate, Choice, RunRecord, Times};
-use webnibble_common::wire::{ErrorCode, RunInput, RunOptions};
+use webnibble_common::wire::{ErrorCode, RunOptions};
 
 use super::chain::{self, Extent, Route, Start};
 use super::fill::input_info;
@@ -198,7 +198,7 @@ async fn candidate(
 async fn measure(host: &Host, request: &RunRequest, prepared: &PreparedModel) -> Result<f64, HostError> {
     let PreparedModel { platform, loaded_as: name, .. } = prepared;
     chain::load(host, request, prepared, route_of(request, *platform)).await?;
-    let options = RunOptions { warmup: None, runs: RUNS, profile: false, deadline_ms: None };
+    let options = RunOptions { warmup: None, runs: RUNS, profile: false, ..RunOptions::default() };
     let ran = chain::runs(host, request, prepared, options).await;
     let unloaded = host.unload(name, UNLOAD_LIMIT).await;
     let (report, _) = ran?;
@@ -219,10 +219,9 @@ fn shape_class(input: &Input) -> Vec<usize> {
         vec![count, longest]
     };
     let extents = match input {
-        Input::Given(RunInput::Text { texts, .. }) => batch(&mut texts.iter().map(String::len)),
-        Input::Given(RunInput::Ids { ids, .. }) => batch(&mut ids.iter().map(Vec::len)),
-        Input::Given(RunInput::Tensors { tensors }) => tensors.iter().flat_map(|info| info.shape.clone()).collect(),
-        Input::Tensors(tensors) => tensors.iter().flat_map(|(_, tensor)| tensor.shape().to_vec()).collect(),
+        Input::Text { texts, .. } => batch(&mut texts.iter().map(String::len)),
+        Input::Ids { ids, .. } => batch(&mut ids.iter().map(Vec::len)),
+        Input::Tensors { tensors } => tensors.iter().flat_map(|(_, tensor)| tensor.shape().to_vec()).collect(),
     };
     extents.into_iter().map(|extent| extent.checked_next_power_of_two().unwrap_or(usize::MAX)).collect()
 }

@@ -44,12 +44,12 @@ fn a_choice_holds_for_inputs_of_one_shape() {
     let small = Small::new();
     let info =
         BrowserInfo { name: "b".into(), version: "1".into(), headless: true, user_agent: String::new(), start_ms: 1.0 };
-    let key_of = |input: RunInput| {
-        let request = RunRequest { input: Input::Given(input), ..request(Platform::Auto, Engine::Native) };
+    let key_of = |input: Input| {
+        let request = RunRequest { input, ..request(Platform::Auto, Engine::Native) };
         key(&small.package(), &request, &info, &Capabilities::default())
     };
-    let texts = |count: usize, text: &str| RunInput::texts(vec![text.to_owned(); count]);
-    let ids = |count: usize, length: usize| RunInput::ids(vec![vec![1; length]; count]);
+    let texts = |count: usize, text: &str| Input::texts(vec![text.to_owned(); count]);
+    let ids = |count: usize, length: usize| Input::ids(vec![vec![1; length]; count]);
     let (word, page) = ("hi", "a word ".repeat(512));
     assert_eq!(key_of(texts(1, word)), key_of(texts(1, "ho")));
     assert_eq!(key_of(texts(60, &page)), key_of(texts(64, &page)));
@@ -61,8 +61,11 @@ fn a_choice_holds_for_inputs_of_one_shape() {
     keys.dedup();
     assert_eq!(keys.len(), 7);
     let tensor = |rows: usize| vec![("ids".to_owned(), Tensor::u32([rows, 8], vec![0; rows * 8]).unwrap())];
-    assert_eq!(shape_class(&Input::Tensors(tensor(3))), [4, 8]);
-    assert_ne!(shape_class(&Input::Tensors(tensor(1))), shape_class(&Input::Tensors(tensor(64))));
+    assert_eq!(shape_class(&Input::Tensors { tensors: tensor(3) }), [4, 8]);
+    assert_ne!(
+        shape_class(&Input::Tensors { tensors: tensor(1) }),
+        shape_class(&Input::Tensors { tensors: tensor(64) })
+    );
 }
 
 #[tokio::test]

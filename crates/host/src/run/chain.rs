@@ -6,15 +6,16 @@ use webnibble_common::options::{Engine, LaunchOptions, Platform};
 use webnibble_common::profiles::Source;
 use webnibble_common::result::{ErrorInfo, Fallback, RunRecord, StartToFirstResult};
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RunOptions, RunReport};
+use webnibble_models::output;
 
 use super::compare::compare;
 use super::fill::{
-    OnnxForm, check_kept, fill_browser, fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js, output_of,
+    OnnxForm, check_kept, fill_browser, fill_browser_memory, fill_loaded, fill_ran, fill_transformers_js,
 };
 use super::load::{LOAD_LIMIT, RUN_LIMIT, load_options, load_package};
 use super::platform::{missing, with_platform_named};
 use super::prepared::PreparedModel;
-use super::request::{Input, RunRequest, tell};
+use super::request::{RunRequest, tell};
 use crate::browser::BrowserError;
 use crate::error::HostError;
 use crate::host::Host;
@@ -246,13 +247,13 @@ async fn measure(
         warmup: resolved.warmup.value,
         runs: resolved.runs.value,
         profile: resolved.profile.value,
-        deadline_ms: None,
+        ..RunOptions::default()
     };
     let (report, outputs) = runs(host, request, prepared, options).await?;
     // This request's own first run is none any more.
     fill_ran(record, &RunReport { first_ms: first.first_ms, ..report }, &request.input);
     fill_browser_memory(record, host.browser_memory());
-    record.output = output_of(&outputs, prepared.package.header.meta.sentence.is_some());
+    record.output = output::answer(&outputs, &request.outputs, prepared.package.header.meta.sentence.is_some());
 
     tell(request, "comparing with f32", 0, 0);
     record.performance_metrics.quantization_error = compare(prepared, request, &outputs).await;
@@ -267,11 +268,8 @@ pub(super) async fn runs(
     options: RunOptions,
 ) -> Result<RunOutcome, HostError> {
     let name = prepared.loaded_as.as_str();
-    let pending = match &request.input {
-        Input::Given(input) => host.session().run(name, input.clone(), options, RUN_LIMIT),
-        Input::Tensors(tensors) => host.session().run_tensors(name, tensors.clone(), options, RUN_LIMIT),
-    };
-    let ran = host.explain(pending.wait().await).await?;
+    let options = RunOptions { outputs: request.outputs.clone(), ..options };
+    let ran = host.run(name, request.input.clone(), options, RUN_LIMIT).await?;
     check_kept(&prepared.resolved, &ran.0)?;
     Ok(ran)
 }

@@ -6,7 +6,7 @@ use webnibble_common::result::QuantizationError;
 use webnibble_common::tensor::Tensor;
 
 use super::prepared::PreparedModel;
-use super::request::{Input, RunRequest};
+use super::request::RunRequest;
 use crate::loader::Model;
 use crate::reference::{self, Reference};
 use crate::task::blocking;
@@ -17,18 +17,15 @@ pub(super) async fn compare(
     request: &RunRequest,
     outputs: &[(String, Tensor)],
 ) -> Option<QuantizationError> {
-    reference::quantization_error(outputs, &answer_in_f32(&prepared.model, &request.input).await?)
+    reference::quantization_error(outputs, &answer_in_f32(&prepared.model, request).await?)
 }
 
-/// What the model answers in f32.
-pub(super) async fn answer_in_f32(model: &Arc<Model>, input: &Input) -> Option<Vec<(String, Tensor)>> {
-    let (model, input) = (Arc::clone(model), input.clone());
+/// The outputs that a request reads, in f32.
+pub(super) async fn answer_in_f32(model: &Arc<Model>, request: &RunRequest) -> Option<Vec<(String, Tensor)>> {
+    let (model, input, names) = (Arc::clone(model), request.input.clone(), request.outputs.clone());
     let computed = blocking(move || {
         let Some(reference) = Reference::of(&model)? else { return Ok(None) };
-        Ok(Some(match &input {
-            Input::Given(input) => reference.outputs(input)?,
-            Input::Tensors(tensors) => reference.outputs_of(tensors)?,
-        }))
+        Ok(Some(reference.outputs_named(&input, &names)?))
     });
     computed.await.unwrap_or_else(|error| {
         tracing::warn!("no comparison with f32: {error}");

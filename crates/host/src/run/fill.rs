@@ -5,10 +5,9 @@ use webnibble_common::profiles::{self, OptionsError, Resolved, ResolvedSettings,
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{
     BrowserInfo, Fallback, ImplementationType, InitializationTime, InputInfo, MemoryReduction, ModelInfo, OptionValue,
-    Output, PerformanceMetrics, ProfileRow, QuantizationInfo, RunRecord, TensorOutput, Times, TokensKept,
+    PerformanceMetrics, ProfileRow, QuantizationInfo, RunRecord, Times, TokensKept,
 };
-use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{Adjustment, ErrorCode, LoadReport, RunInput, RunReport};
+use webnibble_common::wire::{Adjustment, ErrorCode, LoadReport, RunReport};
 
 use super::request::Input;
 use crate::browser::BrowserMemory;
@@ -234,20 +233,19 @@ pub(super) fn check_kept(resolved: &Resolved, report: &RunReport) -> Result<(), 
 
 /// What is known of an input; lengths of texts are known once they are tokenized.
 pub(super) fn input_info(input: &Input, tokens_kept: &[TokensKept]) -> InputInfo {
-    let (kind, batch) = match input {
-        Input::Given(RunInput::Text { texts, .. }) => ("text", texts.len()),
-        Input::Given(RunInput::Ids { ids, .. }) => ("ids", ids.len()),
-        Input::Given(RunInput::Tensors { .. }) => ("tensors", 0),
-        Input::Tensors(tensors) => {
-            ("tensors", tensors.first().and_then(|(_, tensor)| tensor.shape().first().copied()).unwrap_or(1))
+    let batch = match input {
+        Input::Text { texts, .. } => texts.len(),
+        Input::Ids { ids, .. } => ids.len(),
+        Input::Tensors { tensors } => {
+            tensors.first().and_then(|(_, tensor)| tensor.shape().first().copied()).unwrap_or(1)
         }
     };
     let longest = match (input, tokens_kept) {
-        (Input::Given(RunInput::Ids { ids, .. }), []) => ids.iter().map(Vec::len).max(),
+        (Input::Ids { ids, .. }, []) => ids.iter().map(Vec::len).max(),
         _ => tokens_kept.iter().map(|tokens| tokens.kept).max(),
     };
     InputInfo {
-        kind: kind.into(),
+        kind: input.kind().into(),
         batch,
         sequence_length: longest,
         size: None,
@@ -255,16 +253,4 @@ pub(super) fn input_info(input: &Input, tokens_kept: &[TokensKept]) -> InputInfo
         tokens_kept: (!tokens_kept.is_empty()).then(|| tokens_kept.to_vec()),
         prompt_name: None,
     }
-}
-
-/// The answer: the first output, as embeddings where it is one vector an item.
-pub(super) fn output_of(outputs: &[(String, Tensor)], sentence: bool) -> Option<Output> {
-    let (_, tensor) = outputs.first()?;
-    let data = tensor.as_f32().ok()?;
-    Some(match tensor.shape() {
-        [_, width] if sentence => {
-            Output::Embeddings { embeddings: data.chunks((*width).max(1)).map(<[f32]>::to_vec).collect() }
-        }
-        shape => Output::Tensor { tensor: TensorOutput { shape: shape.to_vec(), data: data.to_vec() } },
-    })
 }

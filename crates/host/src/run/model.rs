@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use webnibble_common::options::Platform;
 use webnibble_common::result::{InputInfo, RunRecord};
-use webnibble_common::wire::RunInput;
-use webnibble_models::text::TextError;
+use webnibble_models::input::text::TextError;
 
 use super::auto;
 use super::fill::input_info;
@@ -27,7 +26,7 @@ pub(super) async fn load_model(record: &mut RunRecord, request: &RunRequest) -> 
             Platform::Auto => auto::check_options(&request, &model)?,
             platform => drop(resolve_for(&request, &model, platform)?),
         }
-        let input = fitting_input(&model, &request.input)?;
+        let input = fitting_input(&model, &request)?;
         Ok((model, input))
     })
     .await?;
@@ -36,20 +35,15 @@ pub(super) async fn load_model(record: &mut RunRecord, request: &RunRequest) -> 
 }
 
 /// What the model takes of an input: the prompt, and how many tokens of each text.
-fn fitting_input(model: &Model, input: &Input) -> Result<InputInfo, HostError> {
-    let (tokens_kept, prompt_name) = match input {
-        Input::Tensors(_) | Input::Given(RunInput::Tensors { .. }) => (Vec::new(), None),
-        Input::Given(given) => {
-            let encoded = reference::encoder_of(model)?.encode(given)?;
-            (encoded.map(|encoded| encoded.tokens_kept).unwrap_or_default(), prompt_name(model, given)?)
-        }
-    };
-    Ok(InputInfo { prompt_name, ..input_info(input, &tokens_kept) })
+fn fitting_input(model: &Model, request: &RunRequest) -> Result<InputInfo, HostError> {
+    let RunRequest { input, outputs, .. } = request;
+    let tokens_kept = reference::tokens_kept(model, input, outputs)?;
+    Ok(InputInfo { prompt_name: prompt_name(model, input)?, ..input_info(input, &tokens_kept) })
 }
 
 /// Name of the prompt that is put before texts.
-fn prompt_name(model: &Model, input: &RunInput) -> Result<Option<String>, HostError> {
-    let RunInput::Text { prompt, .. } = input else { return Ok(None) };
+fn prompt_name(model: &Model, input: &Input) -> Result<Option<String>, HostError> {
+    let Input::Text { prompt, .. } = input else { return Ok(None) };
     let prompt = prompt.of(model.sentence().map(|sentence| &sentence.prompts)).map_err(TextError::from)?;
     Ok(prompt.map(|prompt| prompt.name.to_owned()))
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+pub use webnibble_common::io::Input;
 use webnibble_common::options::Options;
-use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{RunInput, Stage};
+use webnibble_common::wire::Stage;
 
 /// What to run.
 #[derive(Clone)]
@@ -15,21 +15,14 @@ pub struct RunRequest {
     pub options: Options,
     /// What to run the model on.
     pub input: Input,
+    /// The model's outputs that are read, by name; where none is named, what its answer is made of.
+    pub outputs: Vec<String>,
     /// Passes the browser's output and its console on to the log.
     pub verbose: bool,
     /// Revision of this build, for the record; empty where it is not known.
     pub revision: String,
     /// Hears how far the run is, from any thread.
     pub progress: Option<RunProgressSink>,
-}
-
-/// What to run a model on.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// Texts or token ids, one batch.
-    Given(RunInput),
-    /// Tensors by the names of the graph's inputs.
-    Tensors(Vec<(String, Tensor)>),
 }
 
 /// Hears how far a run is.

@@ -6,11 +6,13 @@ use webnibble_common::options::Platform;
 use webnibble_common::result::{ImplementationType, InputInfo, RunRecord, Times, TokensKept};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::warmup::WarmingUp;
+use webnibble_models::input::ModelInputs;
+use webnibble_models::output;
 
 use super::compare::compare;
-use super::fill::{input_info, memory_reduction, output_of};
+use super::fill::{input_info, memory_reduction};
 use super::prepared::PreparedModel;
-use super::request::{Input, RunRequest, tell};
+use super::request::{RunRequest, tell};
 use crate::error::HostError;
 use crate::reference::{Reference, ReferenceError};
 use crate::task::blocking;
@@ -37,7 +39,7 @@ pub(super) async fn fill(
         let model = package.read(|file| Ok(Reference::with_activation_bits(file, activation_bits)?))?;
         let in_all = 1 + u64::from(runs);
         let begin = |done| tell(&asked, "running here, without a browser", done, in_all);
-        Ok(simulate(&model, &asked.input, warmup, runs, begin)?)
+        Ok(simulate(&model, &asked, warmup, runs, begin)?)
     })
     .await?;
     let Simulated { tokens_kept, outputs, run_ms, weights_bytes } = simulated;
@@ -57,7 +59,7 @@ pub(super) async fn fill(
     metrics.memory.weights_bytes = Some(weights_bytes);
     metrics.memory_reduction_percent = Some(memory_reduction(meta, weights_bytes));
     record.input = Some(info);
-    record.output = output_of(&outputs, meta.sentence.is_some());
+    record.output = output::answer(&outputs, &request.outputs, meta.sentence.is_some());
     record.performance_metrics.quantization_error = compare(prepared, request, &outputs).await;
     Ok(())
 }
@@ -65,22 +67,16 @@ pub(super) async fn fill(
 /// Runs as often as the page would. `begin` hears how many runs are done, before the first and before each measured one.
 fn simulate(
     model: &Reference,
-    input: &Input,
+    asked: &RunRequest,
     warmup: Option<u32>,
     runs: u32,
     begin: impl Fn(u64),
 ) -> Result<Simulated, ReferenceError> {
     // Tokenizing is outside the time, as it is in the page.
-    let (inputs, tokens_kept) = match input {
-        Input::Given(input) => {
-            let encoded = model.encode(input)?;
-            (model.tensors(&encoded)?, encoded.tokens_kept)
-        }
-        Input::Tensors(tensors) => (tensors.clone(), Vec::new()),
-    };
+    let ModelInputs { tensors: inputs, tokens_kept } = model.inputs(&asked.input)?;
     let timed = || {
         let began = Instant::now();
-        model.outputs_of(&inputs).map(|outputs| (outputs, began.elapsed().as_secs_f64() * 1e3))
+        model.outputs_of(&inputs, &asked.outputs).map(|outputs| (outputs, began.elapsed().as_secs_f64() * 1e3))
     };
     begin(0);
     let (mut outputs, _) = timed()?;

@@ -8,9 +8,7 @@ use webnibble_common::options::{Engine, Options, Platform};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::{ImplementationType, RunRecord, TokensKept};
 use webnibble_common::warmup::Warmup;
-use webnibble_common::wire::{
-    AgentMessage, ErrorCode, HostMessage, LoadOptions, LoadReport, RemoteError, RunInput, RunReport,
-};
+use webnibble_common::wire::{AgentMessage, ErrorCode, HostMessage, LoadOptions, LoadReport, RemoteError, RunReport};
 
 use super::chain::Route;
 use super::prepared::{PreparedModel, resolve_for};
@@ -192,7 +190,8 @@ pub(super) fn request(platform: Platform, engine: Engine) -> RunRequest {
     RunRequest {
         model: "bert".into(),
         options: Options { platform: Some(platform), engine: Some(engine), ..Options::default() },
-        input: Input::Given(RunInput::ids(vec![vec![1, 2]])),
+        input: Input::ids(vec![vec![1, 2]]),
+        outputs: Vec::new(),
         verbose: false,
         revision: String::new(),
         progress: None,

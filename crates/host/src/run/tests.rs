@@ -4,11 +4,10 @@ use webnibble_common::options::{BrowserKind, ExecutionProvider, LaunchOptions, O
 use webnibble_common::package::{PackageMeta, QuantizationMeta};
 use webnibble_common::profiles::{OptionsError, Source};
 use webnibble_common::quant::{Bits, Granularity, Scheme};
-use webnibble_common::result::{BrowserInfo, ImplementationType, Output, TensorOutput};
-use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{Adjustment, ErrorCode, RunInput};
+use webnibble_common::result::{BrowserInfo, ImplementationType};
+use webnibble_common::wire::{Adjustment, ErrorCode};
 
-use super::fill::{check_kept, fill_browser, fill_ran, memory_reduction, output_of, quantization_info};
+use super::fill::{check_kept, fill_browser, fill_ran, memory_reduction, quantization_info};
 use super::prepared::resolve_for;
 use super::testing::{Small, run_report as report};
 use super::*;
@@ -17,7 +16,8 @@ fn request(options: Options) -> RunRequest {
     RunRequest {
         model: "./there-is-no-such-model".into(),
         options,
-        input: Input::Given(RunInput::texts(vec!["a".into(), "b".into()])),
+        input: Input::texts(vec!["a".into(), "b".into()]),
+        outputs: Vec::new(),
         verbose: false,
         revision: "abc".into(),
         progress: None,
@@ -175,16 +175,6 @@ async fn experimental_is_what_ran_and_not_what_was_allowed() {
         fill_ran(&mut record, &report(kind), &request.input);
         assert_eq!(record.quantization.unwrap().experimental, expected, "{kind} at {bits} bits");
     }
-}
-
-#[test]
-fn vectors_are_embeddings_only_where_the_model_makes_them() {
-    let outputs = vec![("out".to_owned(), Tensor::f32([2, 2], vec![1.0, 2.0, 3.0, 4.0]).unwrap())];
-    let embeddings = vec![vec![1.0, 2.0], vec![3.0, 4.0]];
-    assert_eq!(output_of(&outputs, true), Some(Output::Embeddings { embeddings }));
-    let tensor = TensorOutput { shape: vec![2, 2], data: vec![1.0, 2.0, 3.0, 4.0] };
-    assert_eq!(output_of(&outputs, false), Some(Output::Tensor { tensor }));
-    assert_eq!(output_of(&[], true), None);
 }
 
 #[test]

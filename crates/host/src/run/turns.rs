@@ -12,10 +12,11 @@ use webnibble_common::profiles::Source;
 use webnibble_common::result::{EngineRatio, ImplementationType, RunRecord};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, RunOptions, RunReport};
+use webnibble_models::output;
 
 use super::chain::{self, Answered, Extent, Route};
 use super::compare::answer_in_f32;
-use super::fill::{fill_browser_memory, fill_ran, output_of};
+use super::fill::{fill_browser_memory, fill_ran};
 use super::load::UNLOAD_LIMIT;
 use super::model::load_model;
 use super::prepared::{PreparedModel, prepare_for};
@@ -50,13 +51,13 @@ type Outputs = Vec<(String, Tensor)>;
 
 impl References {
     async fn of(&self, prepared: &PreparedModel, request: &RunRequest) -> Option<Arc<Outputs>> {
-        let key = format!("{} {:?}", prepared.model.path().display(), request.input);
+        let key = format!("{} {:?} {:?}", prepared.model.path().display(), request.input, request.outputs);
         let mut known = self.0.lock().await;
         if let Some(found) = known.get(&key) {
             return found.clone();
         }
         tell(request, "computing in f32", 0, 0);
-        let computed = answer_in_f32(&prepared.model, &request.input).await.map(Arc::new);
+        let computed = answer_in_f32(&prepared.model, request).await.map(Arc::new);
         known.insert(key, computed.clone());
         computed
     }
@@ -154,7 +155,7 @@ impl Entry {
         let Ok(live) = &mut self.state else { return };
         let warmup = if live.measured.is_none() { live.prepared.resolved.warmup.value } else { Some(0) };
         let profile = live.prepared.resolved.profile.value;
-        let options = RunOptions { warmup, runs, profile, deadline_ms: None };
+        let options = RunOptions { warmup, runs, profile, ..RunOptions::default() };
         match chain::runs(host, &self.request, &live.prepared, options).await {
             Ok(ran) => live.add(ran),
             Err(error) => {
@@ -177,7 +178,8 @@ impl Entry {
         if alone {
             fill_browser_memory(&mut self.record, host.browser_memory());
         }
-        self.record.output = output_of(&live.outputs, live.prepared.package.header.meta.sentence.is_some());
+        let sentence = live.prepared.package.header.meta.sentence.is_some();
+        self.record.output = output::answer(&live.outputs, &self.request.outputs, sentence);
         let expected = references.of(&live.prepared, &self.request).await;
         self.record.performance_metrics.quantization_error =
             expected.and_then(|expected| reference::quantization_error(&live.outputs, &expected));
@@ -270,7 +272,8 @@ impl Live {
         if !ours || !adapter.features.iter().any(|feature| feature == TIMESTAMPS) {
             return None;
         }
-        let options = RunOptions { warmup: Some(0), runs: self.plan().timestamped, profile: true, deadline_ms: None };
+        let options =
+            RunOptions { warmup: Some(0), runs: self.plan().timestamped, profile: true, ..RunOptions::default() };
         match chain::runs(host, request, &self.prepared, options).await {
             Ok((report, _)) => report.gpu_ms,
             Err(error) => {

@@ -11,10 +11,9 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use webnibble_common::capabilities::Capabilities;
+use webnibble_common::io::Input;
 use webnibble_common::tensor::Tensor;
-use webnibble_common::wire::{
-    ErrorCode, HostMessage, LoadOptions, LoadReport, RemoteError, RunInput, RunOptions, TensorInfo,
-};
+use webnibble_common::wire::{ErrorCode, HostMessage, LoadOptions, LoadReport, RemoteError, RunOptions};
 
 use crate::server::{Invitation, Server};
 
@@ -109,36 +108,8 @@ impl Session {
     }
 
     /// Runs a loaded model.
-    pub fn run(&self, model: &str, input: RunInput, options: RunOptions, limit: Duration) -> Pending<RunOutcome> {
-        self.run_with(model, input, Vec::new(), options, limit)
-    }
-
-    /// Runs a loaded model on tensors, by the names of the graph's inputs.
-    pub fn run_tensors(
-        &self,
-        model: &str,
-        inputs: Vec<(String, Tensor)>,
-        options: RunOptions,
-        limit: Duration,
-    ) -> Pending<RunOutcome> {
-        let info = |(name, tensor): &(String, Tensor)| TensorInfo {
-            name: name.clone(),
-            dtype: tensor.dtype(),
-            shape: tensor.shape().to_vec(),
-        };
-        let input = RunInput::Tensors { tensors: inputs.iter().map(info).collect() };
-        let tensors = inputs.into_iter().map(|(_, tensor)| tensor).collect();
-        self.run_with(model, input, tensors, options, limit)
-    }
-
-    fn run_with(
-        &self,
-        model: &str,
-        input: RunInput,
-        tensors: Vec<Tensor>,
-        mut options: RunOptions,
-        limit: Duration,
-    ) -> Pending<RunOutcome> {
+    pub fn run(&self, model: &str, input: Input, mut options: RunOptions, limit: Duration) -> Pending<RunOutcome> {
+        let (input, tensors) = input.into_message();
         options.deadline_ms = Some(limit.as_millis() as u64);
         self.request(HostMessage::Run { model: model.into(), input, options }, tensors, limit)
     }

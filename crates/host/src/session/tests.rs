@@ -7,7 +7,7 @@ use webnibble_common::result::ImplementationType;
 use webnibble_common::tensor::DType;
 use webnibble_common::warmup::Warmup;
 use webnibble_common::wire::frame::{self, Frame, FrameKind};
-use webnibble_common::wire::{AgentMessage, Envelope, RunReport, Stage, take_times};
+use webnibble_common::wire::{AgentMessage, Envelope, RunReport, Stage, TensorInfo, take_times};
 
 use super::*;
 use crate::fake_agent::{self, FakeAgent, PATIENCE};
@@ -84,7 +84,7 @@ fn ran(report: Box<RunReport>) -> AgentMessage {
 }
 
 fn run(session: &Session) -> Pending<RunOutcome> {
-    let input = RunInput::texts(vec!["a".into()]);
+    let input = Input::texts(vec!["a".into()]);
     session.run("m", input, RunOptions::default(), PATIENCE)
 }
 
@@ -162,9 +162,10 @@ async fn input_tensors_follow_their_request() {
         ("ids".to_owned(), Tensor::u32([1, 2], vec![101, 102]).unwrap()),
         ("mask".to_owned(), Tensor::u32([1, 2], vec![1, 1]).unwrap()),
     ];
-    let pending = session.run_tensors("m", inputs.clone(), RunOptions::default(), PATIENCE);
+    let input = Input::Tensors { tensors: inputs.clone() };
+    let pending = session.run("m", input, RunOptions::default(), PATIENCE);
     let Envelope { id, body, .. } = agent.hear().await;
-    let HostMessage::Run { input: RunInput::Tensors { tensors }, .. } = body else { panic!("expected run on tensors") };
+    let HostMessage::Run { input: Input::Tensors { tensors }, .. } = body else { panic!("expected run on tensors") };
     let mut assembler = frame::FrameAssembler::new(FrameKind::Input, id);
     while !assembler.is_complete(&tensors) {
         let Some(Message::Binary(bytes)) = agent.next().await else { panic!("expected a frame") };
@@ -393,7 +394,7 @@ async fn requests_can_be_cancelled() {
 async fn deadlines_hold_even_when_the_page_ignores_them() {
     // The page's socket lives, and it never answers.
     let (_server, session, mut agent) = pair(patient()).await;
-    let input = RunInput::ids(vec![]);
+    let input = Input::ids(vec![]);
     let pending = session.run("m", input, RunOptions::default(), Duration::from_millis(50));
     let id = agent.hear().await.id;
     let error = tokio::time::timeout(PATIENCE, pending.wait()).await.unwrap().unwrap_err();

@@ -8,9 +8,10 @@
 
 use std::time::Duration;
 
+use webnibble_common::io::Input;
 use webnibble_common::options::Platform;
 use webnibble_common::result::RunInfo;
-use webnibble_common::wire::{LoadReport, RunInput, RunOptions};
+use webnibble_common::wire::{LoadReport, RunOptions};
 
 use crate::error::HostError;
 use crate::host::Host;
@@ -120,7 +121,7 @@ async fn session(
 }
 
 /// Blocks of runs in turn, the order turned round from round to round.
-async fn rounds(host: &Host, request: &VersusRequest, contestants: &mut [Contestant], input: &RunInput) {
+async fn rounds(host: &Host, request: &VersusRequest, contestants: &mut [Contestant], input: &Input) {
     let rounds = request.runs.div_ceil(BLOCK);
     for round in 0..rounds {
         let runs = BLOCK.min(request.runs - round * BLOCK);
@@ -152,16 +153,16 @@ async fn load(host: &Host, contestant: &mut Contestant, threads: Option<u32>) ->
 async fn block(
     host: &Host,
     contestant: &Contestant,
-    input: &RunInput,
+    input: &Input,
     runs: u32,
 ) -> Result<crate::session::RunOutcome, HostError> {
-    let options = RunOptions { warmup: Some(0), runs, profile: false, deadline_ms: None };
+    let options = RunOptions { warmup: Some(0), runs, profile: false, ..RunOptions::default() };
     host.run(&contestant.label(), input.clone(), options, RUN_LIMIT).await
 }
 
 /// One text of ids.
-fn input(model: &Model, tokens: usize) -> RunInput {
-    RunInput::ids(vec![ids(vocabulary(model), tokens)])
+fn input(model: &Model, tokens: usize) -> Input {
+    Input::ids(vec![ids(vocabulary(model), tokens)])
 }
 
 /// Token ids that are all different enough, and in a vocabulary of that size.
@@ -181,7 +182,7 @@ pub(crate) fn vocabulary(model: &Model) -> usize {
 }
 
 /// The answer in f32, where the model's floats are at hand.
-async fn f32_answer(model: &std::sync::Arc<Model>, input: &RunInput) -> Result<Option<Vec<f32>>, HostError> {
+async fn f32_answer(model: &std::sync::Arc<Model>, input: &Input) -> Result<Option<Vec<f32>>, HostError> {
     let (model, input) = (std::sync::Arc::clone(model), input.clone());
     blocking(move || match Reference::of(&model)? {
         Some(reference) => Ok(first_values(&reference.outputs(&input)?)),

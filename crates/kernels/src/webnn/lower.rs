@@ -25,7 +25,8 @@ pub fn lower(
         let shape = graph.shape(id, bindings)?;
         Ok(Slice { name: graph.value_of(id).name.clone(), shape: shape.clone(), offset: 0, whole: shape })
     };
-    for id in &graph.inputs {
+    // A builder drops what no output needs, and a dispatch takes the inputs that are left and no other.
+    for id in graph.inputs.iter().filter(|id| graph.uses(**id)) {
         let operand = recorder.read(*id, whole(*id)?)?;
         recorder.bind(*id, operand);
     }

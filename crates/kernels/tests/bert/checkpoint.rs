@@ -26,6 +26,11 @@ impl Checkpoint {
         Self(self.0.into_iter().map(|(name, values)| (rename(&name), values)).collect())
     }
 
+    /// Whether there is a tensor for a source of a graph.
+    pub(crate) fn has(&self, source: &str) -> bool {
+        checkpoint::resolve(|name| self.0.contains_key(name), source).is_some()
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         self.0.keys()
     }

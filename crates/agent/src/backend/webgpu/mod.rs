@@ -45,6 +45,8 @@ pub(crate) struct Model {
     /// Its buffers, whose failures are its own: other models share the device.
     memory: Rc<Memory>,
     graph: Graph,
+    /// What runs: the graph as far as the outputs need it that are wanted.
+    wanted: Graph,
     plan: WeightPlan,
     options: PlanOptions,
     /// Whether portable kernels may be taken where others fail to build.
@@ -64,6 +66,8 @@ const WARM_UP_TOKENS: usize = 8;
 
 struct Prepared {
     bindings: Bindings,
+    /// What it gives.
+    outputs: Vec<ValueId>,
     recorded: Rc<Recorded>,
 }
 
@@ -112,6 +116,7 @@ impl Model {
         Ok(Self {
             gpu: Rc::clone(gpu),
             memory: Rc::new(Memory::new(gpu)),
+            wanted: graph.clone(),
             graph,
             plan,
             options,
@@ -151,7 +156,7 @@ impl Model {
     }
 
     async fn build_every_kernel(&self) -> Result<(), RemoteError> {
-        let every = kernels(&self.graph, &self.plan, &self.gpu.caps, &self.options);
+        let every = kernels(&self.wanted, &self.plan, &self.gpu.caps, &self.options);
         self.gpu.build_all(every.iter()).await
     }
 
@@ -168,9 +173,15 @@ impl Model {
         Ok(())
     }
 
+    /// Has later runs give these outputs alone.
+    pub(crate) fn want(&mut self, outputs: &[String]) {
+        self.wanted = self.graph.only(outputs);
+    }
+
     /// Makes buffers, bind groups and missing pipelines for a shape; gives the time it took in ms, 0 when cached.
     pub(crate) async fn prepare(&mut self, bindings: &Bindings) -> Result<f64, RemoteError> {
-        if let Some(index) = self.prepared.iter().position(|p| p.bindings == *bindings) {
+        let is_it = |p: &Prepared| p.bindings == *bindings && p.outputs == self.wanted.outputs;
+        if let Some(index) = self.prepared.iter().position(is_it) {
             let used = self.prepared.remove(index);
             self.prepared.push(used);
             return Ok(0.0);
@@ -183,7 +194,7 @@ impl Model {
                 self.build(bindings).await?
             }
         };
-        if self.chunks_unasked && recording.dispatches.len() > self.graph.nodes.len() {
+        if self.chunks_unasked && recording.dispatches.len() > self.wanted.nodes.len() {
             let reason = format!("the adapter binds at most {} bytes", self.gpu.caps.storage_binding_bytes);
             self.adjust("chunked_operations", true, None, &reason);
             self.chunks_unasked = false;
@@ -206,7 +217,7 @@ impl Model {
     }
 
     fn lower(&self, bindings: &Bindings) -> Result<Recording, RemoteError> {
-        lower(&self.graph, &self.plan, bindings, &self.gpu.caps, &self.options).map_err(|e| from_plan(&e))
+        lower(&self.wanted, &self.plan, bindings, &self.gpu.caps, &self.options).map_err(|e| from_plan(&e))
     }
 
     async fn record(&self, bindings: &Bindings, recording: Recording) -> Result<Prepared, RemoteError> {
@@ -216,12 +227,12 @@ impl Model {
         }
         let recorded = Rc::new(Recorded::new(&self.memory, recording, &weights)?);
         self.memory.check().await?;
-        Ok(Prepared { bindings: bindings.clone(), recorded })
+        Ok(Prepared { bindings: bindings.clone(), outputs: self.wanted.outputs.clone(), recorded })
     }
 
     /// What it computes.
     pub(crate) fn graph(&self) -> &Graph {
-        &self.graph
+        &self.wanted
     }
 
     /// Gives the device an inference; the shape is prepared where it is not yet.

@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 use js_sys::{Object, Promise, Uint8Array};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
+use webnibble_common::graph::Graph;
 use webnibble_common::result::WebNnInfo;
 use webnibble_common::tensor::{Tensor, element_count};
 use webnibble_common::weights::WeightMap;
@@ -117,6 +118,12 @@ impl Executable {
             context: Rc::clone(context),
             _tensors: tensors,
         })
+    }
+
+    /// Whether its outputs are those of `graph`.
+    pub(super) fn gives_those_of(&self, graph: &Graph) -> bool {
+        let given: BTreeSet<&str> = self.outputs.iter().map(|output| &*output.port.value).collect();
+        given == graph.output_names().collect()
     }
 
     /// What the result says of it.

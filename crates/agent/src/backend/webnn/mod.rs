@@ -55,6 +55,8 @@ const KEPT_CONSTANT_BYTES: u64 = 512 << 20;
 pub(crate) struct Model {
     context: Rc<Context>,
     graph: Graph,
+    /// What runs: the graph as far as the outputs need it that are wanted.
+    wanted: Graph,
     formats: Formats,
     ranges: Ranges,
     /// To choose from; one is left once it is chosen.
@@ -117,6 +119,7 @@ impl Model {
     ) -> Self {
         Self {
             context: Rc::clone(context),
+            wanted: graph.clone(),
             graph,
             formats,
             ranges,
@@ -168,13 +171,19 @@ impl Model {
 
     /// What it computes.
     pub(crate) fn graph(&self) -> &Graph {
-        &self.graph
+        &self.wanted
+    }
+
+    /// Has later runs give these outputs alone.
+    pub(crate) fn want(&mut self, outputs: &[String]) {
+        self.wanted = self.graph.only(outputs);
     }
 
     /// Builds the graph of the bucket that a shape falls into; gives the time it took in ms, 0 when it is there already.
     pub(crate) async fn prepare(&mut self, bindings: &Bindings) -> Result<f64, RemoteError> {
         let bucket = bucket_of(&self.graph, bindings);
-        if let Some(index) = self.built.iter().position(|executable| executable.bucket == bucket) {
+        let is_it = |executable: &Rc<Executable>| executable.bucket == bucket && executable.gives_those_of(&self.wanted);
+        if let Some(index) = self.built.iter().position(is_it) {
             let used = self.built.remove(index);
             self.built.push(used);
             return Ok(0.0);
@@ -197,7 +206,7 @@ impl Model {
     async fn build(&self, lowering: Lowering, parts: usize, bucket: Bucket) -> Result<Executable, RemoteError> {
         let start = now_ms();
         let target = Target { limits: &self.context.limits, lowering, ranges: &self.ranges };
-        let schedule = lower_parts(&self.graph, &self.formats, &bucket.bindings, &target, parts);
+        let schedule = lower_parts(&self.wanted, &self.formats, &bucket.bindings, &target, parts);
         let schedule = schedule.map_err(|e| from_webnn(&e))?;
         let built = Executable::build(&self.context, schedule, (lowering, bucket), (&self.weights, &self.ranges)).await;
         let took = self.took.get();
@@ -229,11 +238,11 @@ impl Model {
         self.prepare(&bindings).await?;
         let executable = self.built.last().ok_or_else(|| internal("no graph is built"))?;
         let made = |id: &ValueId| {
-            let (name, shape) = (&self.graph.value_of(*id).name, self.graph.shape(*id, &bindings));
+            let (name, shape) = (&self.wanted.value_of(*id).name, self.wanted.shape(*id, &bindings));
             let shape = shape.map_err(|e| internal(e.to_string()))?;
             Ok(Made { name: name.clone(), shape, wanted: request.wants(name) })
         };
-        let outputs = self.graph.outputs.iter().map(made).collect::<Result<_, RemoteError>>()?;
+        let outputs = self.wanted.outputs.iter().map(made).collect::<Result<_, RemoteError>>()?;
         Pending::submit(executable, request.inputs, outputs).await
     }
 

@@ -9,10 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationParams};
 use webnibble_common::graph::Graph;
+use webnibble_common::io::NamedTensors;
 use webnibble_common::prompt::UnknownPrompt;
-use webnibble_common::result::TokensKept;
 use webnibble_common::tensor::{Tensor, TensorError};
+use webnibble_common::tokens::TokensKept;
 
+use super::tensors::{ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS};
 use crate::bert::POOLING_MASK;
 use crate::post_processor;
 
@@ -311,11 +313,11 @@ impl Encoded {
     }
 
     /// The tensors that `graph` takes, u32 `[batch, seq]`, by the names of its inputs.
-    pub fn inputs(&self, graph: &Graph) -> Result<Vec<(String, Tensor)>, TensorError> {
+    pub fn inputs(&self, graph: &Graph) -> Result<NamedTensors, TensorError> {
         let all = [
-            ("input_ids", self.input_ids.clone()),
-            ("attention_mask", self.attention_mask.clone()),
-            ("token_type_ids", self.token_type_ids.clone()),
+            (INPUT_IDS, self.input_ids.clone()),
+            (ATTENTION_MASK, self.attention_mask.clone()),
+            (TOKEN_TYPE_IDS, self.token_type_ids.clone()),
             (POOLING_MASK, self.pooling_mask()),
         ];
         let wanted = |name: &str| graph.inputs.iter().any(|id| graph.value_of(*id).name == name);

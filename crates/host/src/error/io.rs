@@ -1,13 +1,46 @@
-//! Texts that do not fit a model.
+//! Inputs that do not fit a model, and outputs that it does not have.
 
 use webnibble_common::prompt::UnknownPrompt;
 use webnibble_common::wire::ErrorCode;
-use webnibble_models::text::TextError;
+use webnibble_models::input::InputError;
+use webnibble_models::input::tensors::NamedInputError;
+use webnibble_models::input::text::TextError;
+use webnibble_models::output::UnknownOutput;
 
 use super::failure::Failure;
 
 /// Code of a prompt name that the model does not have.
 pub(super) const UNKNOWN_PROMPT: &str = "unknown_prompt";
+
+/// Code of an output's name that the model does not have.
+pub(super) const UNKNOWN_OUTPUT: &str = "unknown_output";
+
+impl Failure for UnknownOutput {
+    fn code(&self) -> String {
+        UNKNOWN_OUTPUT.into()
+    }
+
+    fn hint(&self) -> String {
+        "name one of them with --output, or leave it out for the model's answer".into()
+    }
+}
+
+impl Failure for InputError {
+    fn code(&self) -> String {
+        match self {
+            Self::Text(error) => error.code(),
+            _ => ErrorCode::BadInput.name(),
+        }
+    }
+
+    fn hint(&self) -> String {
+        match self {
+            Self::Text(error) => error.hint(),
+            Self::Named(NamedInputError::Missing { .. }) => "give it with --input, by its name".into(),
+            _ => "name the model's inputs as Hugging Face does, each once".into(),
+        }
+    }
+}
 
 impl Failure for TextError {
     fn code(&self) -> String {

@@ -1,0 +1,89 @@
+//! The answer.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::tensor::{Tensor, TensorError};
+
+/// The answer: one of these, told apart by `kind`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", from = "Read")]
+pub enum Output {
+    /// One vector an item.
+    Embeddings {
+        /// The vectors.
+        embeddings: Vec<Vec<f32>>,
+    },
+    /// Raw numbers: the outputs that were asked for, or those of a model whose answer nothing is made of.
+    Tensors {
+        /// By the names of the model's outputs.
+        tensors: BTreeMap<String, TensorOutput>,
+    },
+}
+
+/// Raw numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorOutput {
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// Elements, row-major.
+    pub data: Vec<f32>,
+}
+
+impl TensorOutput {
+    /// The same as a tensor has.
+    ///
+    /// # Errors
+    /// When its elements are no floats.
+    pub fn of(tensor: &Tensor) -> Result<Self, TensorError> {
+        Ok(Self { shape: tensor.shape().to_vec(), data: tensor.as_f32()?.to_vec() })
+    }
+}
+
+/// What may stand in a stored record: before there was a `kind` the key alone told what it is, and hidden states had no name.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Read {
+    Embeddings { embeddings: Vec<Vec<f32>> },
+    Tensors { tensors: BTreeMap<String, TensorOutput> },
+    Tensor { tensor: TensorOutput },
+}
+
+impl From<Read> for Output {
+    fn from(read: Read) -> Self {
+        match read {
+            Read::Embeddings { embeddings } => Output::Embeddings { embeddings },
+            Read::Tensors { tensors } => Output::Tensors { tensors },
+            Read::Tensor { tensor } => {
+                Output::Tensors { tensors: BTreeMap::from([("last_hidden_state".to_owned(), tensor)]) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn outputs_are_told_apart_by_their_kind() {
+        let tensor = TensorOutput { shape: vec![1, 2], data: vec![0.5, -1.0] };
+        let tensors = Output::Tensors { tensors: BTreeMap::from([("last_hidden_state".to_owned(), tensor)]) };
+        let embeddings = Output::Embeddings { embeddings: vec![vec![0.5, -1.0]] };
+        let of_tensor = json!({"shape": [1, 2], "data": [0.5, -1.0]});
+        for (output, text) in [
+            (&embeddings, json!({"kind": "embeddings", "embeddings": [[0.5, -1.0]]})),
+            (&tensors, json!({"kind": "tensors", "tensors": {"last_hidden_state": of_tensor}})),
+        ] {
+            assert_eq!(serde_json::to_value(output).unwrap(), text);
+            assert_eq!(serde_json::from_value::<Output>(text).unwrap(), *output);
+        }
+        // Of records that were stored before.
+        let stored = |text| serde_json::from_value::<Output>(text).unwrap();
+        assert_eq!(stored(json!({"embeddings": [[0.5, -1.0]]})), embeddings);
+        assert_eq!(stored(json!({ "tensor": of_tensor })), tensors);
+    }
+}

@@ -1,0 +1,97 @@
+//! Inputs to the tensors that a program takes: one answer for the page and for the host.
+//!
+//! [`text`] makes batches of token ids of texts and of lists of ids, [`tensors`] completes tensors by their names.
+
+pub mod tensors;
+pub mod text;
+
+use webnibble_common::graph::Graph;
+use webnibble_common::io::{Input, NamedTensors};
+use webnibble_common::package::SentenceConfig;
+use webnibble_common::prompt::PromptChoice;
+use webnibble_common::tensor::TensorError;
+use webnibble_common::tokens::TokensKept;
+
+use tensors::NamedInputError;
+use text::{Encoded, Limits, TextError, TextTokenizer};
+
+/// An input as a program takes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelInputs {
+    /// By the names of the program's inputs, in their order.
+    pub tensors: NamedTensors,
+    /// Of each text, how many of its tokens run; empty for tensors.
+    pub tokens_kept: Vec<TokensKept>,
+}
+
+/// Why an input does not fit a model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// A text or a list of ids.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// Tensors by names.
+    #[error(transparent)]
+    Named(#[from] NamedInputError),
+    /// A batch whose elements do not fit its shape.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+/// What a model makes of its inputs before it runs: tokenizer, limits and prompts.
+#[derive(Clone)]
+pub struct InputEncoder {
+    limits: Limits,
+    sentence: Option<SentenceConfig>,
+    tokenizer: Option<TextTokenizer>,
+}
+
+impl InputEncoder {
+    /// For token ids alone, of at most `max_len` a row, special ones included.
+    pub fn new(graph: &Graph, max_len: usize, sentence: Option<SentenceConfig>) -> Self {
+        let limits = Limits { max_len, vocab_size: vocab_size(graph), pad_id: 0 };
+        Self { limits, sentence, tokenizer: None }
+    }
+
+    /// The same for texts too, by the bytes of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the limit has no room for a token of a text.
+    pub fn with_tokenizer(self, tokenizer_json: &[u8]) -> Result<Self, TextError> {
+        let Limits { max_len, vocab_size, .. } = self.limits;
+        let tokenizer = TextTokenizer::from_bytes(tokenizer_json, max_len, vocab_size)?;
+        Ok(Self { limits: tokenizer.limits(), tokenizer: Some(tokenizer), ..self })
+    }
+
+    /// Any input as the tensors that `graph` takes.
+    ///
+    /// # Errors
+    /// When a text or a row of ids does not fit the model, the model has no such prompt, or no input of a tensor's name.
+    pub fn inputs(&self, graph: &Graph, input: &Input) -> Result<ModelInputs, InputError> {
+        let encoded = match input {
+            Input::Text { texts, truncate, prompt } => self.encode_texts(texts, prompt, *truncate)?,
+            Input::Ids { ids, truncate } => Encoded::from_ids(ids, self.limits, *truncate)?,
+            Input::Tensors { tensors } => {
+                let tensors = tensors::complete(graph, tensors)?;
+                return Ok(ModelInputs { tensors, tokens_kept: Vec::new() });
+            }
+        };
+        Ok(ModelInputs { tensors: encoded.inputs(graph)?, tokens_kept: encoded.tokens_kept })
+    }
+
+    /// Texts, each after the prompt.
+    fn encode_texts(&self, texts: &[String], prompt: &PromptChoice, truncate: bool) -> Result<Encoded, TextError> {
+        let tokenizer = self.tokenizer.as_ref().ok_or(TextError::NoTokenizer)?;
+        let prompt =
+            prompt.of(self.sentence.as_ref().map(|sentence| &sentence.prompts))?.map_or("", |prompt| prompt.text);
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        tokenizer.encode_batch(&texts, prompt, truncate)
+    }
+}
+
+/// Rows of the table that token ids are looked up in.
+fn vocab_size(graph: &Graph) -> usize {
+    let table = graph.nodes.iter().flat_map(|node| node.op.operator().row_numbers()).map(|(_, table)| table).next();
+    table.map_or(usize::MAX, |table| graph.weight_of(table).shape[0])
+}

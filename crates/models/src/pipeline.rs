@@ -1,0 +1,70 @@
+//! What surrounds a program: inputs to tensors before it runs, outputs to an answer after. The page, an embedding page and the
+//! host's reference have no other way.
+
+use webnibble_common::graph::Graph;
+use webnibble_common::io::{Input, Output};
+use webnibble_common::package::SentenceConfig;
+use webnibble_common::tensor::Tensor;
+
+use crate::input::text::TextError;
+use crate::input::{InputEncoder, InputError, ModelInputs};
+use crate::output::{self, UnknownOutput};
+
+/// A program with what is made of its inputs and outputs.
+#[derive(Clone)]
+pub struct Pipeline {
+    graph: Graph,
+    encoder: InputEncoder,
+    sentence: bool,
+}
+
+impl Pipeline {
+    /// For a model that takes at most `max_len` tokens a row, special ones included, and no texts yet.
+    pub fn new(graph: Graph, max_len: usize, sentence: Option<SentenceConfig>) -> Self {
+        let is_sentence = sentence.is_some();
+        Self { encoder: InputEncoder::new(&graph, max_len, sentence), graph, sentence: is_sentence }
+    }
+
+    /// The same for texts too, by the bytes of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the limit has no room for a token of a text.
+    pub fn with_tokenizer(self, tokenizer_json: &[u8]) -> Result<Self, TextError> {
+        Ok(Self { encoder: self.encoder.with_tokenizer(tokenizer_json)?, ..self })
+    }
+
+    /// The program, with every output that it has.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Any input as the tensors that the program takes. Their types, shapes and elements are checked by who runs it.
+    ///
+    /// # Errors
+    /// When a text or a row of ids does not fit the model, the model has no such prompt, or no input of a tensor's name.
+    pub fn inputs(&self, input: &Input) -> Result<ModelInputs, InputError> {
+        self.encoder.inputs(&self.graph, input)
+    }
+
+    /// Names of the outputs that are read: those that were `asked` for, or the one that the answer is made of.
+    ///
+    /// # Errors
+    /// For a name that the model does not have.
+    pub fn wanted(&self, asked: &[String]) -> Result<Vec<String>, UnknownOutput> {
+        output::wanted(&self.graph, asked)
+    }
+
+    /// The answer that the outputs which were `asked` for make; `None` where there is none.
+    pub fn answer(&self, outputs: &[(String, Tensor)], asked: &[String]) -> Option<Output> {
+        output::answer(outputs, asked, self.sentence)
+    }
+
+    /// The embeddings that are the answer, one an item, where it is such an answer.
+    pub fn embeddings<'a>(
+        &self,
+        outputs: &'a [(String, Tensor)],
+        asked: &[String],
+    ) -> Option<impl Iterator<Item = &'a [f32]> + use<'a>> {
+        output::embeddings(outputs, asked, self.sentence)
+    }
+}
