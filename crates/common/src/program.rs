@@ -43,7 +43,7 @@ pub enum ProgramError {
         /// Which.
         graph: String,
         /// Why.
-        error: GraphError,
+        error: Box<GraphError>,
     },
     /// A graph that changed weights of those before it.
     #[error(
@@ -139,14 +139,13 @@ impl Program {
         unique("graphs", self.graphs().map(|(name, _)| name))?;
         unique("states", self.states.iter().map(|state| &*state.name))?;
         self.graphs().try_for_each(|(name, graph)| {
-            graph.validate().map_err(|error| ProgramError::Graph { graph: name.to_owned(), error })
+            graph.validate().map_err(|error| ProgramError::Graph { graph: name.to_owned(), error: Box::new(error) })
         })
     }
 }
 
-fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), ProgramError> {
+fn unique<'a>(what: &'static str, mut names: impl Iterator<Item = &'a str>) -> Result<(), ProgramError> {
     let mut seen = BTreeSet::new();
-    let mut names = names;
     match names.find(|name| !seen.insert(*name)) {
         Some(name) => Err(ProgramError::Duplicate { what, name: name.to_owned() }),
         None => Ok(()),
