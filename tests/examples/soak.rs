@@ -78,6 +78,7 @@ impl Kind {
             model: golden_bert().display().to_string(),
             options,
             input: Input::Given(RunInput::ids(ids)),
+            compare_f32: false,
             verbose: false,
             revision: String::new(),
             progress: None,

@@ -1,11 +1,13 @@
 //! Models on this machine's processor: in f32, what `quantization_error` is measured against, or as a package has them,
 //! what a simulation without a browser runs.
 
+use std::sync::{Arc, OnceLock};
+
 use webnibble_common::graph::Graph;
 use webnibble_common::package::{Activations, SentenceConfig, TOKENIZER, max_tokens};
 use webnibble_common::quant::{Bits, Quantizer};
 use webnibble_common::result::QuantizationError;
-use webnibble_common::tensor::{Tensor, TensorError};
+use webnibble_common::tensor::{Tensor, TensorError, element_count};
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::RunInput;
 use webnibble_kernels::cpu;
@@ -15,6 +17,11 @@ use webnibble_models::text::{Encoded, TextError};
 
 use crate::error::Failure;
 use crate::loader::{LoadError, Model, ModelFolder, PackageFile};
+use crate::task::blocking;
+
+/// Most bytes that a model's weights take in f32 for which an answer is compared with f32 unasked: 2 GiB, or about 500
+/// million weights. BERT-large has 1.3 GB.
+pub const CHEAP_F32_BYTES: u64 = 2 << 30;
 
 /// Tensors by the names of a graph's inputs or outputs.
 pub(crate) type NamedTensors = Vec<(String, Tensor)>;
@@ -25,7 +32,7 @@ pub struct Reference {
     weights: WeightMap,
     /// Linear operators that are computed in int8.
     int8: Option<Int8Linears>,
-    encoder: InputEncoder,
+    encoder: LazyEncoder,
 }
 
 /// Why there is no reference output.
@@ -95,7 +102,7 @@ impl Reference {
             };
             weights.insert(weight.name.clone(), data);
         }
-        Ok(Self { graph: folder.graph.clone(), weights, int8: None, encoder: encoder_of_folder(folder)? })
+        Ok(Self { graph: folder.graph.clone(), weights, int8: None, encoder: encoder_of_folder(folder) })
     }
 
     /// A package's model with its quantized weights.
@@ -204,39 +211,143 @@ impl Reference {
 ///
 /// # Errors
 /// When its tokenizer cannot be read.
-pub(crate) fn encoder_of(model: &Model) -> Result<InputEncoder, ReferenceError> {
+pub(crate) fn encoder_of(model: &Model) -> Result<LazyEncoder, ReferenceError> {
     match model {
-        Model::Folder(folder) => encoder_of_folder(folder),
+        Model::Folder(folder) => Ok(encoder_of_folder(folder)),
         Model::Package(package) => encoder_of_package(package),
         Model::Onnx(onnx) => {
             let max_len = max_tokens(onnx.config.max_positions(), onnx.sentence.as_ref(), onnx.model_max_length);
-            encoder(&onnx.graph, max_len, onnx.sentence.clone(), onnx.tokenizer.as_deref())
+            Ok(LazyEncoder::new(&onnx.graph, max_len, onnx.sentence.clone(), onnx.tokenizer.clone()))
         }
     }
 }
 
-fn encoder_of_folder(folder: &ModelFolder) -> Result<InputEncoder, ReferenceError> {
-    encoder(&folder.graph, folder.max_tokens(), folder.sentence.clone(), folder.tokenizer.as_deref())
+fn encoder_of_folder(folder: &ModelFolder) -> LazyEncoder {
+    LazyEncoder::new(&folder.graph, folder.max_tokens(), folder.sentence.clone(), folder.tokenizer.clone())
 }
 
-fn encoder_of_package(package: &PackageFile) -> Result<InputEncoder, ReferenceError> {
+fn encoder_of_package(package: &PackageFile) -> Result<LazyEncoder, ReferenceError> {
     let meta = &package.header.meta;
     let tokenizer = package.read_extra(TOKENIZER)?;
     let max_len = meta.max_tokens(package.config.max_positions());
-    encoder(&package.graph, max_len, meta.sentence.clone(), tokenizer.as_deref())
+    Ok(LazyEncoder::new(&package.graph, max_len, meta.sentence.clone(), tokenizer))
 }
 
-fn encoder(
-    graph: &Graph,
-    max_len: usize,
-    sentence: Option<SentenceConfig>,
-    tokenizer: Option<&[u8]>,
-) -> Result<InputEncoder, ReferenceError> {
-    let encoder = InputEncoder::new(graph, max_len, sentence);
-    match tokenizer {
-        Some(bytes) => Ok(encoder.with_tokenizer(bytes)?),
-        None => Ok(encoder),
+/// Makes tensors of texts and ids. The tokenizer, which takes its time, is made for the first input that needs it.
+pub(crate) struct LazyEncoder {
+    /// For ids alone.
+    bare: InputEncoder,
+    /// `tokenizer.json`.
+    tokenizer: Option<Vec<u8>>,
+    whole: OnceLock<InputEncoder>,
+}
+
+impl LazyEncoder {
+    fn new(graph: &Graph, max_len: usize, sentence: Option<SentenceConfig>, tokenizer: Option<Vec<u8>>) -> Self {
+        Self { bare: InputEncoder::new(graph, max_len, sentence), tokenizer, whole: OnceLock::new() }
     }
+
+    /// Texts or ids as a padded batch; `None` for tensors.
+    ///
+    /// # Errors
+    /// When the input does not fit the model, or its tokenizer cannot be read.
+    pub(crate) fn encode(&self, input: &RunInput) -> Result<Option<Encoded>, TextError> {
+        match &self.tokenizer {
+            Some(bytes) if needs_tokenizer(input) => self.whole(bytes)?.encode(input),
+            _ => self.bare.encode(input),
+        }
+    }
+
+    fn whole(&self, tokenizer_json: &[u8]) -> Result<&InputEncoder, TextError> {
+        if let Some(whole) = self.whole.get() {
+            return Ok(whole);
+        }
+        let whole = self.bare.clone().with_tokenizer(tokenizer_json)?;
+        Ok(self.whole.get_or_init(|| whole))
+    }
+}
+
+/// Ids stand for themselves, but what shorter rows are padded with is the tokenizer's to say.
+fn needs_tokenizer(input: &RunInput) -> bool {
+    match input {
+        RunInput::Text { .. } => true,
+        RunInput::Ids { ids, .. } => ids.windows(2).any(|pair| pair[0].len() != pair[1].len()),
+        RunInput::Tensors { .. } => false,
+    }
+}
+
+/// What a model answers in f32, or why nobody computed that.
+#[derive(Debug)]
+pub(crate) enum InF32 {
+    /// The graph's outputs.
+    Outputs(NamedTensors),
+    /// The weights would take more than is spent unasked.
+    TooLarge {
+        /// Bytes of the weights in f32.
+        bytes: u64,
+    },
+    /// There are no weights in floats, or it failed.
+    Nothing,
+}
+
+/// How far an answer is from that in f32.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Compared {
+    /// `None` where it was not compared.
+    pub(crate) error: Option<QuantizationError>,
+    /// Why it was not, where that was decided and not a lack.
+    pub(crate) reason: Option<String>,
+}
+
+impl InF32 {
+    /// Compares outputs with it.
+    pub(crate) fn compared(&self, outputs: &[(String, Tensor)]) -> Compared {
+        match self {
+            Self::Outputs(expected) => Compared { error: quantization_error(outputs, expected), reason: None },
+            Self::TooLarge { bytes } => {
+                let giga = |bytes: u64| bytes as f64 / 1e9;
+                let (found, limit) = (giga(*bytes), giga(CHEAP_F32_BYTES));
+                let reason = format!(
+                    "the model takes {found:.1} GB in f32, and without --compare-f32 at most {limit:.1} GB are taken for it"
+                );
+                Compared { error: None, reason: Some(reason) }
+            }
+            Self::Nothing => Compared::default(),
+        }
+    }
+}
+
+/// Bytes of a model's weights in f32.
+fn f32_bytes(graph: &Graph) -> u64 {
+    graph.weights.iter().map(|weight| element_count(&weight.shape) as u64 * 4).sum()
+}
+
+/// What a model answers in f32 to tensors by the names of its graph's inputs, where that is cheap or asked for.
+pub(crate) async fn in_f32(model: &Arc<Model>, tensors: Option<&Arc<NamedTensors>>, asked: bool) -> InF32 {
+    let (Some(tensors), Model::Folder(folder)) = (tensors, &**model) else { return InF32::Nothing };
+    let bytes = f32_bytes(&folder.graph);
+    if bytes > CHEAP_F32_BYTES && !asked {
+        return InF32::TooLarge { bytes };
+    }
+    let (model, tensors) = (Arc::clone(model), Arc::clone(tensors));
+    let computed = blocking(move || match Reference::of(&model)? {
+        Some(reference) => Ok(InF32::Outputs(reference.outputs_of(&tensors)?)),
+        None => Ok(InF32::Nothing),
+    });
+    computed.await.unwrap_or_else(|error| {
+        tracing::warn!("no comparison with f32: {error}");
+        InF32::Nothing
+    })
+}
+
+/// Compares outputs with the model in f32, where its weights are at hand and that is cheap or asked for.
+pub(crate) async fn compare(
+    model: &Arc<Model>,
+    tensors: Option<&Arc<NamedTensors>>,
+    asked: bool,
+    outputs: &[(String, Tensor)],
+) -> Compared {
+    in_f32(model, tensors, asked).await.compared(outputs)
 }
 
 /// How far `outputs` are from `reference`: over all elements, and for the cosine over rows (an item's embedding, or a
@@ -319,6 +430,25 @@ mod tests {
         assert!(quantization_error(&tensor(&[1.0, 2.0], &[2, 1]), &reference).is_none());
         assert!(quantization_error(&[], &reference).is_none());
         assert!(quantization_error(&[], &[]).is_none());
+    }
+
+    #[test]
+    fn ids_need_a_tokenizer_only_to_be_padded() {
+        let ids = |lengths: &[usize]| RunInput::ids(lengths.iter().map(|length| vec![1; *length]).collect());
+        assert!(!needs_tokenizer(&ids(&[])) && !needs_tokenizer(&ids(&[3])) && !needs_tokenizer(&ids(&[2, 2])));
+        assert!(needs_tokenizer(&ids(&[2, 2, 3])) && needs_tokenizer(&RunInput::texts(vec!["a".into()])));
+    }
+
+    #[test]
+    fn a_model_that_is_too_large_is_not_compared_and_says_so() {
+        let compared = InF32::TooLarge { bytes: 32_000_000_000 }.compared(&tensor(&[1.0], &[1, 1]));
+        assert_eq!(compared.error, None);
+        let reason = compared.reason.unwrap();
+        assert!(
+            reason.contains("32.0 GB") && reason.contains("2.1 GB") && reason.contains("--compare-f32"),
+            "{reason}"
+        );
+        assert_eq!(InF32::Nothing.compared(&[]), Compared::default());
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Opened {
             model: golden_bert().display().to_string(),
             options,
             input: Input::Tensors(golden().0),
+            compare_f32: false,
             verbose: false,
             revision: String::new(),
             progress: None,

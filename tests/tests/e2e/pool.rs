@@ -39,6 +39,7 @@ impl Golden {
             model: self.package.clone(),
             options,
             input: self.input.clone(),
+            compare_f32: false,
             verbose: false,
             revision: String::new(),
             progress: None,

@@ -73,6 +73,7 @@ impl BenchRequest {
             model: cell.model.to_owned(),
             options,
             input: Input::Given(input),
+            compare_f32: false,
             verbose: self.verbose,
             revision: self.revision.clone(),
             progress: self.progress.clone(),

@@ -104,6 +104,7 @@ fn request(model: &str) -> RunRequest {
         model: model.into(),
         options: Options::default(),
         input: Input::Given(RunInput::ids(vec![vec![1]])),
+        compare_f32: false,
         verbose: false,
         revision: String::new(),
         progress: None,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use webnibble_common::options::Options;
+use webnibble_common::options::{Engine, Options, Platform};
+use webnibble_common::result::{InputInfo, TokensKept};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{RunInput, Stage};
 
@@ -15,12 +16,27 @@ pub struct RunRequest {
     pub options: Options,
     /// What to run the model on.
     pub input: Input,
+    /// Compares the answer with that of the model in f32 however large that is; otherwise only where it is cheap, which is
+    /// up to [`CHEAP_F32_BYTES`](crate::reference::CHEAP_F32_BYTES).
+    pub compare_f32: bool,
     /// Passes the browser's output and its console on to the log.
     pub verbose: bool,
     /// Revision of this build, for the record; empty where it is not known.
     pub revision: String,
     /// Hears how far the run is, from any thread.
     pub progress: Option<RunProgressSink>,
+}
+
+impl RunRequest {
+    /// The platform that is asked for.
+    pub(super) fn platform(&self) -> Platform {
+        self.options.platform.unwrap_or(Platform::Webgpu)
+    }
+
+    /// The engine that is asked for.
+    pub(super) fn engine(&self) -> Engine {
+        self.options.engine.unwrap_or(Engine::Native)
+    }
 }
 
 /// What to run a model on.
@@ -30,6 +46,33 @@ pub enum Input {
     Given(RunInput),
     /// Tensors by the names of the graph's inputs.
     Tensors(Vec<(String, Tensor)>),
+}
+
+impl Input {
+    /// What is known of it; lengths of texts are known once they are tokenized.
+    pub(super) fn info(&self, tokens_kept: &[TokensKept]) -> InputInfo {
+        let (kind, batch) = match self {
+            Input::Given(RunInput::Text { texts, .. }) => ("text", texts.len()),
+            Input::Given(RunInput::Ids { ids, .. }) => ("ids", ids.len()),
+            Input::Given(RunInput::Tensors { .. }) => ("tensors", 0),
+            Input::Tensors(tensors) => {
+                ("tensors", tensors.first().and_then(|(_, tensor)| tensor.shape().first().copied()).unwrap_or(1))
+            }
+        };
+        let longest = match (self, tokens_kept) {
+            (Input::Given(RunInput::Ids { ids, .. }), []) => ids.iter().map(Vec::len).max(),
+            _ => tokens_kept.iter().map(|tokens| tokens.kept).max(),
+        };
+        InputInfo {
+            kind: kind.into(),
+            batch,
+            sequence_length: longest,
+            size: None,
+            seconds: None,
+            tokens_kept: (!tokens_kept.is_empty()).then(|| tokens_kept.to_vec()),
+            prompt_name: None,
+        }
+    }
 }
 
 /// Hears how far a run is.
