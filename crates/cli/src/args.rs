@@ -124,6 +124,9 @@ pub(crate) struct RunArgs {
     /// A prompt to go on from (not there yet)
     #[arg(long, value_name = "TEXT", group = "what")]
     pub(crate) prompt: Option<String>,
+    /// Compare with the model in f32 even where that takes more than 2 GiB on this machine
+    #[arg(long)]
+    pub(crate) compare_f32: bool,
     #[command(flatten)]
     pub(crate) execution: ExecutionArgs,
 }

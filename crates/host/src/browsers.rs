@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use webnibble_common::options::{BrowserKind, LaunchOptions};
 
-use crate::cache::cache_dir;
+use crate::disk::cache_dir;
 
 /// The script of the repository that fetches a browser with WebNN.
 pub const WEBNN_SCRIPT: &str = "scripts/fetch-webnn-browser.sh";

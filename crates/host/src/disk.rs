@@ -1,10 +1,14 @@
-//! Files: written whole, and named by their content.
+//! Files: written whole, named by their content, and the folder of what webnibble fetched and made.
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use sha2::{Digest as _, Sha256};
+
+/// The cache of this process alone.
+static OWN_CACHE: OnceLock<PathBuf> = OnceLock::new();
 
 /// Writes a file in one step: what `write` gives appears under its name when all of it is on the disk. Who reads at the
 /// same time never sees half of it, nor does who comes after a power cut. When writing fails, what was there before stays,
@@ -37,6 +41,23 @@ pub(crate) fn digest_of(path: &Path) -> std::io::Result<String> {
 /// Bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Keeps what is fetched and made in `folder` for the rest of this process, and not in the user's cache. Only the first
+/// call counts: `false` where there was one before.
+pub fn use_cache(folder: PathBuf) -> bool {
+    OWN_CACHE.set(folder).is_ok()
+}
+
+/// Where webnibble keeps what it fetched and made: what [`use_cache`] named, else `$XDG_CACHE_HOME/webnibble`, else
+/// `~/.cache/webnibble`.
+pub(crate) fn cache_dir() -> PathBuf {
+    if let Some(folder) = OWN_CACHE.get() {
+        return folder.clone();
+    }
+    let xdg = std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = xdg.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
+    base.unwrap_or_else(std::env::temp_dir).join("webnibble")
 }
 
 /// Temporary files are their owner's alone; this one is a file like any other.

@@ -10,7 +10,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use webnibble_common::capabilities::Capabilities;
-use webnibble_common::wire::{AgentMessage, Envelope, HostMessage};
+use webnibble_common::tensor::{DType, Tensor, element_count};
+use webnibble_common::wire::{AgentMessage, Envelope, HostMessage, TensorInfo, frame};
 
 use crate::assets::Assets;
 use crate::server::{DEFAULT_ADDRESS, Server};
@@ -84,7 +85,8 @@ impl FakeAgent {
         agent
     }
 
-    /// Answers every request in its turn as `answer` says, as long as the socket is open.
+    /// Answers every request in its turn as `answer` says, as long as the socket is open. Outputs of a run are numbers that
+    /// count up.
     pub(crate) fn serve(mut self, mut answer: impl FnMut(&HostMessage) -> AgentMessage + Send + 'static) {
         tokio::spawn(async move {
             while let Some(message) = self.next().await {
@@ -93,10 +95,25 @@ impl FakeAgent {
                 if let HostMessage::Ping { payload } = &asked.body {
                     self.tell(asked.id, AgentMessage::Pong { payload: payload.clone() }).await;
                 } else if asked.id != 0 {
-                    self.tell(asked.id, answer(&asked.body)).await;
+                    let answer = answer(&asked.body);
+                    if let AgentMessage::Ran { report, .. } = &answer {
+                        self.send_outputs(asked.id, &report.outputs).await;
+                    }
+                    self.tell(asked.id, answer).await;
                 }
             }
         });
+    }
+
+    async fn send_outputs(&mut self, id: u64, outputs: &[TensorInfo]) {
+        for (part, output) in outputs.iter().enumerate() {
+            assert_eq!(output.dtype, DType::F32, "outputs are floats");
+            let values = (0..element_count(&output.shape)).map(|index| (index + 1) as f32).collect();
+            let bytes = Tensor::f32(output.shape.clone(), values).unwrap().to_le_bytes();
+            for frame in frame::split(frame::FrameKind::Output, id, part as u32, &bytes) {
+                self.send(Message::Binary(frame.into())).await;
+            }
+        }
     }
 
     /// Says hello and returns the answer.

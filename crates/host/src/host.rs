@@ -18,7 +18,7 @@ use crate::error::HostError;
 use crate::onnx::OnnxFolder;
 use crate::server::{DEFAULT_ADDRESS, Server};
 use crate::session::{ProgressSink, RunOutcome, Session, SessionConfig};
-use crate::time::ms_since;
+use crate::task::ms_since;
 
 /// How long the page may take from being opened to telling what it can do. Most of it is the adapter's.
 const READY_LIMIT: Duration = Duration::from_secs(45);

@@ -11,7 +11,6 @@ pub mod assets;
 pub mod bench;
 pub mod browser;
 pub mod browsers;
-mod cache;
 pub mod calibrate;
 pub mod demo;
 mod disk;
@@ -40,7 +39,6 @@ pub mod run;
 pub mod server;
 pub mod session;
 mod task;
-mod time;
 pub mod verify;
 pub mod versus;
 

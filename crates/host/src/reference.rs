@@ -1,12 +1,14 @@
 //! Models on this machine's processor: in f32, what `quantization_error` is measured against, or as a package has them,
 //! what a simulation without a browser runs.
 
+use std::sync::Arc;
+
 use webnibble_common::graph::Graph;
 use webnibble_common::io::{Input, NamedTensors};
 use webnibble_common::package::{Activations, SentenceConfig, TOKENIZER, max_tokens};
 use webnibble_common::quant::{Bits, Quantizer};
-use webnibble_common::result::{QuantizationError, TokensKept};
-use webnibble_common::tensor::Tensor;
+use webnibble_common::result::QuantizationError;
+use webnibble_common::tensor::{Tensor, element_count};
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::ErrorCode;
 use webnibble_kernels::cpu;
@@ -18,6 +20,11 @@ use webnibble_models::output::UnknownOutput;
 
 use crate::error::Failure;
 use crate::loader::{LoadError, Model, ModelFolder, PackageFile};
+use crate::task::blocking;
+
+/// Most bytes that a model's weights take in f32 for which an answer is compared with f32 unasked: 2 GiB, or about 500
+/// million weights. BERT-large has 1.3 GB.
+pub const CHEAP_F32_BYTES: u64 = 2 << 30;
 
 /// A model that is ready to run here.
 pub struct Reference {
@@ -89,21 +96,8 @@ impl Reference {
     /// # Errors
     /// When the folder's files cannot be read.
     pub fn of_folder(folder: &ModelFolder) -> Result<Self, ReferenceError> {
-        let mut weights = WeightMap::new();
-        for weight in &folder.graph.weights {
-            let values = folder.read(weight)?;
-            let data = match weight.shape.len() {
-                1 => WeightData::Vector(values),
-                _ => {
-                    let matrix = Quantizer::new(Bits::B32).quantize(&values, &weight.shape);
-                    WeightData::Matrix(matrix.expect("the loader checked the shape, and 32 bits take any value"))
-                }
-            };
-            weights.insert(weight.name.clone(), data);
-        }
-        Ok(Self::new(pipeline_of_folder(folder)?, weights))
+        Ok(Self::new(pipeline_of_folder(folder, true)?, weights_in_f32(folder)?))
     }
-
     fn new(pipeline: Pipeline, weights: WeightMap) -> Self {
         Self { answer: pipeline.graph().answer(), pipeline, weights, int8: None }
     }
@@ -113,7 +107,7 @@ impl Reference {
     /// # Errors
     /// When the package cannot be read.
     pub fn quantized(package: &PackageFile) -> Result<Self, ReferenceError> {
-        Ok(Self::new(pipeline_of_package(package)?, package.read_weights()?))
+        Ok(Self::new(pipeline_of_package(package, true)?, package.read_weights()?))
     }
 
     /// A package's model as it is to be run with activations of these bits: in int8 at 8, where it was calibrated.
@@ -121,10 +115,21 @@ impl Reference {
     /// # Errors
     /// When the package cannot be read, or its activations do not go with its weights.
     pub fn with_activation_bits(package: &PackageFile, bits: Bits) -> Result<Self, ReferenceError> {
-        let model = Self::quantized(package)?;
+        Self::quantized(package)?.with_bits(package, bits)
+    }
+
+    /// The same for tensors alone, without a tokenizer.
+    ///
+    /// # Errors
+    /// As [`Reference::with_activation_bits`].
+    pub(crate) fn for_tensors(package: &PackageFile, bits: Bits) -> Result<Self, ReferenceError> {
+        Self::new(pipeline_of_package(package, false)?, package.read_weights()?).with_bits(package, bits)
+    }
+
+    fn with_bits(self, package: &PackageFile, bits: Bits) -> Result<Self, ReferenceError> {
         match &package.header.meta.activations {
-            Some(activations) if bits == Bits::B8 => model.with_activations(activations),
-            _ => Ok(model),
+            Some(activations) if bits == Bits::B8 => self.with_activations(activations),
+            _ => Ok(self),
         }
     }
 
@@ -219,40 +224,69 @@ impl Reference {
     }
 }
 
-/// What surrounds a model's program, before anything runs.
+/// A folder's weights as they are run in f32.
+fn weights_in_f32(folder: &ModelFolder) -> Result<WeightMap, ReferenceError> {
+    let mut weights = WeightMap::new();
+    for weight in &folder.graph.weights {
+        let values = folder.read(weight)?;
+        let data = match weight.shape.len() {
+            1 => WeightData::Vector(values),
+            _ => {
+                let matrix = Quantizer::new(Bits::B32).quantize(&values, &weight.shape);
+                WeightData::Matrix(matrix.expect("the loader checked the shape, and 32 bits take any value"))
+            }
+        };
+        weights.insert(weight.name.clone(), data);
+    }
+    Ok(weights)
+}
+
+/// What surrounds a model's program, before anything runs. The tokenizer, which takes its time, is made where `texts` are to be
+/// encoded.
 ///
 /// # Errors
 /// When its tokenizer cannot be read.
-pub(crate) fn pipeline_of(model: &Model) -> Result<Pipeline, ReferenceError> {
+fn pipeline_of(model: &Model, texts: bool) -> Result<Pipeline, ReferenceError> {
     match model {
-        Model::Folder(folder) => pipeline_of_folder(folder),
-        Model::Package(package) => pipeline_of_package(package),
+        Model::Folder(folder) => pipeline_of_folder(folder, texts),
+        Model::Package(package) => pipeline_of_package(package, texts),
         Model::Onnx(onnx) => {
             let max_len = max_tokens(onnx.config.max_positions(), onnx.sentence.as_ref(), onnx.model_max_length);
-            pipeline(&onnx.graph, max_len, onnx.sentence.clone(), onnx.tokenizer.as_deref())
+            let tokenizer = onnx.tokenizer.as_deref().filter(|_| texts);
+            pipeline(&onnx.graph, max_len, onnx.sentence.clone(), tokenizer)
         }
     }
 }
 
-/// How many tokens of each text a model takes of an input: sees that it fits, in every way that can be seen before it runs.
+/// An input as the tensors that a model takes: sees that it fits, in every way that can be seen before it runs.
 ///
 /// # Errors
 /// When the input does not fit the model, or it has no output of these names.
-pub(crate) fn tokens_kept(model: &Model, input: &Input, names: &[String]) -> Result<Vec<TokensKept>, ReferenceError> {
-    let pipeline = pipeline_of(model)?;
+pub(crate) fn inputs_of(model: &Model, input: &Input, names: &[String]) -> Result<ModelInputs, ReferenceError> {
+    let pipeline = pipeline_of(model, needs_tokenizer(input))?;
     pipeline.wanted(names)?;
-    let ModelInputs { tensors, tokens_kept } = pipeline.inputs(input)?;
-    check_inputs(pipeline.graph(), &tensors)?;
-    Ok(tokens_kept)
+    let inputs = pipeline.inputs(input)?;
+    check_inputs(pipeline.graph(), &inputs.tensors)?;
+    Ok(inputs)
 }
 
-fn pipeline_of_folder(folder: &ModelFolder) -> Result<Pipeline, ReferenceError> {
-    pipeline(&folder.graph, folder.max_tokens(), folder.sentence.clone(), folder.tokenizer.as_deref())
+/// Ids stand for themselves, but what shorter rows are padded with is the tokenizer's to say.
+fn needs_tokenizer(input: &Input) -> bool {
+    match input {
+        Input::Text { .. } => true,
+        Input::Ids { ids, .. } => ids.windows(2).any(|pair| pair[0].len() != pair[1].len()),
+        Input::Tensors { .. } => false,
+    }
 }
 
-fn pipeline_of_package(package: &PackageFile) -> Result<Pipeline, ReferenceError> {
+fn pipeline_of_folder(folder: &ModelFolder, texts: bool) -> Result<Pipeline, ReferenceError> {
+    let tokenizer = folder.tokenizer.as_deref().filter(|_| texts);
+    pipeline(&folder.graph, folder.max_tokens(), folder.sentence.clone(), tokenizer)
+}
+
+fn pipeline_of_package(package: &PackageFile, texts: bool) -> Result<Pipeline, ReferenceError> {
     let meta = &package.header.meta;
-    let tokenizer = package.read_extra(TOKENIZER)?;
+    let tokenizer = if texts { package.read_extra(TOKENIZER)? } else { None };
     let max_len = meta.max_tokens(package.config.max_positions());
     pipeline(&package.graph, max_len, meta.sentence.clone(), tokenizer.as_deref())
 }
@@ -268,6 +302,87 @@ fn pipeline(
         Some(bytes) => Ok(pipeline.with_tokenizer(bytes)?),
         None => Ok(pipeline),
     }
+}
+
+/// What a model answers in f32, or why nobody computed that.
+#[derive(Debug)]
+pub(crate) enum InF32 {
+    /// The graph's outputs.
+    Outputs(NamedTensors),
+    /// The weights would take more than is spent unasked.
+    TooLarge {
+        /// Bytes of the weights in f32.
+        bytes: u64,
+    },
+    /// There are no weights in floats, or it failed.
+    Nothing,
+}
+
+/// How far an answer is from that in f32.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Compared {
+    /// `None` where it was not compared.
+    pub(crate) error: Option<QuantizationError>,
+    /// Why it was not, where that was decided and not a lack.
+    pub(crate) reason: Option<String>,
+}
+
+impl InF32 {
+    /// Compares outputs with it.
+    pub(crate) fn compared(&self, outputs: &[(String, Tensor)]) -> Compared {
+        match self {
+            Self::Outputs(expected) => Compared { error: quantization_error(outputs, expected), reason: None },
+            Self::TooLarge { bytes } => {
+                let giga = |bytes: u64| bytes as f64 / 1e9;
+                let (found, limit) = (giga(*bytes), giga(CHEAP_F32_BYTES));
+                let reason = format!(
+                    "the model takes {found:.1} GB in f32, and without --compare-f32 at most {limit:.1} GB are taken for it"
+                );
+                Compared { error: None, reason: Some(reason) }
+            }
+            Self::Nothing => Compared::default(),
+        }
+    }
+}
+
+/// Bytes of a model's weights in f32.
+fn f32_bytes(graph: &Graph) -> u64 {
+    graph.weights.iter().map(|weight| element_count(&weight.shape) as u64 * 4).sum()
+}
+
+/// What of a model in f32 is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct WantedInF32<'a> {
+    /// The input, by the names of the program's inputs.
+    pub(crate) tensors: &'a Arc<NamedTensors>,
+    /// Outputs by name; none for what the answer is made of.
+    pub(crate) outputs: &'a [String],
+    /// Whether somebody asked for it, however much memory it takes.
+    pub(crate) asked: bool,
+}
+
+/// What a model answers in f32, where that is cheap or asked for.
+pub(crate) async fn in_f32(model: &Arc<Model>, wanted: WantedInF32<'_>) -> InF32 {
+    let Model::Folder(folder) = &**model else { return InF32::Nothing };
+    let bytes = f32_bytes(&folder.graph);
+    if bytes > CHEAP_F32_BYTES && !wanted.asked {
+        return InF32::TooLarge { bytes };
+    }
+    let (model, tensors, names) = (Arc::clone(model), Arc::clone(wanted.tensors), wanted.outputs.to_vec());
+    let computed = blocking(move || {
+        let Model::Folder(folder) = &*model else { return Ok(InF32::Nothing) };
+        let reference = Reference::new(pipeline_of_folder(folder, false)?, weights_in_f32(folder)?);
+        Ok(InF32::Outputs(reference.outputs_of(&tensors, &names)?))
+    });
+    computed.await.unwrap_or_else(|error| {
+        tracing::warn!("no comparison with f32: {error}");
+        InF32::Nothing
+    })
+}
+
+/// Compares outputs with the model in f32, where its weights are at hand and that is cheap or asked for.
+pub(crate) async fn compare(model: &Arc<Model>, wanted: WantedInF32<'_>, outputs: &[(String, Tensor)]) -> Compared {
+    in_f32(model, wanted).await.compared(outputs)
 }
 
 /// How far `outputs` are from `reference`: over all elements, and for the cosine over rows (an item's embedding, or a
@@ -350,6 +465,25 @@ mod tests {
         assert!(quantization_error(&tensor(&[1.0, 2.0], &[2, 1]), &reference).is_none());
         assert!(quantization_error(&[], &reference).is_none());
         assert!(quantization_error(&[], &[]).is_none());
+    }
+
+    #[test]
+    fn ids_need_a_tokenizer_only_to_be_padded() {
+        let ids = |lengths: &[usize]| Input::ids(lengths.iter().map(|length| vec![1; *length]).collect());
+        assert!(!needs_tokenizer(&ids(&[])) && !needs_tokenizer(&ids(&[3])) && !needs_tokenizer(&ids(&[2, 2])));
+        assert!(needs_tokenizer(&ids(&[2, 2, 3])) && needs_tokenizer(&Input::texts(vec!["a".into()])));
+    }
+
+    #[test]
+    fn a_model_that_is_too_large_is_not_compared_and_says_so() {
+        let compared = InF32::TooLarge { bytes: 32_000_000_000 }.compared(&tensor(&[1.0], &[1, 1]));
+        assert_eq!(compared.error, None);
+        let reason = compared.reason.unwrap();
+        assert!(
+            reason.contains("32.0 GB") && reason.contains("2.1 GB") && reason.contains("--compare-f32"),
+            "{reason}"
+        );
+        assert_eq!(InF32::Nothing.compared(&[]), Compared::default());
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! Work that would keep the runtime from its other tasks.
+//! Work that would keep the runtime from its other tasks, and the time that work takes.
+
+use std::time::Instant;
 
 use webnibble_common::wire::{ErrorCode, RemoteError};
 
@@ -15,4 +17,9 @@ pub(crate) async fn blocking<T: Send + 'static>(
             Err(RemoteError::new(ErrorCode::Internal, message, "").into())
         }
     }
+}
+
+/// Time since a moment, in ms.
+pub(crate) fn ms_since(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1e3
 }

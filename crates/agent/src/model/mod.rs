@@ -10,10 +10,12 @@ use crate::sys;
 
 mod input;
 mod load;
+mod measure;
 mod run;
 
 pub(crate) use load::LoadRequest;
-pub(crate) use run::{Ran, not_profiled, runs_in_all, warming_up};
+pub(crate) use measure::{Runs, measure};
+pub(crate) use run::{Ran, not_profiled};
 
 /// A loaded model. What it holds outside wasm memory is freed when it is dropped.
 pub(crate) struct LoadedModel {
@@ -51,11 +53,13 @@ impl<F: Fn(Stage, u64, u64)> Progress<F> {
         Self { report, last: None }
     }
 
-    /// Reports, unless the same stage did just now; a stage's end always is reported.
+    /// Reports, unless the same stage did just now. A stage's end always is reported, and so is that of the first run: whoever
+    /// asked learns by it when there was a first answer.
     pub(crate) fn report(&mut self, stage: Stage, done: u64, total: u64) {
         let now = sys::now_ms();
         let recent = matches!(self.last, Some((last, at)) if last == stage && now - at < Self::INTERVAL_MS);
-        if !recent || done == total {
+        let first_run = stage == Stage::Run && done == 1;
+        if !recent || done == total || first_run {
             self.last = Some((stage, now));
             (self.report)(stage, done, total);
         }

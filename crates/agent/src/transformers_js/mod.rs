@@ -22,10 +22,9 @@ use webnibble_common::wire::{
 
 use crate::backend::{Devices, device_adjustment, webnn};
 use crate::error::{error, internal};
-use crate::model::{Progress, Ran, not_profiled, runs_in_all, warming_up};
+use crate::model::{Progress, Ran, Runs, measure, not_profiled};
 use crate::stop::Stop;
 use crate::sys::{now_ms, wasm_heap_bytes};
-use crate::tasks::Pacer;
 
 mod input;
 mod sys;
@@ -222,29 +221,11 @@ impl Model {
         self.js.prepare(batch.rows, batch.seq).await.map_err(|e| from_js(&e))?;
         self.check_devices()?;
         let prepare_ms = now_ms() - began;
-        let in_all = runs_in_all(options);
-        progress.report(Stage::Run, 0, in_all);
-        let mut last = self.run_once(&batch, stop).await?;
+        let hardware = self.hardware;
+        let run = async |_| self.run_once(&batch, stop).await;
+        let Runs { first_ms, warmup, run_ms, last } =
+            measure(options, hardware, began, &mut progress, run, |_| ()).await?;
         check_wanted(&options.outputs, &last)?;
-        let first_ms = now_ms() - began;
-        let mut pacer = Pacer::new();
-        let mut warming_up = warming_up(options, self.hardware);
-        while warming_up.goes_on() {
-            progress.report(Stage::Warmup, warming_up.runs().into(), warming_up.total().into());
-            pacer.pause().await;
-            let began = now_ms();
-            self.run_once(&batch, stop).await?;
-            warming_up.add(now_ms() - began);
-        }
-        let mut run_ms = Vec::new();
-        for done in 1..in_all {
-            progress.report(Stage::Run, done, in_all);
-            pacer.pause().await;
-            let began = now_ms();
-            last = self.run_once(&batch, stop).await?;
-            run_ms.push(now_ms() - began);
-        }
-        progress.report(Stage::Run, in_all, in_all);
         let report = RunReport {
             implementation_type: self.implementation_type,
             outputs: last.iter().map(|(name, tensor)| TensorInfo::of(name, tensor)).collect(),
@@ -253,7 +234,7 @@ impl Model {
             tokens_kept: batch.tokens_kept,
             prepare_ms,
             first_ms,
-            warmup: warming_up.report(),
+            warmup,
             run_ms,
             gpu_ms: None,
             kernels: None,

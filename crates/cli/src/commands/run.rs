@@ -36,6 +36,7 @@ pub(crate) async fn run(args: RunArgs, json: bool, verbose: bool) -> ExitCode {
         options,
         input,
         outputs: args.output,
+        compare_f32: args.compare_f32,
         verbose,
         revision: env!("WEBNIBBLE_REVISION").into(),
         progress: Some(sink(&bar)),
@@ -248,6 +249,7 @@ fn metric_rows(record: &RunRecord) -> Vec<(&'static str, String)> {
     if let Some(error) = metrics.quantization_error {
         rows.push(("against f32", format!("cosine {:.5}, rmse {:.2e}", error.cosine, error.rmse)));
     }
+    rows.extend(metrics.not_compared.iter().map(|reason| ("against f32", reason.clone())));
     rows
 }
 

@@ -38,6 +38,9 @@ pub struct PerformanceMetrics {
     pub quantization_bits: Option<Bits>,
     /// Outputs against those of the same model in f32.
     pub quantization_error: Option<QuantizationError>,
+    /// Why outputs were not compared with f32, where they could have been: the model is large, and nobody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_compared: Option<String>,
     /// The time beside another engine's, where engines were compared.
     pub engine_ratio: Option<EngineRatio>,
 }

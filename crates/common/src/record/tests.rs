@@ -110,6 +110,7 @@ fn full() -> RunRecord {
             memory_reduction_percent: Some(MemoryReduction { nominal: 75.0, measured: Some(40.5) }),
             quantization_bits: Some(Bits::B4),
             quantization_error: Some(QuantizationError { mean_abs: 0.25, rmse: 0.5, cosine: 0.98 }),
+            not_compared: None,
             engine_ratio: Some(EngineRatio {
                 to: Engine::TransformersJs,
                 of_medians: 0.5,

@@ -95,7 +95,7 @@ pub enum AgentMessage {
         /// What is being done.
         stage: Stage,
         /// Done, in bytes for `fetch`, in pipelines for `compile`, in runs for `warmup` and `run`; the first run is one of
-        /// those of `run`.
+        /// those of `run`. Its end is always told: by `warmup`, or by `run` with 1 done.
         done: u64,
         /// Of how many; 0 where unknown.
         total: u64,

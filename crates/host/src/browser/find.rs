@@ -10,7 +10,7 @@ use super::error::BrowserError;
 use super::program::{Fit, FoundBrowser, PassedOver, Program, Programs};
 use super::vendor::Vendor;
 use crate::browsers::webnn_browser;
-use crate::cache::cache_dir;
+use crate::disk::cache_dir;
 use crate::error::HostError;
 
 /// How long a program may take to tell its version.

@@ -1,4 +1,4 @@
-//! The tensors of a checkpoint: one safetensors file, or shards with an index. Headers are read and checked when it is
+//! The tensors of a checkpoint in safetensors: one file, or shards with an index. Headers are read and checked when it is
 //! opened; tensors are read when asked for, so that a model is never in memory as a whole.
 
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use half::{bf16, f16};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use webnibble_common::safetensors::{RawHeader, RawParsed, RawTensor};
-use webnibble_common::tensor::element_count;
 
+use super::error::LoadError;
+use super::source::{SourceTensor, WeightSource, missing};
 use super::text_file::read_text_if_there;
-use super::{LoadError, names};
 
 /// The file of a checkpoint that is not sharded.
 pub(super) const SINGLE: &str = "model.safetensors";
@@ -26,23 +26,8 @@ pub struct Checkpoint {
     /// The file, or the folder of the shards.
     pub path: PathBuf,
     /// Every tensor, by its name in the files.
-    pub tensors: BTreeMap<String, CheckpointTensor>,
+    pub tensors: BTreeMap<String, SourceTensor>,
     digest: Sha256,
-}
-
-/// Where a tensor lies, and what it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckpointTensor {
-    /// The safetensors file.
-    pub file: PathBuf,
-    /// Element type by its name in safetensors, for example `BF16`.
-    pub dtype: String,
-    /// Dimensions, outermost first.
-    pub shape: Vec<usize>,
-    /// First byte, counted from the start of the file.
-    pub begin: u64,
-    /// One past the last byte.
-    pub end: u64,
 }
 
 impl Checkpoint {
@@ -82,53 +67,6 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// The values of a tensor as f32.
-    ///
-    /// # Errors
-    /// [`LoadError::MissingTensor`], [`LoadError::DType`] for other types than F64, F32, F16 and BF16, and failures to read.
-    pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, LoadError> {
-        let tensor = self.tensors.get(name).ok_or_else(|| self.missing(name, "a tensor", &[name.to_owned()]))?;
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut file = File::open(&tensor.file)?;
-            file.seek(SeekFrom::Start(tensor.begin))?;
-            let mut bytes = vec![0; tensor.bytes() as usize];
-            file.read_exact(&mut bytes)?;
-            Ok(bytes)
-        };
-        // Before reading: the type may be one of a large table that nobody wants.
-        let convert = converter(&tensor.dtype).ok_or_else(|| LoadError::DType {
-            path: tensor.file.clone(),
-            tensor: name.to_owned(),
-            found: tensor.dtype.clone(),
-        })?;
-        let bytes = read().map_err(|error| LoadError::io(&tensor.file, error))?;
-        Ok(convert(&bytes))
-    }
-
-    /// SHA-256 over every header with its file's length and time of change: another checkpoint has another digest, and
-    /// the gigabytes themselves need not be read to find that out.
-    pub fn digest(&self) -> Sha256 {
-        self.digest.clone()
-    }
-
-    /// The error for a tensor that is not there.
-    pub(super) fn missing(&self, tensor: &str, expected: &str, looked_for: &[String]) -> LoadError {
-        let names: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
-        let nearest = names::nearest(tensor, &names);
-        let found = match (names.len(), nearest.is_empty()) {
-            (0, _) => "no tensors at all".to_owned(),
-            (count, true) => format!("{count} others, such as {}", names[..count.min(3)].join(", ")),
-            (count, false) => format!("{} among {count}", nearest.join(", ")),
-        };
-        LoadError::MissingTensor {
-            path: self.path.clone(),
-            tensor: tensor.to_owned(),
-            expected: expected.to_owned(),
-            looked_for: looked_for.to_vec(),
-            found,
-        }
-    }
-
     fn empty(path: &Path) -> Checkpoint {
         Checkpoint { path: path.to_owned(), tensors: BTreeMap::new(), digest: Sha256::new() }
     }
@@ -146,20 +84,37 @@ impl Checkpoint {
     }
 }
 
-impl CheckpointTensor {
-    /// Bytes in the file.
-    pub fn bytes(&self) -> u64 {
-        self.end - self.begin
+impl WeightSource for Checkpoint {
+    fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Number of elements; the header was checked to have no shape of which nothing holds as many.
-    pub fn elements(&self) -> usize {
-        element_count(&self.shape)
+    fn tensors(&self) -> &BTreeMap<String, SourceTensor> {
+        &self.tensors
     }
 
-    /// Whether its type is one that weights have.
-    pub fn is_float(&self) -> bool {
-        converter(&self.dtype).is_some()
+    fn read_f32(&self, name: &str) -> Result<Vec<f32>, LoadError> {
+        let tensor = self.tensors.get(name).ok_or_else(|| missing(self, name, "a tensor", &[name.to_owned()]))?;
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = File::open(&tensor.file)?;
+            file.seek(SeekFrom::Start(tensor.begin))?;
+            let mut bytes = vec![0; tensor.bytes() as usize];
+            file.read_exact(&mut bytes)?;
+            Ok(bytes)
+        };
+        // Before reading: the type may be one of a large table that nobody wants.
+        let convert = converter(&tensor.dtype).ok_or_else(|| LoadError::DType {
+            path: tensor.file.clone(),
+            tensor: name.to_owned(),
+            found: tensor.dtype.clone(),
+        })?;
+        let bytes = read().map_err(|error| LoadError::io(&tensor.file, error))?;
+        Ok(convert(&bytes))
+    }
+
+    /// Over every header with its file's length and time of change.
+    fn digest(&self) -> Sha256 {
+        self.digest.clone()
     }
 }
 
@@ -222,7 +177,7 @@ fn read_header(file: &mut File, path: &Path, digest: &mut Sha256) -> Result<(Raw
 }
 
 /// Checks that the tensors lie one after the other, each as long as its shape, and fill the file.
-fn check_ranges(path: &Path, header: &RawHeader, length: u64) -> Result<Vec<(String, CheckpointTensor)>, LoadError> {
+fn check_ranges(path: &Path, header: &RawHeader, length: u64) -> Result<Vec<(String, SourceTensor)>, LoadError> {
     let mut tensors: Vec<(&String, &RawTensor)> = header.tensors.iter().collect();
     tensors.sort_by_key(|(_, tensor)| tensor.data_offsets);
     let data_bytes = length - header.data_start;
@@ -240,9 +195,10 @@ fn check_ranges(path: &Path, header: &RawHeader, length: u64) -> Result<Vec<(Str
         expected = end;
         checked.push((
             name.clone(),
-            CheckpointTensor {
+            SourceTensor {
                 file: path.to_owned(),
                 dtype: tensor.dtype.clone(),
+                is_float: converter(&tensor.dtype).is_some(),
                 // Checked with the range.
                 shape: tensor.shape.iter().map(|extent| *extent as usize).collect(),
                 begin: header.data_start + begin,

@@ -7,7 +7,7 @@ use super::hub::{Fetched, Hub};
 use super::names;
 use super::onnx_files::OnHub;
 use super::progress::Progress;
-use crate::cache::cache_dir;
+use crate::disk::cache_dir;
 
 /// A model that is on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

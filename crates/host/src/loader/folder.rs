@@ -8,13 +8,13 @@ use webnibble_common::graph::{Graph, Weight};
 use webnibble_common::package::{SentenceConfig, max_tokens};
 use webnibble_common::tensor::element_count;
 use webnibble_models::sentence::{MODEL_CONFIG, Modules, SentenceFiles, SentenceTokenizer, TRANSFORMER_CONFIGS};
-use webnibble_models::tokenizer_files::{self, EffectiveTokenizer};
+use webnibble_models::tokenizer_files::{self, EffectiveTokenizer, TokenizerFiles};
 use webnibble_models::{ModelConfig, ModelError, checkpoint, refuse_heads};
 
-use super::checkpoint::{INDEX, SINGLE};
+use super::checkpoint::{Checkpoint, INDEX, SINGLE};
+use super::error::LoadError;
+use super::source::{WeightSource, missing};
 use super::text_file::{parse_json, read_text, read_text_if_there};
-use super::tokenizer::read_tokenizer;
-use super::{Checkpoint, LoadError};
 
 /// The family and its dimensions.
 pub(super) const CONFIG: &str = "config.json";
@@ -46,23 +46,34 @@ pub struct ModelFolder {
     /// there, else the last hidden state.
     pub graph: Graph,
     /// The weights.
-    pub checkpoint: Checkpoint,
+    pub weights: Box<dyn WeightSource>,
 }
 
 impl ModelFolder {
     /// Opens a folder and checks that its counts are those of the checkpoint, and that every weight of the graph is there, of
     /// the right shape and of a type that is read.
     pub fn open(path: &Path, name: &str) -> Result<ModelFolder, LoadError> {
-        let Described { config_json, config, sentence, tokenizer, model_max_length, transformer } = describe(path)?;
-        let checkpoint = Checkpoint::open_folder(&transformer)?;
-        check_config(&config_json, &config, sentence.as_ref(), &checkpoint)?;
-        let has = |source: &str| checkpoint::resolve(|name| checkpoint.tensors.contains_key(name), source).is_some();
+        let described = describe(path)?;
+        let weights = open_weights(&described.transformer)?;
+        ModelFolder::of(described, weights, path, name)
+    }
+
+    /// The same with the weights of any format.
+    fn of(
+        described: Described,
+        weights: Box<dyn WeightSource>,
+        path: &Path,
+        name: &str,
+    ) -> Result<ModelFolder, LoadError> {
+        let Described { config_json, config, sentence, tokenizer, model_max_length, transformer } = described;
+        check_config(&config_json, &config, sentence.as_ref(), &*weights)?;
+        let has = |source: &str| checkpoint::resolve(|name| weights.tensors().contains_key(name), source).is_some();
         let folder = ModelFolder {
             name: name.to_owned(),
             path: path.to_owned(),
             graph: config.graph_over(sentence.as_ref(), &has),
             transformer,
-            checkpoint,
+            weights,
             config_json,
             config,
             sentence,
@@ -78,7 +89,7 @@ impl ModelFolder {
         let sources = self.sources(weight)?;
         let mut values = Vec::with_capacity(element_count(&weight.shape));
         for source in sources {
-            values.append(&mut self.checkpoint.read_f32(&source)?);
+            values.append(&mut self.weights.read_f32(&source)?);
         }
         Ok(values)
     }
@@ -87,7 +98,7 @@ impl ModelFolder {
     pub fn unused(&self) -> Vec<&str> {
         let used: std::collections::BTreeSet<String> =
             self.graph.weights.iter().filter_map(|weight| self.sources(weight).ok()).flatten().collect();
-        self.checkpoint.tensors.keys().map(String::as_str).filter(|name| !used.contains(*name)).collect()
+        self.weights.tensors().keys().map(String::as_str).filter(|name| !used.contains(*name)).collect()
     }
 
     /// The longest input in tokens, special ones included.
@@ -96,9 +107,9 @@ impl ModelFolder {
     }
 
     /// SHA-256 of what a package of this model depends on: configs and tokenizer by content, weights as
-    /// [`Checkpoint::digest`] says.
+    /// [`WeightSource::digest`] says.
     pub fn digest(&self) -> [u8; 32] {
-        let mut digest = self.checkpoint.digest();
+        let mut digest = self.weights.digest();
         digest.update(self.config_json.to_string());
         digest.update(serde_json::to_string(&self.sentence).unwrap_or_default());
         digest.update(self.tokenizer.as_deref().unwrap_or_default());
@@ -108,20 +119,20 @@ impl ModelFolder {
 
     /// Names in the checkpoint of the tensors that make a weight, checked.
     pub(crate) fn sources(&self, weight: &Weight) -> Result<Vec<String>, LoadError> {
-        let tensors = &self.checkpoint.tensors;
+        let tensors = self.weights.tensors();
         let mut names = Vec::with_capacity(weight.sources.len());
         let mut rows = 0;
         for source in &weight.sources {
             let Some(name) = checkpoint::resolve(|name| tensors.contains_key(name), source) else {
                 let expected = format!("{:?}", source_shape(weight));
-                return Err(self.checkpoint.missing(source, &expected, &checkpoint::looked_for(source)));
+                return Err(missing(&*self.weights, source, &expected, &checkpoint::looked_for(source)));
             };
             let tensor = &tensors[&name];
             let rest = element_count(tensor.shape.get(1..).unwrap_or_default());
             if tensor.shape.is_empty() || rest != weight.shape.get(1).copied().unwrap_or(1) {
                 return Err(self.wrong_shape(&name, &source_shape(weight), &tensor.shape));
             }
-            if !tensor.is_float() {
+            if !tensor.is_float {
                 return Err(LoadError::DType { path: tensor.file.clone(), tensor: name, found: tensor.dtype.clone() });
             }
             rows = tensor.shape[0].saturating_add(rows);
@@ -136,7 +147,7 @@ impl ModelFolder {
 
     fn wrong_shape(&self, tensor: &str, expected: &[usize], found: &[usize]) -> LoadError {
         LoadError::Shape {
-            path: self.checkpoint.path.clone(),
+            path: self.weights.path().to_owned(),
             tensor: tensor.to_owned(),
             expected: format!("{expected:?}"),
             found: format!("{found:?}"),
@@ -151,24 +162,30 @@ fn source_shape(weight: &Weight) -> Vec<usize> {
     shape
 }
 
+/// Opens the weights of a folder, by the format of its files: safetensors is the only one.
+fn open_weights(folder: &Path) -> Result<Box<dyn WeightSource>, LoadError> {
+    Ok(Box::new(Checkpoint::open_folder(folder)?))
+}
+
 /// Refuses what the graph would compute wrongly, and what there is no memory for: before the graph is made.
 fn check_config(
     config_json: &Value,
     config: &ModelConfig,
     sentence: Option<&SentenceConfig>,
-    checkpoint: &Checkpoint,
+    weights: &dyn WeightSource,
 ) -> Result<(), LoadError> {
-    let wrong = |error| LoadError::Model { path: checkpoint.path.clone(), error };
+    let wrong = |error| LoadError::Model { path: weights.path().to_owned(), error };
+    let tensors = weights.tensors();
     if sentence.is_none() {
-        refuse_heads(config_json, checkpoint.tensors.keys().map(String::as_str)).map_err(wrong)?;
+        refuse_heads(config_json, tensors.keys().map(String::as_str)).map_err(wrong)?;
     }
     let shape_of = |source: &str| {
-        let name = checkpoint::resolve(|name| checkpoint.tensors.contains_key(name), source)?;
-        Some(checkpoint.tensors[&name].shape.clone())
+        let name = checkpoint::resolve(|name| tensors.contains_key(name), source)?;
+        Some(tensors[&name].shape.clone())
     };
     config.check_counts(&shape_of).map_err(|error| match error {
         ModelError::MissingTensor { tensor, expected } => {
-            checkpoint.missing(&tensor, &format!("{expected:?}"), &checkpoint::looked_for(&tensor))
+            missing(weights, &tensor, &format!("{expected:?}"), &checkpoint::looked_for(&tensor))
         }
         error => wrong(error),
     })
@@ -213,9 +230,28 @@ pub(super) fn describe(path: &Path) -> Result<Described, LoadError> {
     Ok(Described { config_json, config, sentence, tokenizer, model_max_length, transformer })
 }
 
+/// Reads the tokenizer of the folder that has a model's transformer; `None` where it has none. `config` is the model's
+/// `config.json`, `sentence` what its sentence files say of the tokenizer.
+fn read_tokenizer(
+    folder: &Path,
+    config: &Value,
+    sentence: &SentenceTokenizer,
+) -> Result<Option<EffectiveTokenizer>, LoadError> {
+    let files = TokenizerFiles::read(|name| Ok(read_text_if_there(&folder.join(name))?.map(String::into_bytes)))?;
+    files
+        .effective(config, sentence)
+        .map_err(|error| LoadError::Tokenizer { path: folder.to_owned(), error: Box::new(error) })
+}
+
 /// The folder of config, weights and tokenizer in a model's: the model's own, unless a readable `modules.json` names another.
 pub(super) fn weights_folder(path: &Path) -> PathBuf {
     transformer_in(path, read_modules(path).ok().flatten().as_ref())
+}
+
+/// Whether a model's folder has weights that the native engine reads.
+pub(super) fn has_weights(path: &Path) -> bool {
+    let folder = weights_folder(path);
+    [SINGLE, INDEX].iter().any(|name| folder.join(name).is_file())
 }
 
 fn transformer_in(path: &Path, modules: Option<&Modules>) -> PathBuf {
@@ -262,4 +298,55 @@ pub(super) fn is_needed(file: &str, modules: Option<&Modules>, shards: &[String]
 /// What stands before the names of a folder's files in a repository's list.
 pub(super) fn prefix_of(folder: &str) -> String {
     if folder.is_empty() { String::new() } else { format!("{folder}/") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use sha2::Sha256;
+
+    use super::super::source::SourceTensor;
+    use super::*;
+
+    /// Weights of another format: the golden model's, every value its place in the tensor.
+    #[derive(Debug)]
+    struct Counting(BTreeMap<String, SourceTensor>);
+
+    impl WeightSource for Counting {
+        fn path(&self) -> &Path {
+            Path::new("counting")
+        }
+
+        fn tensors(&self) -> &BTreeMap<String, SourceTensor> {
+            &self.0
+        }
+
+        fn read_f32(&self, name: &str) -> Result<Vec<f32>, LoadError> {
+            Ok((0..self.0[name].elements()).map(|place| place as f32).collect())
+        }
+
+        fn digest(&self) -> Sha256 {
+            Sha256::new()
+        }
+    }
+
+    #[test]
+    fn weights_of_any_format_make_a_model() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/goldens/bert");
+        let mut tensors = Checkpoint::open_folder(&golden).unwrap().tensors;
+        let open = |tensors: &BTreeMap<String, SourceTensor>| {
+            ModelFolder::of(describe(&golden).unwrap(), Box::new(Counting(tensors.clone())), &golden, "counting")
+        };
+        let folder = open(&tensors).unwrap();
+        let weight = folder.graph.weights.iter().find(|weight| weight.sources.len() == 1).unwrap();
+        let values = folder.read(weight).unwrap();
+        assert_eq!((values.len(), values[1]), (element_count(&weight.shape), 1.0));
+        // What it lacks, and what it cannot read, is said as of any other.
+        let name = folder.sources(weight).unwrap().remove(0);
+        tensors.get_mut(&name).unwrap().is_float = false;
+        assert!(matches!(open(&tensors), Err(LoadError::DType { tensor, .. }) if tensor == name));
+        tensors.remove(&name);
+        assert!(matches!(open(&tensors), Err(LoadError::MissingTensor { path, .. }) if path == Path::new("counting")));
+    }
 }

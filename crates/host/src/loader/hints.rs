@@ -7,7 +7,7 @@ use webnibble_models::sentence::SentenceError;
 
 use super::error::LoadError;
 use super::hub_env::hub_dir;
-use crate::cache::cache_dir;
+use crate::disk::cache_dir;
 use crate::error::{Failure, hints};
 
 impl Failure for LoadError {

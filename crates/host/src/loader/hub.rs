@@ -16,10 +16,10 @@ use webnibble_models::{ModelConfig, refuse_heads};
 
 use super::checkpoint::{INDEX, SINGLE, shard_names};
 use super::error::LoadError;
-use super::folder::{CONFIG, MODULES, is_needed, prefix_of, weights_folder};
+use super::folder::{CONFIG, MODULES, has_weights, is_needed, prefix_of, weights_folder};
 use super::hub_env::{HubEnv, hub_dir};
 use super::names;
-use super::onnx_files::{OnHub, has_onnx_alone, onnx_files};
+use super::onnx_files::{OnHub, has_onnx, onnx_files};
 use super::progress::Progress;
 use super::text_file::{parse_json, read_text, refuse_stand_in};
 
@@ -148,7 +148,7 @@ impl Hub {
         let weights = weights_folder(&folder);
         let whole = match std::fs::read_to_string(weights.join(INDEX)) {
             Ok(index) => shard_names(&index).ok()?.keys().all(|shard| weights.join(shard).exists()),
-            Err(_) => weights.join(SINGLE).exists() || has_onnx_alone(&folder, None),
+            Err(_) => weights.join(SINGLE).exists() || !has_weights(&folder) && has_onnx(&folder),
         };
         (whole && weights.join(CONFIG).exists()).then_some(folder)
     }

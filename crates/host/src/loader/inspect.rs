@@ -7,6 +7,7 @@ use webnibble_common::graph::Role;
 use webnibble_common::package::{Activations, PackageError, Part, Plane, QuantizationMeta, SentenceConfig, TOKENIZER};
 
 use super::folder::weights_folder;
+use super::source::WeightSource;
 use super::{Checkpoint, LoadError, ModelFolder, PackageFile};
 
 /// What is in a model file or folder.
@@ -95,7 +96,7 @@ pub fn inspect(path: &Path, name: &str) -> Result<Inspection, LoadError> {
             Ok(Inspection { problem, ..of_package(&package) })
         }
         Err(LoadError::Package { error: PackageError::NotAPackage, .. }) => {
-            Ok(of_checkpoint(&Checkpoint::open_file(path)?, ModelKind::Safetensors, name))
+            Ok(of_weights(&Checkpoint::open_file(path)?, ModelKind::Safetensors, name))
         }
         Err(error) => Err(error),
     }
@@ -109,12 +110,12 @@ fn inspect_folder(path: &Path, name: &str) -> Result<Inspection, LoadError> {
     // The tensors may be worth a look even so; when they cannot be read either, the first problem is the one to tell.
     let Ok(checkpoint) = Checkpoint::open_folder(&weights_folder(path)) else { return Err(problem) };
     let problem = Some(problem.to_string());
-    Ok(Inspection { problem, ..of_checkpoint(&checkpoint, ModelKind::Folder, name) })
+    Ok(Inspection { problem, ..of_weights(&checkpoint, ModelKind::Folder, name) })
 }
 
 fn of_folder(folder: &ModelFolder) -> Inspection {
     let unused = folder.unused();
-    let mut inspection = of_checkpoint(&folder.checkpoint, ModelKind::Folder, &folder.name);
+    let mut inspection = of_weights(&*folder.weights, ModelKind::Folder, &folder.name);
     for tensor in &mut inspection.tensors {
         tensor.used = Some(!unused.contains(&tensor.name.as_str()));
     }
@@ -127,9 +128,9 @@ fn of_folder(folder: &ModelFolder) -> Inspection {
     }
 }
 
-fn of_checkpoint(checkpoint: &Checkpoint, kind: ModelKind, name: &str) -> Inspection {
-    let tensors: Vec<InspectedTensor> = checkpoint
-        .tensors
+fn of_weights(weights: &dyn WeightSource, kind: ModelKind, name: &str) -> Inspection {
+    let tensors: Vec<InspectedTensor> = weights
+        .tensors()
         .iter()
         .map(|(name, tensor)| InspectedTensor {
             name: name.clone(),
@@ -145,10 +146,7 @@ fn of_checkpoint(checkpoint: &Checkpoint, kind: ModelKind, name: &str) -> Inspec
         name: name.to_owned(),
         family: None,
         problem: None,
-        parameters: checkpoint
-            .tensors
-            .values()
-            .fold(0, |all: u64, tensor| all.saturating_add(tensor.elements() as u64)),
+        parameters: weights.tensors().values().fold(0, |all: u64, tensor| all.saturating_add(tensor.elements() as u64)),
         sentence: None,
         quantization: None,
         activations: None,

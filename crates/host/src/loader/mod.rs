@@ -1,12 +1,14 @@
 //! Models from outside: a name or a path becomes a checked [`ModelFolder`] or [`PackageFile`].
 //!
 //! [`find`] looks for what a person typed: a path that exists, then the local models folder, then the hub ([`hub`]).
-//! [`ModelFolder`] is a folder in Hugging Face layout, whose [`Checkpoint`] is read tensor by tensor;
+//! [`ModelFolder`] is a folder in Hugging Face layout, whose weights are read tensor by tensor from a [`WeightSource`], of which
+//! there is one a format of files (today safetensors: [`Checkpoint`]);
 //! [`PackageFile`] is what the quantizer wrote; [`OnnxModel`] is for transformers.js alone. All are checked when opened, before anything large is read: sizes and
 //! ranges of the files, and that every tensor of the model's graph is there in the right shape.
 
 use std::path::Path;
 
+use webnibble_common::graph::Graph;
 use webnibble_common::package::SentenceConfig;
 
 mod checkpoint;
@@ -22,29 +24,31 @@ mod onnx_files;
 mod onnx_model;
 mod package_file;
 mod progress;
+mod source;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod text_file;
-mod tokenizer;
 
-pub use checkpoint::{Checkpoint, CheckpointTensor};
+pub use checkpoint::Checkpoint;
 pub use error::LoadError;
 pub use find::{FoundModel, find, models_dir};
 pub use folder::ModelFolder;
+use folder::has_weights;
 pub(crate) use hints::hint_to_move;
 pub use inspect::{InspectedTensor, Inspection, ModelKind, inspect};
 pub use names::{DEFAULT_MODEL, SHORT_NAMES, nearest};
-use onnx_files::has_onnx_alone;
+use onnx_files::has_onnx;
 pub use onnx_files::{OnHub, OnnxFile};
 pub(crate) use onnx_files::{SUBFOLDER, onnx_names};
 pub use onnx_model::OnnxModel;
 pub use package_file::PackageFile;
 pub use progress::Progress;
+pub use source::{SourceTensor, WeightSource};
 pub(crate) use text_file::refuse_stand_in;
 
-pub use crate::cache::use_cache;
+pub use crate::disk::use_cache;
 
 /// A model that is ready to be quantized or served.
 #[derive(Debug)]
@@ -62,16 +66,14 @@ impl Model {
     pub fn load(name: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Model, LoadError> {
         let FoundModel { path, name, on_hub } = find(name, progress)?;
         match on_hub {
-            Some(hub) if has_onnx_alone(&path, Some(&hub)) => {
-                Ok(Model::Onnx(Box::new(OnnxModel::open(&path, &name, Some(hub))?)))
-            }
+            Some(hub) if !has_weights(&path) => Ok(Model::Onnx(Box::new(OnnxModel::open(&path, &name, Some(hub))?))),
             _ => Model::open(&path, &name),
         }
     }
 
     /// Opens a folder or a package file; `name` is for people.
     pub fn open(path: &Path, name: &str) -> Result<Model, LoadError> {
-        if has_onnx_alone(path, None) {
+        if !has_weights(path) && has_onnx(path) {
             return Ok(Model::Onnx(Box::new(OnnxModel::open(path, name, None)?)));
         }
         if path.is_dir() {
@@ -95,6 +97,15 @@ impl Model {
             Model::Folder(folder) => folder.sentence.as_ref(),
             Model::Package(package) => package.header.meta.sentence.as_ref(),
             Model::Onnx(model) => model.sentence.as_ref(),
+        }
+    }
+
+    /// Its graph.
+    pub fn graph(&self) -> &Graph {
+        match self {
+            Model::Folder(folder) => &folder.graph,
+            Model::Package(package) => &package.graph,
+            Model::Onnx(model) => &model.graph,
         }
     }
 

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use webnibble_common::quant::Bits;
 
-use super::checkpoint::{INDEX, SINGLE};
 use super::folder::weights_folder;
 
 /// Where transformers.js looks for ONNX files.
@@ -49,9 +48,8 @@ pub struct OnHub {
     pub files: Vec<String>,
 }
 
-/// Whether a folder has an ONNX form, here or on the hub, and no weights that the native engine reads.
-pub(super) fn has_onnx_alone(path: &Path, hub: Option<&OnHub>) -> bool {
+/// Whether a folder has an ONNX form.
+pub(super) fn has_onnx(path: &Path) -> bool {
     let folder = weights_folder(path);
-    let has = |name: &str| folder.join(name).is_file();
-    !has(SINGLE) && !has(INDEX) && (hub.is_some() || onnx_files(has).next().is_some())
+    onnx_files(|name| folder.join(name).is_file()).next().is_some()
 }

@@ -13,8 +13,7 @@ use webnibble_models::sentence;
 use super::builder::first_bytes;
 use super::options::OnnxOptions;
 use super::{model, suffix};
-use crate::cache::cache_dir;
-use crate::disk::{digest_of, hex, write_whole};
+use crate::disk::{cache_dir, digest_of, hex, write_whole};
 use crate::error::HostError;
 use crate::loader::{LoadError, Model, OnnxFile, PackageFile, SUBFOLDER, onnx_names, refuse_stand_in};
 

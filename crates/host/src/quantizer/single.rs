@@ -6,7 +6,7 @@ use std::str::FromStr;
 use webnibble_common::graph::{Role, Weight};
 
 use super::{QuantizeError, QuantizeOptions, TensorReport, quantize_weight};
-use crate::loader::Checkpoint;
+use crate::loader::{Checkpoint, WeightSource as _};
 
 /// Where a tensor comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,9 +8,8 @@ use webnibble_common::package::{self, TOKENIZER};
 use webnibble_common::quant::{Bits, Granularity};
 
 use super::{QuantizeError, QuantizeOptions, QuantizeReport, Quantized, REPORT, quantize_with};
-use crate::cache::cache_dir;
 use crate::calibrate::CalibrationData;
-use crate::disk::{hex, write_whole};
+use crate::disk::{cache_dir, hex, write_whole};
 use crate::loader::{LoadError, ModelFolder, PackageFile, Progress};
 
 /// Raised when the same options give other weights than before: packages of an older quantizer are not taken for new.

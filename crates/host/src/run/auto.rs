@@ -8,24 +8,22 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use webnibble_common::capabilities::Capabilities;
-use webnibble_common::options::{Engine, Platform};
-use webnibble_common::result::{BrowserInfo, Candidate, Choice, RunRecord, Times};
+use webnibble_common::options::Platform;
+use webnibble_common::profiles::Resolved;
+use webnibble_common::result::{BrowserInfo, Candidate, Choice, Times};
 use webnibble_common::wire::{ErrorCode, RunOptions};
 
-use super::chain::{self, Extent, Route, Start};
-use super::fill::input_info;
-use super::load::UNLOAD_LIMIT;
+use super::answer::{Answered, Route};
+use super::chain;
 use super::platform::{missing, with_platform_named};
-use super::prepared::{PreparedModel, resolve_for};
+use super::prepared::{CANDIDATES, Opened, PreparedModel};
+use super::record::Known;
 use super::request::{Input, RunRequest, tell};
-use crate::cache::cache_dir;
-use crate::disk::{hex, write_whole};
+use super::route::{Assignment, Start, UNLOAD_LIMIT, load, run_options, runs};
+use crate::disk::{cache_dir, hex, write_whole};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::Model;
-
-/// What is measured, in the order in which equals are preferred.
-const CANDIDATES: [Platform; 3] = [Platform::Webgpu, Platform::Webnn, Platform::Wasm];
 
 /// Runs of each candidate, after its first and one to warm up.
 const RUNS: u32 = 5;
@@ -35,14 +33,14 @@ const REVISION: u32 = 2;
 
 /// What was measured, in a file of the cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Measured {
+struct Measurements {
     /// When.
     timestamp: String,
     /// Milliseconds of each platform, or why it did not run.
     candidates: Vec<(Platform, Result<f64, String>)>,
 }
 
-impl Measured {
+impl Measurements {
     /// The fastest platform that ran.
     fn best(&self) -> Option<Platform> {
         let ran = self.candidates.iter().filter_map(|(platform, ms)| Some((*platform, *ms.as_ref().ok()?)));
@@ -68,59 +66,56 @@ impl Measured {
     }
 }
 
-/// Checks the options, before anything is started for them: at least one platform has to take them.
-///
-/// # Errors
-/// Why the first platform does not take them.
-pub(super) fn check_options(request: &RunRequest, model: &Model) -> Result<(), HostError> {
-    let resolved = CANDIDATES.map(|platform| resolve_for(request, model, platform).map(drop));
-    if resolved.iter().any(Result::is_ok) { Ok(()) } else { resolved.into_iter().collect() }
-}
-
-/// Chooses the platform, and fills the record with a run on it. Never simulates.
-pub(super) async fn fill(
+/// Chooses the platform, and answers on it. Never simulates.
+pub(super) async fn follow(
     host: &Host,
-    record: &mut RunRecord,
+    known: &mut Known,
     request: &RunRequest,
-    model: &Arc<Model>,
+    opened: &Opened,
     start: Option<&Start>,
-) -> Result<(), HostError> {
-    if let Model::Onnx(only) = &**model
+) -> Result<Chosen, HostError> {
+    if let Model::Onnx(only) = &*opened.model
         && route_of(request, CANDIDATES[0]) == Route::Native
     {
         // No platform would run it, whatever is measured.
         return Err(only.not_native().into());
     }
-    let file = file_of(&key(model, request, host.info(), host.capabilities()));
-    fill_with(&file, host, record, request, model, start).await
+    let file = file_of(&key(&opened.model, request, host.info(), host.capabilities()));
+    follow_with(&file, host, known, request, opened, start).await
 }
 
+/// The model on the platform that was chosen, and what it gave there.
+pub(super) type Chosen = (Arc<PreparedModel>, Answered);
+
 /// The same, with what was measured before in a file.
-async fn fill_with(
+async fn follow_with(
     file: &Path,
     host: &Host,
-    record: &mut RunRecord,
+    known: &mut Known,
     request: &RunRequest,
-    model: &Arc<Model>,
+    opened: &Opened,
     start: Option<&Start>,
-) -> Result<(), HostError> {
-    record.browser = Some(host.info().clone());
+) -> Result<Chosen, HostError> {
+    known.browser = Some(host.info().clone());
     if let Some(memory) = read(file)
         && let Some(best) = memory.best()
+        && let Ok(resolved) = opened.resolved(best)
     {
-        record.choice = Some(memory.choice(true));
-        match run_on(host, record, request, model, best, start).await {
+        known.choice = Some(memory.choice(true));
+        let prepared = PreparedModel::new(request, opened, best, resolved).await;
+        match run_on(host, known, request, prepared, start).await {
             // What ran then does not run now: look again.
             Err(error) if leaves_other_platforms_open(route_of(request, best), &error) => {
                 tracing::debug!("{best} was the fastest, but fails now: {error}");
-                record.choice = None;
+                known.choice = None;
             }
             outcome => return outcome,
         }
     }
-    let memory = measure_all(host, request, model).await?;
-    record.choice = Some(memory.choice(false));
-    let Some(best) = memory.best() else {
+    let memory = measure_all(host, request, opened).await?;
+    known.choice = Some(memory.choice(false));
+    let best = memory.best().and_then(|best| Some((best, opened.resolved(best).ok()?)));
+    let Some((best, resolved)) = best else {
         let reason = memory.choice(false).reason;
         let hint = "`webnibble doctor` says what the browser lacks".into();
         return Err(HostError::PlatformUnavailable { platform: Platform::Auto.to_string(), reason, hint });
@@ -128,48 +123,56 @@ async fn fill_with(
     if let Err(error) = write(file, &memory) {
         tracing::warn!("the choice cannot be remembered in {}: {error}", file.display());
     }
-    run_on(host, record, request, model, best, start).await
+    let prepared = PreparedModel::new(request, opened, best, resolved).await;
+    run_on(host, known, request, prepared, start).await
 }
 
 async fn run_on(
     host: &Host,
-    record: &mut RunRecord,
+    known: &mut Known,
     request: &RunRequest,
-    model: &Arc<Model>,
-    platform: Platform,
+    prepared: Result<PreparedModel, HostError>,
     start: Option<&Start>,
-) -> Result<(), HostError> {
-    let prepared = PreparedModel::new(request, Arc::clone(model), platform).await?;
-    prepared.describe(record, request);
-    let routes = [route_of(request, platform)];
-    chain::follow(host, record, request, &prepared, &routes, Extent::Whole(start)).await.map(drop)
+) -> Result<Chosen, HostError> {
+    let prepared = known.prepared(prepared?);
+    let work = Assignment { host, request, prepared: &prepared };
+    let routes = [route_of(request, prepared.platform)];
+    let answered = chain::follow(work, known, &routes, &run_options(&prepared.resolved), start).await?;
+    Ok((prepared, answered))
 }
 
 /// The only route: no platform is chosen for what another engine, or a stand-in, does on it.
 fn route_of(request: &RunRequest, platform: Platform) -> Route {
-    chain::routes(platform, request.options.engine.unwrap_or(Engine::Native), false)[0]
+    chain::routes(platform, request.engine(), false)[0]
 }
 
 /// Measures every candidate; one that fails says why.
 ///
 /// # Errors
 /// What fails on every platform alike.
-async fn measure_all(host: &Host, request: &RunRequest, model: &Arc<Model>) -> Result<Measured, HostError> {
+async fn measure_all(host: &Host, request: &RunRequest, opened: &Opened) -> Result<Measurements, HostError> {
+    let device = request.options.settings.execution_provider;
     let mut candidates = Vec::new();
     for platform in CANDIDATES {
-        let measured = match candidate(host, request, model, platform).await {
-            Ok(ms) => Ok(ms),
-            Err(error) if leaves_other_platforms_open(route_of(request, platform), &error) => Err(error.to_string()),
-            Err(error) => return Err(error),
+        let measured = match (missing(host.capabilities(), platform, device), opened.resolved(platform)) {
+            (Some(error), _) => Err(error.to_string()),
+            (None, Err(told)) => Err(told.to_owned()),
+            (None, Ok(resolved)) => match candidate(host, request, opened, platform, resolved).await {
+                Ok(ms) => Ok(ms),
+                Err(error) if leaves_other_platforms_open(route_of(request, platform), &error) => {
+                    Err(error.to_string())
+                }
+                Err(error) => return Err(error),
+            },
         };
         candidates.push((platform, measured));
     }
     let timestamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    Ok(Measured { timestamp, candidates })
+    Ok(Measurements { timestamp, candidates })
 }
 
-/// Whether a failure leaves other platforms open. Options do, since [`check_options`] found one that takes them; an input
-/// that does not fit does not, whatever engine says so.
+/// Whether a failure leaves other platforms open. Options do, since the model was opened for at least one platform
+/// that takes them; an input that does not fit does not, whatever engine says so.
 fn leaves_other_platforms_open(route: Route, error: &HostError) -> bool {
     match error {
         HostError::Options(_) | HostError::PackageFixed { .. } => true,
@@ -181,26 +184,24 @@ fn leaves_other_platforms_open(route: Route, error: &HostError) -> bool {
 async fn candidate(
     host: &Host,
     request: &RunRequest,
-    model: &Arc<Model>,
+    opened: &Opened,
     platform: Platform,
+    resolved: &Resolved,
 ) -> Result<f64, HostError> {
-    let device = request.options.settings.execution_provider;
-    if let Some(error) = missing(host.capabilities(), platform, device) {
-        return Err(error);
-    }
     tell(request, &format!("measuring {platform}"), 0, 0);
-    let prepared =
-        PreparedModel { loaded_as: "auto".into(), ..PreparedModel::new(request, Arc::clone(model), platform).await? };
-    measure(host, request, &prepared).await.map_err(|error| with_platform_named(error, platform, host.capabilities()))
+    let prepared = PreparedModel::new(request, opened, platform, resolved).await?;
+    let prepared = PreparedModel { loaded_as: "auto".into(), ..prepared };
+    let measured = measure(Assignment { host, request, prepared: &prepared }).await;
+    measured.map_err(|error| with_platform_named(error, platform, host.capabilities()))
 }
 
 /// Median time of a few inferences of the caller's input, by the route that is taken when the platform is chosen.
-async fn measure(host: &Host, request: &RunRequest, prepared: &PreparedModel) -> Result<f64, HostError> {
-    let PreparedModel { platform, loaded_as: name, .. } = prepared;
-    chain::load(host, request, prepared, route_of(request, *platform)).await?;
+async fn measure(work: Assignment<'_>) -> Result<f64, HostError> {
+    let PreparedModel { platform, loaded_as: name, .. } = work.prepared;
+    load(work, route_of(work.request, *platform)).await?;
     let options = RunOptions { warmup: None, runs: RUNS, profile: false, ..RunOptions::default() };
-    let ran = chain::runs(host, request, prepared, options).await;
-    let unloaded = host.unload(name, UNLOAD_LIMIT).await;
+    let ran = runs(work, options).await;
+    let unloaded = work.host.unload(name, UNLOAD_LIMIT).await;
     let (report, _) = ran?;
     unloaded?;
     let times = Times::of(&report.run_ms).ok_or_else(|| HostError::PlatformUnavailable {
@@ -240,7 +241,7 @@ fn key(model: &Model, request: &RunRequest, browser: &BrowserInfo, capabilities:
     let webnn: Vec<_> = capabilities.webnn.devices.iter().map(|(name, device)| (name, device.created)).collect();
     let options = (&request.options.settings, request.options.engine, request.options.fallback);
     let cores = capabilities.hardware_concurrency;
-    let shape = (input_info(&request.input, &[]).kind, shape_class(&request.input));
+    let shape = (request.input.kind(), shape_class(&request.input));
     let parts = (REVISION, digest, options, shape, &browser.name, &browser.version, adapter, webnn, cores);
     // The derived form has every field, and changes when one is added.
     key.update(format!("{parts:?}"));
@@ -252,11 +253,11 @@ fn file_of(key: &str) -> PathBuf {
 }
 
 /// What was measured before; `None` for a file that is not there or cannot be read.
-fn read(file: &Path) -> Option<Measured> {
+fn read(file: &Path) -> Option<Measurements> {
     serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }
 
-fn write(file: &Path, memory: &Measured) -> std::io::Result<()> {
+fn write(file: &Path, memory: &Measurements) -> std::io::Result<()> {
     let text = serde_json::to_vec_pretty(memory)?;
     write_whole(file, |file| file.write_all(&text))
 }

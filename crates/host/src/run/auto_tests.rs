@@ -1,19 +1,22 @@
 //! What `auto` measures, what it believes, and what it gives back at once.
 
+use webnibble_common::options::Engine;
 use webnibble_common::quant::{Bits, Granularity};
+use webnibble_common::result::RunRecord;
 use webnibble_common::tensor::Tensor;
 
 use super::*;
-use crate::run::record::blank_record;
-use crate::run::testing::{Small, Step, code, page, request};
+use crate::run::prepared::resolve_each;
+use crate::run::record::{Answer, record};
+use crate::run::testing::{Fault, Small, Step, code, page, request};
 
-fn memory() -> Measured {
+fn memory() -> Measurements {
     let candidates = vec![
         (Platform::Webgpu, Ok(20.5)),
         (Platform::Webnn, Err("no navigator.ml".to_owned())),
         (Platform::Wasm, Ok(9.25)),
     ];
-    Measured { timestamp: "2026-01-02T03:04:05Z".into(), candidates }
+    Measurements { timestamp: "2026-01-02T03:04:05Z".into(), candidates }
 }
 
 #[test]
@@ -23,7 +26,7 @@ fn the_fastest_that_runs_is_chosen_and_the_rest_is_told() {
     let told = "wasm is the fastest, measured now: webgpu 20.50 ms, webnn does not run (no navigator.ml), wasm 9.25 ms";
     assert_eq!(choice.reason, told);
     assert_eq!(choice.candidates[1], Candidate { platform: Platform::Webnn, ms: None });
-    let none = Measured { candidates: vec![(Platform::Wasm, Err("it broke".into()))], ..memory() };
+    let none = Measurements { candidates: vec![(Platform::Wasm, Err("it broke".into()))], ..memory() };
     assert_eq!(none.best(), None);
 }
 
@@ -74,20 +77,26 @@ async fn what_is_measured_is_the_engine_that_runs() {
     for engine in [Engine::TransformersJs, Engine::Native] {
         let (host, loads) = page(&[]).await;
         let request = request(Platform::Wasm, engine);
-        measure(&host, &request, &small.prepared(&request)).await.unwrap();
+        measure(Assignment { host: &host, request: &request, prepared: &small.prepared(&request) }).await.unwrap();
         let loads: Vec<_> = loads.lock().unwrap().iter().map(|options| options.engine).collect();
         assert_eq!(loads, [engine]);
     }
 }
 
 /// `auto` on the small package with faults of the page, and what was loaded.
-async fn auto(faults: &[crate::run::testing::Fault], file: &Path) -> (RunRecord, Result<(), HostError>, usize) {
+async fn auto(faults: &[Fault], file: &Path) -> (RunRecord, usize) {
     let (host, loads) = page(faults).await;
     let (small, request) = (Small::new(), request(Platform::Auto, Engine::Native));
-    let mut record = blank_record(&request);
-    let outcome = fill_with(file, &host, &mut record, &request, &small.package(), None).await;
+    let mut known = Known::begin();
+    let outcome = match follow_with(file, &host, &mut known, &request, &small.opened(&request), None).await {
+        Ok((prepared, answered)) => {
+            let work = Assignment { host: &host, request: &request, prepared: &prepared };
+            Ok::<Answer, _>(crate::run::complete(work, answered).await)
+        }
+        Err(error) => Err(error),
+    };
     let loads = loads.lock().unwrap().len();
-    (record, outcome, loads)
+    (record(&request, &known, outcome), loads)
 }
 
 #[tokio::test]
@@ -95,12 +104,12 @@ async fn an_error_of_the_input_is_no_candidate_and_measures_nothing_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("choice.json");
     let faults = [(Route::Native, Step::Run, ErrorCode::BadInput)];
-    let (_, outcome, loads) = auto(&faults, &file).await;
-    assert_eq!((code(&outcome).as_str(), loads, file.exists()), ("bad_input", 1, false));
+    let (record, loads) = auto(&faults, &file).await;
+    assert_eq!((code(&record).as_str(), loads, file.exists()), ("bad_input", 1, false));
     // The same where the platform is remembered.
     write(&file, &memory()).unwrap();
-    let (record, outcome, loads) = auto(&faults, &file).await;
-    assert_eq!((code(&outcome).as_str(), loads), ("bad_input", 1));
+    let (record, loads) = auto(&faults, &file).await;
+    assert_eq!((code(&record).as_str(), loads), ("bad_input", 1));
     assert!(record.choice.unwrap().reason.contains("remembered"));
     assert_eq!(read(&file), Some(memory()));
 }
@@ -109,15 +118,15 @@ async fn an_error_of_the_input_is_no_candidate_and_measures_nothing_again() {
 async fn a_platform_that_fails_is_a_candidate_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("choice.json");
-    let (record, outcome, _) = auto(&[], &file).await;
-    outcome.unwrap();
+    let (record, _) = auto(&[], &file).await;
+    assert_eq!(record.error, None);
     let choice = record.choice.unwrap();
     assert!(choice.reason.contains("webnn does not run (webnn is not available: the page has no navigator.ml)"));
     assert_eq!(choice.candidates.iter().map(|one| one.ms).collect::<Vec<_>>(), [Some(2.0), None, Some(2.0)]);
     assert!(file.exists(), "it is remembered");
     std::fs::remove_file(&file).unwrap();
-    let (_, outcome, _) = auto(&[(Route::Native, Step::Load, ErrorCode::OutOfMemory)], &file).await;
-    assert_eq!((code(&outcome).as_str(), file.exists()), ("platform_unavailable", false));
+    let (record, _) = auto(&[(Route::Native, Step::Load, ErrorCode::OutOfMemory)], &file).await;
+    assert_eq!((code(&record).as_str(), file.exists()), ("platform_unavailable", false));
 }
 
 #[test]
@@ -125,9 +134,11 @@ fn options_that_no_platform_takes_are_an_error_before_anything_starts() {
     let small = Small::new();
     let mut request = request(Platform::Auto, Engine::Native);
     request.options.settings.granularity = Some(Granularity::Group(24));
-    assert_eq!(code(&check_options(&request, &small.folder())), "bad_options");
+    assert_eq!(resolve_each(&request, &small.folder()).unwrap_err().code(), "bad_options");
     // WebNN takes no 4 bits, but the others do.
     (request.options.settings.bits, request.options.settings.granularity) = (Some(Bits::B4), None);
     request.options.fallback = Some(false);
-    check_options(&request, &small.folder()).unwrap();
+    let resolved = resolve_each(&request, &small.folder()).unwrap();
+    let takes: Vec<bool> = resolved.iter().map(|(_, resolved)| resolved.is_ok()).collect();
+    assert_eq!(takes, [true, false, true]);
 }

@@ -1,11 +1,12 @@
 //! One model, one browser, one answer: the record of a run.
 //!
-//! `model` finds the model and `prepared` makes it ready. `chain` goes from what was asked for to what runs, `platform` says
-//! what the page lacks, `auto` finds the platform by measuring, `simulate` stands in where there is no browser, `turns` has
-//! several runs side by side. `record` begins the record, and `fill` writes what was reported into it.
+//! `prepared` opens the model and makes it ready. `chain` goes from what was asked for to what runs, one `route` after
+//! another; `platform` says what the page lacks, `auto` finds the platform by measuring, `simulate` stands in where there is
+//! no browser, `turns` has several runs side by side. What they give are plain values (`answer`), and how far a run got is
+//! known apart from it; `record` makes the record of both, once, when the run is over.
 //!
-//! [`run`] always gives a record. It is filled step by step, so that a run that fails says how far it got; nothing in it
-//! is made up: what was not measured stays null, and what really ran is what the page's backend reported.
+//! [`run`] always gives a record: of a run that fails it says how far that got. Nothing in it is made up: what was not
+//! measured stays null, and what really ran is what the page's backend reported.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,42 +17,43 @@ use webnibble_common::wire::{ErrorCode, RemoteError};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::Model;
+use crate::reference::compare;
 use crate::session::ProgressSink;
-use crate::time::ms_since;
+use crate::task::ms_since;
 
+mod answer;
 mod auto;
 mod chain;
-mod compare;
-mod fill;
-mod load;
-mod model;
 mod platform;
 mod prepared;
 mod record;
 mod request;
+mod rotation;
+mod route;
 mod simulate;
 mod turns;
 
-use chain::{Extent, Start};
-use load::UNLOAD_LIMIT;
-pub use load::load_options;
-pub(crate) use load::load_package;
-use model::load_model;
+pub(crate) use answer::Measured;
+use answer::{Answered, PageAnswer};
 pub(crate) use platform::missing;
-use prepared::{PreparedModel, prepare_for};
+use prepared::{Opened, PreparedModel, prepare};
 pub use prepared::{family, resolve};
 pub use record::not_started;
-use record::{blank_record, finish};
+use record::{Answer, Known, record};
 use request::tell;
 pub use request::{Input, RunProgress, RunProgressSink, RunRequest};
+pub(crate) use rotation::{Turn, rotation};
+pub use route::load_options;
+pub(crate) use route::load_package;
+use route::{Assignment, FirstAnswer, Start, run_options, unload};
+use simulate::simulate;
 pub use turns::{References, run_in_turns};
 
 /// Runs a model once and writes down everything about it. A failure is a record too, with its `error` filled.
 pub async fn run(request: RunRequest) -> RunRecord {
-    let began = Instant::now();
-    let mut record = blank_record(&request);
-    let outcome = answer(&mut record, &request, began).await;
-    finish(record, outcome)
+    let mut known = Known::begin();
+    let outcome = answer(&mut known, &request).await;
+    record(&request, &known, outcome)
 }
 
 /// The same in a browser that runs already. It runs on, and the model is freed.
@@ -61,17 +63,15 @@ pub async fn run_on(host: &Host, request: RunRequest) -> RunRecord {
 
 /// The same, given up when `stop` is done before it.
 pub(crate) async fn run_until(host: &Host, request: &RunRequest, stop: impl Future<Output = ()>) -> RunRecord {
-    let mut record = blank_record(request);
+    let mut known = Known::begin();
     let outcome = tokio::select! {
-        outcome = answer_on(host, &mut record, request) => outcome,
+        outcome = answer_on(host, &mut known, request) => outcome,
         () = stop => Err(cancelled()),
     };
-    if let Some(model) = &record.model
-        && let Err(error) = host.unload(&model.name, UNLOAD_LIMIT).await
-    {
-        tracing::debug!("{} was not loaded: {error}", model.name);
+    if let Some(prepared) = &known.prepared {
+        unload(host, &prepared.loaded_as).await;
     }
-    finish(record, outcome)
+    record(request, &known, outcome)
 }
 
 /// Why a run ended that nobody waits for.
@@ -80,72 +80,101 @@ pub(crate) fn cancelled() -> HostError {
 }
 
 /// Starts the browser that is asked for, and answers in it; without one, simulates where that is allowed.
-async fn answer(record: &mut RunRecord, request: &RunRequest, began: Instant) -> Result<(), HostError> {
+async fn answer(known: &mut Known, request: &RunRequest) -> Result<Answer, HostError> {
+    let began = Instant::now();
     tell(request, "looking for the model", 0, 0);
-    let model = load_model(record, request).await?;
-    let start = Start { began, model_ms: ms_since(began) };
+    let opened = open(known, request).await?;
+    let start = Start { began, model_ms: ms_since(began), first_answer: FirstAnswer::default() };
     tell(request, "starting the browser", 0, 0);
-    // Side by side: each waits for most of its time. A model that cannot be prepared ends the browser's start; one
-    // whose options are wrong fails before it.
-    let starting = async { Ok(start_host(request).await) };
-    let (prepared, started) = tokio::try_join!(prepare_for(record, request, &model), starting)?;
-    match (started, &prepared) {
-        (Ok(host), _) => {
-            let outcome = follow(&host, record, request, &model, prepared.as_ref(), Some(&start)).await;
+    // Side by side: each waits for most of its time. A model that cannot be prepared ends the browser's start.
+    let starting = async { Ok(start_host(request, &start.first_answer).await) };
+    let (prepared, started) = tokio::try_join!(prepare(request, &opened), starting)?;
+    let prepared = prepared.map(|prepared| known.prepared(prepared));
+    match (started, prepared) {
+        (Ok(host), prepared) => {
+            let outcome = answer_in_page(&host, known, request, &opened, prepared.as_deref(), Some(&start)).await;
             host.shutdown().await;
             outcome
         }
-        (Err(error), Some(prepared)) => {
-            let routes = chain::routes(prepared.platform, record.engine, prepared.resolved.fallback.value);
-            if !chain::needs_no_browser(&error, &request.options.launch, &routes) || matches!(*model, Model::Onnx(_)) {
-                return Err(error);
-            }
-            let steps = routes.windows(2).map(|pair| chain::step(prepared.platform, pair[0], pair[1], &error.info()));
-            record.fallbacks.extend(steps);
-            simulate::fill(record, request, prepared).await
-        }
+        (Err(error), Some(prepared)) => answer_here(known, request, &prepared, error).await,
         (Err(error), None) => Err(error),
     }
 }
 
 /// Answers in a browser that runs.
-async fn answer_on(host: &Host, record: &mut RunRecord, request: &RunRequest) -> Result<(), HostError> {
-    let model = load_model(record, request).await?;
-    let prepared = prepare_for(record, request, &model).await?;
-    follow(host, record, request, &model, prepared.as_ref(), None).await
+async fn answer_on(host: &Host, known: &mut Known, request: &RunRequest) -> Result<Answer, HostError> {
+    let opened = open(known, request).await?;
+    let prepared = prepare(request, &opened).await?.map(|prepared| known.prepared(prepared));
+    answer_in_page(host, known, request, &opened, prepared.as_deref(), None).await
+}
+
+async fn open(known: &mut Known, request: &RunRequest) -> Result<Opened, HostError> {
+    let opened = Opened::of(request).await?;
+    known.input = Some(opened.input.info.clone());
+    Ok(opened)
 }
 
 /// On the platform that was asked for, or on what the chain says comes after it; `auto` where nothing is prepared.
-async fn follow(
+async fn answer_in_page(
     host: &Host,
-    record: &mut RunRecord,
+    known: &mut Known,
     request: &RunRequest,
-    model: &Arc<Model>,
+    opened: &Opened,
     prepared: Option<&PreparedModel>,
     start: Option<&Start>,
-) -> Result<(), HostError> {
-    match prepared {
-        None => auto::fill(host, record, request, model, start).await,
-        Some(prepared) => {
-            let routes = chain::routes(prepared.platform, record.engine, prepared.resolved.fallback.value);
-            chain::follow(host, record, request, prepared, &routes, Extent::Whole(start)).await.map(drop)
-        }
-    }
+) -> Result<Answer, HostError> {
+    let Some(prepared) = prepared else {
+        let (prepared, answered) = auto::follow(host, known, request, opened, start).await?;
+        return Ok(complete(Assignment { host, request, prepared: &prepared }, answered).await);
+    };
+    let work = Assignment { host, request, prepared };
+    let routes = chain::routes(prepared.platform, request.engine(), prepared.resolved.fallback.value);
+    let answered = chain::follow(work, known, &routes, &run_options(&prepared.resolved), start).await?;
+    Ok(complete(work, answered).await)
 }
 
-async fn start_host(request: &RunRequest) -> Result<Host, HostError> {
-    let mut builder = Host::builder().launch(request.options.launch.clone()).verbose(request.verbose);
-    if let Some(progress) = request.progress.clone() {
-        let sink: ProgressSink = Arc::new(move |at| {
-            progress(RunProgress::Page { stage: at.stage, done: at.done, total: at.total });
-        });
-        builder = builder.progress(sink);
+/// What is measured around an answer: the browser's memory, and how far the answer is from that in f32.
+async fn complete(work: Assignment<'_>, answered: Answered) -> Answer {
+    let Assignment { host, request, prepared } = work;
+    let memory = host.browser_memory();
+    tell(request, "comparing with f32", 0, 0);
+    let outputs = &answered.measured.outputs;
+    let compared = compare(&prepared.model, request.wanted_of(&prepared.tensors), outputs).await;
+    Answer::Page(Box::new(PageAnswer { answered, memory, timestamped: None, compared, ratio: None }))
+}
+
+/// Simulates, where a browser that could not be started leaves that.
+async fn answer_here(
+    known: &mut Known,
+    request: &RunRequest,
+    prepared: &PreparedModel,
+    error: HostError,
+) -> Result<Answer, HostError> {
+    let routes = chain::routes(prepared.platform, request.engine(), prepared.resolved.fallback.value);
+    let only_onnx = matches!(*prepared.model, Model::Onnx(_));
+    if only_onnx || !chain::needs_no_browser(&error, &request.options.launch, &routes) {
+        return Err(error);
     }
-    builder.start().await
+    let why = error.info();
+    known.steps.extend(routes.windows(2).map(|pair| chain::step(prepared.platform, pair[0], pair[1], &why)));
+    Ok(Answer::Here(Box::new(simulate(request, prepared).await?)))
+}
+
+async fn start_host(request: &RunRequest, first_answer: &FirstAnswer) -> Result<Host, HostError> {
+    let (progress, first_answer) = (request.progress.clone(), first_answer.clone());
+    let sink: ProgressSink = Arc::new(move |at| {
+        first_answer.hear(at);
+        if let Some(progress) = &progress {
+            progress(RunProgress::Page { stage: at.stage, done: at.done, total: at.total });
+        }
+    });
+    Host::builder().launch(request.options.launch.clone()).verbose(request.verbose).progress(sink).start().await
 }
 
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod record_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -1,25 +1,109 @@
-//! A model made ready for a platform.
+//! The model of a run: opened and seen to fit the request, then made ready for a platform.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use webnibble_common::io::NamedTensors;
 use webnibble_common::options::{BrowserKind, Options, Platform};
 use webnibble_common::profiles::{self, Context, Resolved, ResolvedSettings};
-use webnibble_common::quant::Bits;
-use webnibble_common::result::{QuantizationInfo, RunRecord};
+use webnibble_common::result::InputInfo;
+use webnibble_models::input::ModelInputs;
+use webnibble_models::input::text::TextError;
 
-use super::fill::{model_info, quantization_info};
-use super::request::{RunRequest, tell};
+use super::request::{Input, RunRequest, input_info, tell};
 use crate::browser::default_gpu_profile;
 use crate::error::HostError;
 use crate::loader::{self, Model};
 use crate::prepare::{self, Package};
-use crate::task::blocking;
-use crate::time::ms_since;
+use crate::reference;
+use crate::task::{blocking, ms_since};
+
+/// The platforms that `auto` chooses from, in the order in which equals are preferred.
+pub(super) const CANDIDATES: [Platform; 3] = [Platform::Webgpu, Platform::Webnn, Platform::Wasm];
+
+/// A model that was found and opened, with the options that it takes and what it makes of the input.
+pub(super) struct Opened {
+    pub(super) model: Arc<Model>,
+    pub(super) input: EncodedInput,
+    /// Options for the platform that is asked for, or for each that `auto` chooses from.
+    pub(super) resolved: ResolvedEach,
+}
+
+/// The options for each platform that a run may be on; of those that do not go together there, why.
+type ResolvedEach = Vec<(Platform, Result<Resolved, String>)>;
+
+/// An input as the model takes it.
+pub(super) struct EncodedInput {
+    pub(super) info: InputInfo,
+    /// By the names of the program's inputs.
+    pub(super) tensors: Arc<NamedTensors>,
+}
+
+impl Opened {
+    /// Finds and opens the model, and sees that options and input fit it, before a browser is started for it. Away from the
+    /// runtime: a model may be fetched, and is read.
+    pub(super) async fn of(request: &RunRequest) -> Result<Self, HostError> {
+        let request = request.clone();
+        blocking(move || {
+            let mut progress = |at: loader::Progress<'_>| tell(&request, at.what, at.done, at.total);
+            let model = Arc::new(Model::load(&request.model, &mut progress)?);
+            let resolved = resolve_each(&request, &model)?;
+            let input = encode(&model, &request)?;
+            Ok(Self { model, input, resolved })
+        })
+        .await
+    }
+
+    /// The options for a platform, or why they do not go together there.
+    pub(super) fn resolved(&self, platform: Platform) -> Result<&Resolved, &str> {
+        let found = self.resolved.iter().find(|(of, _)| *of == platform);
+        let (_, resolved) = found.expect("options are resolved for every platform that a run may be on");
+        resolved.as_ref().map_err(String::as_str)
+    }
+}
+
+/// Resolves the options for every platform that the run may be on: at least one has to take them.
+///
+/// # Errors
+/// Why the first platform does not take them.
+pub(super) fn resolve_each(request: &RunRequest, model: &Model) -> Result<ResolvedEach, HostError> {
+    let asked = request.platform();
+    let platforms = if asked == Platform::Auto { &CANDIDATES[..] } else { &[asked][..] };
+    let (mut found, mut first_error) = (Vec::new(), None);
+    for platform in platforms {
+        let resolved = resolve_for(request, model, *platform).map_err(|error| {
+            let told = error.to_string();
+            first_error.get_or_insert(error);
+            told
+        });
+        found.push((*platform, resolved));
+    }
+    match first_error {
+        Some(error) if found.iter().all(|(_, resolved)| resolved.is_err()) => Err(error),
+        _ => Ok(found),
+    }
+}
+
+/// What the model takes of an input: tensors, the prompt, and how many tokens of each text.
+pub(super) fn encode(model: &Model, request: &RunRequest) -> Result<EncodedInput, HostError> {
+    let ModelInputs { tensors, tokens_kept } = reference::inputs_of(model, &request.input, &request.outputs)?;
+    let prompt_name = prompt_name(model, &request.input)?;
+    let info = InputInfo { prompt_name, ..input_info(&request.input, &tokens_kept) };
+    Ok(EncodedInput { info, tensors: Arc::new(tensors) })
+}
+
+/// Name of the prompt that is put before texts.
+fn prompt_name(model: &Model, input: &Input) -> Result<Option<String>, HostError> {
+    let Input::Text { prompt, .. } = input else { return Ok(None) };
+    let prompt = prompt.of(model.sentence().map(|sentence| &sentence.prompts)).map_err(TextError::from)?;
+    Ok(prompt.map(|prompt| prompt.name.to_owned()))
+}
 
 /// A model made ready for a platform: what every route to it runs.
 pub(super) struct PreparedModel {
     pub(super) model: Arc<Model>,
+    /// The input, by the names of the program's inputs.
+    pub(super) tensors: Arc<NamedTensors>,
     pub(super) platform: Platform,
     pub(super) resolved: Resolved,
     pub(super) package: Package,
@@ -30,44 +114,30 @@ pub(super) struct PreparedModel {
 }
 
 impl PreparedModel {
-    /// Resolves the options for `platform` and finds or makes the package.
-    pub(super) async fn new(request: &RunRequest, model: Arc<Model>, platform: Platform) -> Result<Self, HostError> {
-        let resolved = resolve_for(request, &model, platform)?;
+    /// Finds or makes the package for `platform`, under options that were resolved for it.
+    pub(super) async fn new(
+        request: &RunRequest,
+        opened: &Opened,
+        platform: Platform,
+        resolved: &Resolved,
+    ) -> Result<Self, HostError> {
         let began = Instant::now();
-        let package = package(&model, &resolved.settings, platform, request).await?;
+        let package = package(&opened.model, &resolved.settings, platform, request).await?;
         let (loaded_as, took_ms) = (package.header.meta.name.clone(), ms_since(began));
-        Ok(Self { model, platform, resolved, package, loaded_as, took_ms })
-    }
-
-    /// How the weights are stored; nothing of those that somebody else quantized.
-    fn quantization(&self) -> Option<QuantizationInfo> {
-        let known = !matches!(*self.model, Model::Onnx(_));
-        known.then(|| quantization_info(&self.package.header.meta, &self.resolved.settings))
-    }
-
-    /// Options, model and quantization, for the record.
-    pub(super) fn describe(&self, record: &mut RunRecord, request: &RunRequest) {
-        let meta = &self.package.header.meta;
-        record.options = self.resolved.record();
-        record.fallbacks.clone_from(&self.resolved.fallbacks);
-        record.model = Some(model_info(meta, &request.model, &self.package.header.digest));
-        record.quantization = self.quantization();
-        record.performance_metrics.quantization_bits = Bits::try_from(meta.quantization.bits).ok();
+        let (model, tensors, resolved) =
+            (Arc::clone(&opened.model), Arc::clone(&opened.input.tensors), resolved.clone());
+        Ok(Self { model, tensors, platform, resolved, package, loaded_as, took_ms })
     }
 }
 
 /// The model made ready for the platform that is asked for; nothing for `auto`, which finds it first.
-pub(super) async fn prepare_for(
-    record: &mut RunRecord,
-    request: &RunRequest,
-    model: &Arc<Model>,
-) -> Result<Option<PreparedModel>, HostError> {
-    if record.platform == Platform::Auto {
+pub(super) async fn prepare(request: &RunRequest, opened: &Opened) -> Result<Option<PreparedModel>, HostError> {
+    let platform = request.platform();
+    if platform == Platform::Auto {
         return Ok(None);
     }
-    let prepared = PreparedModel::new(request, Arc::clone(model), record.platform).await?;
-    prepared.describe(record, request);
-    Ok(Some(prepared))
+    let resolved = opened.resolved(platform).expect("without options for the platform the model was not opened");
+    PreparedModel::new(request, opened, platform, resolved).await.map(Some)
 }
 
 /// What every option of a request is, for its model.

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 pub use webnibble_common::io::Input;
-use webnibble_common::options::Options;
+use webnibble_common::io::NamedTensors;
+use webnibble_common::options::{Engine, Options, Platform};
+use webnibble_common::result::{InputInfo, TokensKept};
 use webnibble_common::wire::Stage;
+
+use crate::reference::WantedInF32;
 
 /// What to run.
 #[derive(Clone)]
@@ -17,12 +21,56 @@ pub struct RunRequest {
     pub input: Input,
     /// The model's outputs that are read, by name; where none is named, what its answer is made of.
     pub outputs: Vec<String>,
+    /// Compares the answer with that of the model in f32 however large that is; otherwise only where it is cheap, which is
+    /// up to [`CHEAP_F32_BYTES`](crate::reference::CHEAP_F32_BYTES).
+    pub compare_f32: bool,
     /// Passes the browser's output and its console on to the log.
     pub verbose: bool,
     /// Revision of this build, for the record; empty where it is not known.
     pub revision: String,
     /// Hears how far the run is, from any thread.
     pub progress: Option<RunProgressSink>,
+}
+
+impl RunRequest {
+    /// What of a model in f32 the answer to these tensors is compared with.
+    pub(super) fn wanted_of<'a>(&'a self, tensors: &'a Arc<NamedTensors>) -> WantedInF32<'a> {
+        WantedInF32 { tensors, outputs: &self.outputs, asked: self.compare_f32 }
+    }
+
+    /// The platform that is asked for.
+    pub(super) fn platform(&self) -> Platform {
+        self.options.platform.unwrap_or(Platform::Webgpu)
+    }
+
+    /// The engine that is asked for.
+    pub(super) fn engine(&self) -> Engine {
+        self.options.engine.unwrap_or(Engine::Native)
+    }
+}
+
+/// What is known of an input; lengths of texts are known once they are tokenized.
+pub(super) fn input_info(input: &Input, tokens_kept: &[TokensKept]) -> InputInfo {
+    let batch = match input {
+        Input::Text { texts, .. } => texts.len(),
+        Input::Ids { ids, .. } => ids.len(),
+        Input::Tensors { tensors } => {
+            tensors.first().and_then(|(_, tensor)| tensor.shape().first().copied()).unwrap_or(1)
+        }
+    };
+    let longest = match (input, tokens_kept) {
+        (Input::Ids { ids, .. }, []) => ids.iter().map(Vec::len).max(),
+        _ => tokens_kept.iter().map(|tokens| tokens.kept).max(),
+    };
+    InputInfo {
+        kind: input.kind().into(),
+        batch,
+        sequence_length: longest,
+        size: None,
+        seconds: None,
+        tokens_kept: (!tokens_kept.is_empty()).then(|| tokens_kept.to_vec()),
+        prompt_name: None,
+    }
 }
 
 /// Hears how far a run is.

@@ -2,81 +2,58 @@
 
 use std::time::Instant;
 
-use webnibble_common::options::Platform;
-use webnibble_common::result::{ImplementationType, InputInfo, RunRecord, Times, TokensKept};
-use webnibble_common::tensor::Tensor;
+use webnibble_common::io::NamedTensors;
 use webnibble_common::warmup::WarmingUp;
-use webnibble_models::input::ModelInputs;
-use webnibble_models::output;
 
-use super::compare::compare;
-use super::fill::{input_info, memory_reduction};
 use super::prepared::PreparedModel;
 use super::request::{RunRequest, tell};
 use crate::error::HostError;
-use crate::reference::{Reference, ReferenceError};
-use crate::task::blocking;
+use crate::reference::{Compared, Reference, ReferenceError, compare};
+use crate::task::{blocking, ms_since};
 
-/// What the runs gave.
-struct Simulated {
-    /// Of each text, how many of its tokens ran.
-    tokens_kept: Vec<TokensKept>,
-    outputs: Vec<(String, Tensor)>,
-    run_ms: Vec<f64>,
-    weights_bytes: u64,
+/// What running here gave; its times are the CPU's, and never the platform's.
+pub(super) struct Simulated {
+    pub(super) outputs: NamedTensors,
+    /// Each measured run.
+    pub(super) run_ms: Vec<f64>,
+    pub(super) weights_bytes: u64,
+    /// With the model in f32.
+    pub(super) compared: Compared,
 }
 
-/// Runs the package here; its times are the CPU's, and never the platform's.
-pub(super) async fn fill(
-    record: &mut RunRecord,
-    request: &RunRequest,
-    prepared: &PreparedModel,
-) -> Result<(), HostError> {
+/// Runs the package here, as often as the page would.
+///
+/// # Errors
+/// When the package cannot be read, or the input does not fit it.
+pub(super) async fn simulate(request: &RunRequest, prepared: &PreparedModel) -> Result<Simulated, HostError> {
     let (package, asked) = (prepared.package.clone(), request.clone());
     let (warmup, runs) = (prepared.resolved.warmup.value, prepared.resolved.runs.value);
     let activation_bits = prepared.resolved.settings.activation_bits.value;
-    let simulated = blocking(move || {
-        let model = package.read(|file| Ok(Reference::with_activation_bits(file, activation_bits)?))?;
+    let tensors = std::sync::Arc::clone(&prepared.tensors);
+    let (measured, weights_bytes) = blocking(move || {
+        let model = package.read(|file| Ok(Reference::for_tensors(file, activation_bits)?))?;
         let in_all = 1 + u64::from(runs);
         let begin = |done| tell(&asked, "running here, without a browser", done, in_all);
-        Ok(simulate(&model, &asked, warmup, runs, begin)?)
+        Ok((measure(&model, (&tensors, &asked.outputs), warmup, runs, begin)?, model.weights_bytes()))
     })
     .await?;
-    let Simulated { tokens_kept, outputs, run_ms, weights_bytes } = simulated;
-
-    let meta = &prepared.package.header.meta;
-    record.implementation_type = Some(match prepared.platform {
-        Platform::Webnn => ImplementationType::SimulatedWebnn,
-        _ => ImplementationType::SimulatedWebgpu,
-    });
-    record.is_simulation = Some(true);
-    record.simulated_in = Some("host".into());
-    record.using_transformers_js = Some(false);
-    let prompt_name = record.input.as_ref().and_then(|input| input.prompt_name.clone());
-    let info = InputInfo { prompt_name, ..input_info(&request.input, &tokens_kept) };
-    let metrics = &mut record.performance_metrics;
-    metrics.cpu_time_ms = Times::of(&run_ms);
-    metrics.memory.weights_bytes = Some(weights_bytes);
-    metrics.memory_reduction_percent = Some(memory_reduction(meta, weights_bytes));
-    record.input = Some(info);
-    record.output = output::answer(&outputs, &request.outputs, meta.sentence.is_some());
-    record.performance_metrics.quantization_error = compare(prepared, request, &outputs).await;
-    Ok(())
+    let (outputs, run_ms) = measured;
+    let compared = compare(&prepared.model, request.wanted_of(&prepared.tensors), &outputs).await;
+    Ok(Simulated { outputs, run_ms, weights_bytes, compared })
 }
 
-/// Runs as often as the page would. `begin` hears how many runs are done, before the first and before each measured one.
-fn simulate(
+/// The outputs of the last run, and the times of the measured ones. `begin` hears how many runs are done, before the first
+/// and before each measured one.
+fn measure(
     model: &Reference,
-    asked: &RunRequest,
+    (inputs, names): (&NamedTensors, &[String]),
     warmup: Option<u32>,
     runs: u32,
     begin: impl Fn(u64),
-) -> Result<Simulated, ReferenceError> {
-    // Tokenizing is outside the time, as it is in the page.
-    let ModelInputs { tensors: inputs, tokens_kept } = model.inputs(&asked.input)?;
+) -> Result<(NamedTensors, Vec<f64>), ReferenceError> {
     let timed = || {
         let began = Instant::now();
-        model.outputs_of(&inputs, &asked.outputs).map(|outputs| (outputs, began.elapsed().as_secs_f64() * 1e3))
+        model.outputs_of(inputs, names).map(|outputs| (outputs, ms_since(began)))
     };
     begin(0);
     let (mut outputs, _) = timed()?;
@@ -91,5 +68,5 @@ fn simulate(
         outputs = last;
         run_ms.push(ms);
     }
-    Ok(Simulated { tokens_kept, outputs, run_ms, weights_bytes: model.weights_bytes() })
+    Ok((outputs, run_ms))
 }

@@ -10,16 +10,16 @@ use webnibble_common::result::{ImplementationType, RunRecord, TokensKept};
 use webnibble_common::warmup::Warmup;
 use webnibble_common::wire::{AgentMessage, ErrorCode, HostMessage, LoadOptions, LoadReport, RemoteError, RunReport};
 
-use super::chain::Route;
-use super::prepared::{PreparedModel, resolve_for};
-use super::record::blank_record;
+use super::answer::{Answered, Loaded, Measured, PageAnswer, Route};
+use super::prepared::{EncodedInput, Opened, PreparedModel, encode, resolve_each, resolve_for};
+use super::record::{Answer, Known, record};
 use super::request::{Input, RunRequest};
-use crate::error::HostError;
 use crate::fake_agent::{self, FakeAgent, PATIENCE};
 use crate::host::Host;
 use crate::loader::{Model, ModelFolder, PackageFile};
 use crate::prepare::Package;
 use crate::quantizer::{QuantizeOptions, quantize, write_package};
+use crate::reference::Compared;
 use crate::session::{Session, SessionConfig};
 
 /// What a page does at one step of one route.
@@ -175,13 +175,21 @@ impl Small {
         Arc::new(Model::open(&self.package_path(), "bert").unwrap())
     }
 
+    /// The package, opened for a request.
+    pub(super) fn opened(&self, request: &RunRequest) -> Opened {
+        let model = self.package();
+        let (resolved, input) = (resolve_each(request, &model).unwrap(), encode(&model, request).unwrap());
+        Opened { model, input, resolved }
+    }
+
     /// The folder, with its package for a platform.
     pub(super) fn prepared(&self, request: &RunRequest) -> PreparedModel {
         let model = Arc::new(self.folder());
-        let platform = request.options.platform.unwrap_or(Platform::Webgpu);
+        let platform = request.platform();
         let resolved = resolve_for(request, &model, platform).unwrap();
         let package = Package::given(PackageFile::open(&self.package_path()).unwrap());
-        PreparedModel { model, platform, resolved, package, loaded_as: "bert".into(), took_ms: 1.0 }
+        let EncodedInput { tensors, .. } = encode(&model, request).unwrap();
+        PreparedModel { model, tensors, platform, resolved, package, loaded_as: "bert".into(), took_ms: 1.0 }
     }
 }
 
@@ -192,17 +200,27 @@ pub(super) fn request(platform: Platform, engine: Engine) -> RunRequest {
         options: Options { platform: Some(platform), engine: Some(engine), ..Options::default() },
         input: Input::ids(vec![vec![1, 2]]),
         outputs: Vec::new(),
+        compare_f32: false,
         verbose: false,
         revision: String::new(),
         progress: None,
     }
 }
 
-/// The record of a request, as it is before anything runs.
-pub(super) fn described(request: &RunRequest, prepared: &PreparedModel) -> RunRecord {
-    let mut record = blank_record(request);
-    prepared.describe(&mut record, request);
-    record
+/// The record of an answer by reports of the page.
+pub(super) fn answered(small: &Small, request: &RunRequest, report: RunReport) -> RunRecord {
+    let mut known = Known::begin();
+    let prepared = known.prepared(small.prepared(request));
+    let options = LoadOptions {
+        simulate: report.implementation_type.is_simulation(),
+        ..super::load_options(prepared.platform, &prepared.resolved)
+    };
+    let loaded = Loaded { report: load_report(&options), onnx: None };
+    let measured = Measured { report, outputs: Vec::new() };
+    let answered = Answered { route: Route::Native, loaded, measured, start: None };
+    let (memory, compared) = (Default::default(), Compared::default());
+    let answer = PageAnswer { answered, memory, timestamped: None, compared, ratio: None };
+    record(request, &known, Ok(Answer::Page(Box::new(answer))))
 }
 
 /// From, to and code of each step.
@@ -221,7 +239,8 @@ pub(super) fn assert_unlabelled(record: &RunRecord) {
     assert!(metrics.inference_time_ms.is_none() && metrics.memory.weights_bytes.is_none(), "{metrics:?}");
 }
 
-/// The code of an error that stands in a record.
-pub(super) fn code(outcome: &Result<impl std::fmt::Debug, HostError>) -> String {
-    outcome.as_ref().expect_err("there is no answer").code()
+/// The code of a record's error.
+#[track_caller]
+pub(super) fn code(record: &RunRecord) -> String {
+    record.error.as_ref().expect("there is no answer").code.clone()
 }

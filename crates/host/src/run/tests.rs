@@ -7,9 +7,10 @@ use webnibble_common::quant::{Bits, Granularity, Scheme};
 use webnibble_common::result::{BrowserInfo, ImplementationType};
 use webnibble_common::wire::{Adjustment, ErrorCode};
 
-use super::fill::{check_kept, fill_browser, fill_ran, memory_reduction, quantization_info};
+use super::answer::check_kept;
 use super::prepared::resolve_for;
-use super::testing::{Small, run_report as report};
+use super::record::{memory_reduction, quantization_info};
+use super::testing::{Small, answered, run_report as report};
 use super::*;
 
 fn request(options: Options) -> RunRequest {
@@ -18,6 +19,7 @@ fn request(options: Options) -> RunRequest {
         options,
         input: Input::texts(vec!["a".into(), "b".into()]),
         outputs: Vec::new(),
+        compare_f32: false,
         verbose: false,
         revision: "abc".into(),
         progress: None,
@@ -64,27 +66,29 @@ fn reduction_is_of_the_whole_model_against_f16() {
     assert_eq!(memory_reduction(&meta(8, 0), 1).measured, None);
 }
 
-async fn ran(implementation_type: ImplementationType) -> RunRecord {
-    let request = request(Options::default());
-    let mut record = run(request.clone()).await;
-    fill_ran(&mut record, &report(implementation_type), &request.input);
-    record
+fn ran(implementation_type: ImplementationType) -> RunRecord {
+    answered(&Small::new(), &two_ids(Options::default()), report(implementation_type))
 }
 
-#[tokio::test]
-async fn times_of_a_real_run_are_the_platforms() {
-    let record = ran(ImplementationType::RealWebgpu).await;
+/// A request that names no model, with an input that every model takes.
+fn two_ids(options: Options) -> RunRequest {
+    RunRequest { input: Input::ids(vec![vec![1, 2], vec![3, 4]]), ..request(options) }
+}
+
+#[test]
+fn times_of_a_real_run_are_the_platforms() {
+    let record = ran(ImplementationType::RealWebgpu);
     let metrics = record.performance_metrics;
     assert_eq!(metrics.inference_time_ms.unwrap().p50, 2.0);
     assert_eq!((metrics.cpu_time_ms, metrics.gpu_time_ms), (None, None));
     assert_eq!(metrics.throughput_items_per_sec, Some(1000.0));
     let input = record.input.unwrap();
-    assert_eq!((input.kind.as_str(), input.batch, input.sequence_length), ("text", 2, Some(9)));
+    assert_eq!((input.kind.as_str(), input.batch, input.sequence_length), ("ids", 2, Some(9)));
 }
 
-#[tokio::test]
-async fn times_of_a_stand_in_are_never_the_platforms() {
-    let record = ran(ImplementationType::SimulatedWebgpu).await;
+#[test]
+fn times_of_a_stand_in_are_never_the_platforms() {
+    let record = ran(ImplementationType::SimulatedWebgpu);
     assert_eq!(record.is_simulation, Some(true));
     let metrics = record.performance_metrics;
     assert_eq!(metrics.cpu_time_ms.unwrap().runs, 2);
@@ -93,11 +97,8 @@ async fn times_of_a_stand_in_are_never_the_platforms() {
     assert_eq!(metrics.throughput_items_per_sec, None);
 }
 
-#[tokio::test]
-async fn what_the_page_set_otherwise_is_in_the_options_and_failures_are_fallbacks_too() {
-    let request = request(Options::default());
-    let mut record = run(request.clone()).await;
-    record.options = resolve(&Options::default(), Platform::Webgpu, "bert").unwrap().record();
+#[test]
+fn what_the_page_set_otherwise_is_in_the_options_and_failures_are_fallbacks_too() {
     let adjustment = |option: &str, code| Adjustment {
         option: option.into(),
         value: true.into(),
@@ -107,9 +108,9 @@ async fn what_the_page_set_otherwise_is_in_the_options_and_failures_are_fallback
     let mut report = report(ImplementationType::RealWebgpu);
     report.adjustments =
         vec![adjustment("chunked_operations", None), adjustment("portable_kernels", Some(ErrorCode::Validation))];
-    // The first inference says so, and the measured ones after it.
-    fill_ran(&mut record, &report, &request.input);
-    fill_ran(&mut record, &report, &request.input);
+    // Said twice, it is no news.
+    report.adjustments.extend_from_within(..);
+    let record = answered(&Small::new(), &two_ids(Options::default()), report);
     for name in ["chunked_operations", "portable_kernels"] {
         let option = &record.options[name];
         assert_eq!((&option.value, option.source), (&true.into(), Source::Platform), "{name}");
@@ -154,11 +155,11 @@ fn a_package_keeps_its_bits_on_a_platform_that_takes_others() {
     resolve_for(&request, &small.package(), Platform::Webgpu).unwrap();
 }
 
-#[tokio::test]
-async fn experimental_is_what_ran_and_not_what_was_allowed() {
+#[test]
+fn experimental_is_what_ran_and_not_what_was_allowed() {
     let settings = Settings { experimental_precision: Some(true), ..Settings::default() };
     let options = Options { settings, ..Options::default() };
-    let resolved = resolve(&options, Platform::Webnn, "bert").unwrap();
+    let settings = resolve(&options, Platform::Webnn, "bert").unwrap().settings;
     for (kind, bits, expected) in [
         (ImplementationType::RealWebnn, Bits::B4, true),
         (ImplementationType::RealWebnn, Bits::B2, true),
@@ -166,14 +167,14 @@ async fn experimental_is_what_ran_and_not_what_was_allowed() {
         (ImplementationType::RealWebgpu, Bits::B4, false),
         (ImplementationType::SimulatedWebnn, Bits::B4, false),
     ] {
-        let request = request(options.clone());
-        let mut record = run(request.clone()).await;
-        let mut info = quantization_info(&meta(bits.into(), 1), &resolved.settings);
-        assert!(!info.experimental, "nothing ran yet");
-        info.bits_by_tensor.insert("w".into(), bits);
-        record.quantization = Some(info);
-        fill_ran(&mut record, &report(kind), &request.input);
-        assert_eq!(record.quantization.unwrap().experimental, expected, "{kind} at {bits} bits");
+        let mut meta = meta(bits.into(), 1);
+        let small = Small::new().prepared(&two_ids(Options::default())).package.header.meta.clone();
+        let (name, mut tensor) = small.tensors.into_iter().next().expect("there are tensors");
+        tensor.format.bits = bits;
+        meta.tensors.insert(name, tensor);
+        assert!(!quantization_info(&meta, &settings, None, None).experimental, "nothing ran yet");
+        let found = quantization_info(&meta, &settings, Some(Bits::B32), Some(kind));
+        assert_eq!(found.experimental, expected, "{kind} at {bits} bits");
     }
 }
 
@@ -191,8 +192,8 @@ fn a_device_that_edge_prefers_binds_nobody() {
     assert_eq!(device(Options { settings, ..edge }), (Some("gpu"), false));
 }
 
-#[tokio::test]
-async fn a_window_that_is_not_as_it_was_asked_for_is_a_fallback_only_where_it_was() {
+#[test]
+fn a_window_that_is_not_as_it_was_asked_for_is_a_fallback_only_where_it_was() {
     let browser = |headless| BrowserInfo {
         name: "MiniBrowser".into(),
         version: "2".into(),
@@ -200,17 +201,18 @@ async fn a_window_that_is_not_as_it_was_asked_for_is_a_fallback_only_where_it_wa
         user_agent: String::new(),
         start_ms: 1.0,
     };
-    let filled = async |asked: Option<bool>, was: bool| {
+    let recorded = |asked: Option<bool>, was: bool| {
         let launch = LaunchOptions { headless: asked, ..Default::default() };
-        let options = Options { launch, ..Options::default() };
-        let mut record = run(request(options.clone())).await;
-        record.options = resolve(&options, Platform::Wasm, "bert").unwrap().record();
-        fill_browser(&mut record, &browser(was));
+        let request = two_ids(Options { launch, ..Options::default() });
+        let mut known = Known::begin();
+        known.prepared(Small::new().prepared(&request));
+        known.browser = Some(browser(was));
+        let record = record(&request, &known, Err(cancelled()));
         (record.options["headless"].value == serde_json::Value::Bool(was), record.fallbacks.len())
     };
-    assert_eq!(filled(Some(false), true).await, (true, 1));
-    assert_eq!(filled(None, false).await, (true, 0));
-    assert_eq!(filled(Some(true), true).await, (true, 0));
+    assert_eq!(recorded(Some(false), true), (true, 1));
+    assert_eq!(recorded(None, false), (true, 0));
+    assert_eq!(recorded(Some(true), true), (true, 0));
 }
 
 #[test]

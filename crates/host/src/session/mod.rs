@@ -17,13 +17,12 @@ use webnibble_common::wire::{ErrorCode, HostMessage, LoadOptions, LoadReport, Re
 
 use crate::server::{Invitation, Server};
 
-mod config;
 mod event;
 mod event_loop;
 mod pending;
 
-pub use config::{Progress, ProgressSink, SessionConfig};
 use event::{Event, PageState, Request, ended};
+pub use event_loop::{Progress, ProgressSink, SessionConfig};
 pub use pending::{Pending, RunOutcome};
 
 /// A handle to a session. Dropping it ends the session.

@@ -14,7 +14,7 @@ use crate::error::HostError;
 use crate::loader::Model;
 use crate::onnx::{self, OnnxFolder, OnnxOptions, WeightForm};
 use crate::prepare::Package;
-use crate::run::{family, load_options, resolve};
+use crate::run::{Measured, family, load_options, resolve};
 use crate::session::RunOutcome;
 use crate::task::blocking;
 
@@ -26,6 +26,9 @@ pub(super) struct Contestant {
     pub(super) package: Package,
     /// The ONNX form, until it is loaded.
     pub(super) folder: Option<OnnxFolder>,
+    /// What it gave so far.
+    pub(super) measured: Option<Measured>,
+    /// The answer, once all is measured.
     pub(super) answer: Option<Vec<f32>>,
 }
 
@@ -49,29 +52,22 @@ impl Contestant {
         }
     }
 
-    pub(super) fn first(&mut self, ran: Result<RunOutcome, HostError>) {
-        match ran {
-            Ok((report, outputs)) => {
-                self.row.first_ms = Some(report.first_ms);
-                self.row.details = report.variants;
-                self.answer = first_values(&outputs);
-            }
-            Err(error) => self.row.error = Some(error.to_string()),
-        }
-    }
-
+    /// Takes up what a request to run gave: the first run alone, or some more that are measured.
     pub(super) fn ran(&mut self, ran: Result<RunOutcome, HostError>) {
-        match ran {
-            Ok((report, outputs)) => {
-                self.row.run_ms.extend(report.run_ms);
-                self.answer = first_values(&outputs);
-            }
-            Err(error) => self.row.error = Some(error.to_string()),
+        match (ran, &mut self.measured) {
+            (Ok(ran), Some(measured)) => measured.add(ran),
+            (Ok(ran), None) => self.measured = Some(Measured::from(ran)),
+            (Err(error), _) => self.row.error = Some(error.to_string()),
         }
     }
 
     pub(super) fn finish(&mut self, expected: Option<&[f32]>) {
-        self.row.times_ms = Times::of(&self.row.run_ms);
+        let Some(Measured { report, outputs }) = self.measured.take() else { return };
+        self.answer = first_values(&outputs);
+        self.row.first_ms = Some(report.first_ms);
+        self.row.details = report.variants;
+        self.row.times_ms = Times::of(&report.run_ms);
+        self.row.run_ms = report.run_ms;
         self.row.cosine_f32 = cosine(self.answer.as_deref(), expected);
     }
 }
@@ -191,7 +187,7 @@ async fn ours(
         settings.granularity = None;
     }
     let (package, load) = package(model, Options { settings, ..request.options.clone() }, platform).await?;
-    Ok(Contestant { row: row(OURS, form, bits), load, package, folder: None, answer: None })
+    Ok(Contestant { row: row(OURS, form, bits), load, package, folder: None, measured: None, answer: None })
 }
 
 async fn theirs(
@@ -209,5 +205,5 @@ async fn theirs(
     let (source, onnx) = (package.clone(), rival.onnx);
     let folder = blocking(move || Ok(source.read(|file| onnx::exported(file, onnx))?.for_runtime())).await?;
     let row = row(THEIRS, rival.form.to_owned(), rival.bits);
-    Ok(Contestant { row, load, package, folder: Some(folder), answer: None })
+    Ok(Contestant { row, load, package, folder: Some(folder), measured: None, answer: None })
 }

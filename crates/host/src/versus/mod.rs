@@ -16,8 +16,8 @@ use webnibble_common::wire::{LoadReport, RunOptions};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::{self, Model};
-use crate::reference::Reference;
-use crate::run::{RunProgress, RunProgressSink, load_package};
+use crate::reference::{InF32, WantedInF32, in_f32, inputs_of};
+use crate::run::{RunProgress, RunProgressSink, Turn, load_package, rotation};
 use crate::task::blocking;
 
 mod answers;
@@ -106,8 +106,8 @@ async fn session(
         let loaded = load(&host, contestant, threads).await;
         contestant.loaded(loaded);
         if contestant.row.error.is_none() {
-            let first = block(&host, contestant, &input, 1).await;
-            contestant.first(first);
+            let first = block(&host, contestant, &input, 0).await;
+            contestant.ran(first);
         }
     }
     rounds(&host, request, &mut contestants, &input).await;
@@ -120,21 +120,16 @@ async fn session(
     Ok(found)
 }
 
-/// Blocks of runs in turn, the order turned round from round to round.
+/// Blocks of runs in turn. Each request runs once before it measures, so that caches are warm for who follows another.
 async fn rounds(host: &Host, request: &VersusRequest, contestants: &mut [Contestant], input: &Input) {
+    let runs = |one: &Contestant| if one.row.error.is_none() { request.runs } else { 0 };
+    let wanted: Vec<u32> = contestants.iter().map(runs).collect();
     let rounds = request.runs.div_ceil(BLOCK);
-    for round in 0..rounds {
-        let runs = BLOCK.min(request.runs - round * BLOCK);
+    for Turn { round, index, runs } in rotation(&wanted, BLOCK) {
         tell(request.progress.as_ref(), "measuring", round.into(), rounds.into());
-        let mut order: Vec<usize> = (0..contestants.len()).collect();
-        if round % 2 == 1 {
-            order.reverse();
-        }
-        for index in order {
-            if contestants[index].row.error.is_none() {
-                let ran = block(host, &contestants[index], input, runs).await;
-                contestants[index].ran(ran);
-            }
+        if contestants[index].row.error.is_none() {
+            let ran = block(host, &contestants[index], input, runs).await;
+            contestants[index].ran(ran);
         }
     }
 }
@@ -149,7 +144,7 @@ async fn load(host: &Host, contestant: &mut Contestant, threads: Option<u32>) ->
     }
 }
 
-/// A block of runs. Each request runs once before it measures, so that caches are warm for who follows another.
+/// A block of runs; of none but the first run, where nothing is to be measured.
 async fn block(
     host: &Host,
     contestant: &Contestant,
@@ -172,21 +167,16 @@ pub(crate) fn ids(vocabulary: usize, count: usize) -> Vec<u32> {
 
 /// Rows of the model's largest embedding.
 pub(crate) fn vocabulary(model: &Model) -> usize {
-    let graph = match model {
-        Model::Folder(folder) => &folder.graph,
-        Model::Package(package) => &package.graph,
-        Model::Onnx(model) => &model.graph,
-    };
-    let embeddings = graph.weights.iter().filter(|weight| weight.role == webnibble_common::graph::Role::Embedding);
+    let embeddings =
+        model.graph().weights.iter().filter(|weight| weight.role == webnibble_common::graph::Role::Embedding);
     embeddings.map(|weight| weight.shape[0]).max().unwrap_or(2)
 }
 
-/// The answer in f32, where the model's floats are at hand.
+/// The answer in f32, where the model's floats are at hand and that is cheap.
 async fn f32_answer(model: &std::sync::Arc<Model>, input: &Input) -> Result<Option<Vec<f32>>, HostError> {
-    let (model, input) = (std::sync::Arc::clone(model), input.clone());
-    blocking(move || match Reference::of(&model)? {
-        Some(reference) => Ok(first_values(&reference.outputs(&input)?)),
-        None => Ok(None),
+    let tensors = std::sync::Arc::new(inputs_of(model, input, &[])?.tensors);
+    Ok(match in_f32(model, WantedInF32 { tensors: &tensors, outputs: &[], asked: false }).await {
+        InF32::Outputs(outputs) => first_values(&outputs),
+        _ => None,
     })
-    .await
 }
