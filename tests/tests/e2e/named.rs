@@ -167,7 +167,10 @@ fn a_sentence_models_outputs_are_those_of_its_reference() {
     sandbox.assert_clean();
 }
 
-/// What does not fit is told before a browser is started: exit status, code, and words of the message.
+/// An input, options, and what is said of them: exit status, code, and words of the message.
+type Case<'a> = (&'a Value, &'a [&'a str], i32, &'a str, &'a [&'a str]);
+
+/// What does not fit is told before a browser is started.
 #[test]
 fn what_does_not_fit_is_told_at_once() {
     let sandbox = Sandbox::default();
@@ -180,7 +183,7 @@ fn what_does_not_fit_is_told_at_once() {
     let ids = json!({"input_ids": [[5, 6, 7]]});
     let long = json!({"input_ids": [vec![5; 65]]});
     let other = json!({"input_ids": [[5, 6, 7]], "attention_mask": [[1, 1]]});
-    let cases: [(&Value, &[&str], i32, &str, &[&str]); 8] = [
+    let cases: [Case<'_>; 8] = [
         (
             &ids,
             &["--output", "logits"],
