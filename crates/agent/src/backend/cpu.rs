@@ -117,8 +117,8 @@ impl Model {
         Ok(Built::default())
     }
 
-    /// What it computes.
-    pub(crate) fn graph(&self) -> &Graph {
+    /// What it computes: the graph as far as the outputs need it that are wanted.
+    pub(crate) fn wanted(&self) -> &Graph {
         &self.wanted
     }
 

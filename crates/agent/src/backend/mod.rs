@@ -177,7 +177,7 @@ impl Model {
     /// # Errors
     /// `bad_input` for outputs that the model has not, and what the backend says.
     pub(crate) async fn submit(&mut self, request: &RunRequest<'_>, stop: &Stop) -> Result<Pending, RemoteError> {
-        request.check(dispatch!(self, model => model.graph()))?;
+        request.check(dispatch!(self, model => model.wanted()))?;
         match self {
             Model::WebGpu(model) => model.submit(request).await.map(Pending::WebGpu),
             Model::WebNn(model) => model.submit(request).await.map(Pending::WebNn),

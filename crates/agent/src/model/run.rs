@@ -1,7 +1,6 @@
 //! Running: first run, warm-up and measured runs.
 
 use webnibble_common::io::{Input, NamedTensors, TensorInfo};
-use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{Adjustment, RemoteError, RunOptions, RunReport, Stage};
 
 use super::input::Bound;

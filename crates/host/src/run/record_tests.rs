@@ -74,7 +74,7 @@ fn full_report(platform: Platform) -> RunReport {
 async fn a_success_on_webgpu() {
     let (small, host) = (Small::new(), full_page().await);
     let record = of_package(&small, |request| request.options.measure.profile = Some(true), Platform::Webgpu, &host);
-    check("webgpu", &small, record.await);
+    check("webgpu", &small, &record.await);
 }
 
 #[tokio::test]
@@ -83,39 +83,39 @@ async fn a_success_on_wasm_without_the_window_that_was_asked_for() {
     let windowed = |request: &mut RunRequest| {
         request.options.launch = LaunchOptions { headless: Some(false), ..LaunchOptions::default() };
     };
-    check("wasm", &small, of_package(&small, windowed, Platform::Wasm, &host).await);
+    check("wasm", &small, &of_package(&small, windowed, Platform::Wasm, &host).await);
 }
 
 #[tokio::test]
 async fn a_platform_that_is_not_there_falls_back_to_simulation_in_the_page() {
     let (small, (host, _)) = (Small::new(), page(&[]).await);
-    check("fallback", &small, of_package(&small, |_| {}, Platform::Webnn, &host).await);
+    check("fallback", &small, &of_package(&small, |_| {}, Platform::Webnn, &host).await);
 }
 
 #[tokio::test]
 async fn a_failure_falls_back_to_transformers_js_with_somebody_elses_file() {
     let small = Small::new();
     let faults = [(Native, Step::Load, ErrorCode::OutOfMemory)];
-    check("transformers_js", &small, of_folder(&small, &faults).await);
+    check("transformers_js", &small, &of_folder(&small, &faults).await);
 }
 
 #[tokio::test]
 async fn a_lost_device_after_a_fallback_is_an_error() {
     let small = Small::new();
     let faults = [(Native, Step::Load, ErrorCode::OutOfMemory), (TransformersJs, Step::Run, ErrorCode::Cancelled)];
-    check("failed_after_fallback", &small, of_folder(&small, &faults).await);
+    check("failed_after_fallback", &small, &of_folder(&small, &faults).await);
 }
 
 #[tokio::test]
 async fn a_simulation_on_this_machine() {
     let small = Small::new();
-    check("simulation", &small, simulated(&small).await);
+    check("simulation", &small, &simulated(&small).await);
 }
 
 #[tokio::test]
 async fn a_run_that_fails_says_how_far_it_got() {
     let (small, (host, _)) = (Small::new(), page(&[(Native, Step::Run, ErrorCode::DeviceLost)]).await);
-    check("failed", &small, of_package(&small, |_| {}, Platform::Webgpu, &host).await);
+    check("failed", &small, &of_package(&small, |_| {}, Platform::Webgpu, &host).await);
 }
 
 #[tokio::test]
@@ -123,14 +123,14 @@ async fn a_model_that_is_not_there() {
     let small = Small::new();
     let mut request = request(Platform::Webgpu, Engine::Native);
     request.model = "./there-is-no-such-model".into();
-    check("no_model", &small, run(request).await);
+    check("no_model", &small, &run(request).await);
 }
 
 #[tokio::test]
 async fn options_that_contradict_a_package() {
     let (small, (host, _)) = (Small::new(), page(&[]).await);
     let eight = |request: &mut RunRequest| request.options.settings.bits = Some(webnibble_common::quant::Bits::B8);
-    check("bad_options", &small, of_package(&small, eight, Platform::Webgpu, &host).await);
+    check("bad_options", &small, &of_package(&small, eight, Platform::Webgpu, &host).await);
 }
 
 /// Given up when the page has loaded the model.
@@ -152,7 +152,7 @@ async fn a_run_that_is_given_up() {
     let mut request = request(Platform::Webgpu, Engine::Native);
     request.model = small.package_path().display().to_string();
     let record = run_until(&host, &request, async { heard.await.unwrap() }).await;
-    check("given_up", &small, record);
+    check("given_up", &small, &record);
 }
 
 #[tokio::test]
@@ -163,16 +163,16 @@ async fn engines_in_turns() {
     request.options.measure.runs = Some(4);
     let records = run_in_turns(&host, vec![request.clone(), request], &References::default()).await;
     let [first, second] = records.try_into().expect("a record each");
-    check("turns_first", &small, first);
-    check("turns_second", &small, second);
+    check("turns_first", &small, &first);
+    check("turns_second", &small, &second);
 }
 
 /// Compares a record with the one that is kept under a name.
 #[track_caller]
-fn check(name: &str, small: &Small, record: RunRecord) {
+fn check(name: &str, small: &Small, record: &RunRecord) {
     let folder = small.package_path().parent().unwrap().display().to_string();
-    let mut value = serde_json::to_value(&record).unwrap();
-    steady(&mut value, &folder, "");
+    let mut value = serde_json::to_value(record).unwrap();
+    steady(&mut value, "");
     let found = serde_json::to_string_pretty(&value).unwrap().replace(&folder, "FOLDER") + "\n";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/run/records/{name}.json"));
     if std::env::var_os("WEBNIBBLE_WRITE_RECORDS").is_some() {
@@ -183,7 +183,7 @@ fn check(name: &str, small: &Small, record: RunRecord) {
 }
 
 /// Replaces what is another one in each run or on each machine.
-fn steady(value: &mut Value, folder: &str, key: &str) {
+fn steady(value: &mut Value, key: &str) {
     let differs = ["timestamp", "host", "revision", "gpu", "start_ms", "throughput_items_per_sec"].contains(&key);
     match value {
         Value::Null => {}
@@ -193,10 +193,10 @@ fn steady(value: &mut Value, folder: &str, key: &str) {
             let times = key.ends_with("_ms");
             for (name, field) in fields {
                 let name = if times && name != "runs" { "ms" } else { name.as_str() };
-                steady(field, folder, name);
+                steady(field, name);
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| steady(item, folder, key)),
+        Value::Array(items) => items.iter_mut().for_each(|item| steady(item, key)),
         // The CPU's last digits are its own.
         Value::Number(number) if number.is_f64() => {
             *value = format!("{:.2}", number.as_f64().unwrap_or_default()).into();

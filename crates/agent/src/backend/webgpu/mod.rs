@@ -230,8 +230,8 @@ impl Model {
         Ok(Prepared { bindings: bindings.clone(), outputs: self.wanted.outputs.clone(), recorded })
     }
 
-    /// What it computes.
-    pub(crate) fn graph(&self) -> &Graph {
+    /// What it computes: the graph as far as the outputs need it that are wanted.
+    pub(crate) fn wanted(&self) -> &Graph {
         &self.wanted
     }
 

@@ -169,8 +169,8 @@ impl Model {
         Ok(self.took.take())
     }
 
-    /// What it computes.
-    pub(crate) fn graph(&self) -> &Graph {
+    /// What it computes: the graph as far as the outputs need it that are wanted.
+    pub(crate) fn wanted(&self) -> &Graph {
         &self.wanted
     }
 
@@ -182,7 +182,8 @@ impl Model {
     /// Builds the graph of the bucket that a shape falls into; gives the time it took in ms, 0 when it is there already.
     pub(crate) async fn prepare(&mut self, bindings: &Bindings) -> Result<f64, RemoteError> {
         let bucket = bucket_of(&self.graph, bindings);
-        let is_it = |executable: &Rc<Executable>| executable.bucket == bucket && executable.gives_those_of(&self.wanted);
+        let is_it =
+            |executable: &Rc<Executable>| executable.bucket == bucket && executable.gives_those_of(&self.wanted);
         if let Some(index) = self.built.iter().position(is_it) {
             let used = self.built.remove(index);
             self.built.push(used);
