@@ -172,14 +172,14 @@ impl Model {
         None
     }
 
-    /// What this binary's products are made of, the threads that compute them, and how many linear operators are in
-    /// int8.
+    /// What this binary's products are made of, the threads that compute them, and how many of the linear operators
+    /// that run are in int8.
     pub(crate) fn variants(&self) -> BTreeMap<String, String> {
         let threads = self.threads.count().to_string();
         let known = [("product", threads::product().to_owned()), ("threads", threads)];
         let mut variants = BTreeMap::from(known.map(|(k, v)| (k.to_owned(), v)));
         if let (Some(asked), false) = (self.int8_asked, self.int8.is_empty()) {
-            variants.insert("linear".to_owned(), format!("{}: {}", asked.name(), self.int8.names().count()));
+            variants.insert("linear".to_owned(), format!("{}: {}", asked.name(), self.int8.count_in(&self.wanted)));
         }
         variants
     }

@@ -22,12 +22,15 @@ pub(super) struct Bound {
     pub(super) tokens_kept: Vec<TokensKept>,
 }
 
+/// What to do about tensors that do not fit.
+const TENSORS: &str = "give every input the type and the shape that the model takes, with ids that it knows";
+
 impl LoadedModel {
     /// Makes tensors of the input and checks them against the graph: shapes, ids and lengths; kernels look ids up unchecked.
     pub(super) fn bind(&self, input: &Input) -> Result<Bound, RemoteError> {
         let ModelInputs { tensors, tokens_kept } = self.pipeline.inputs(input).map_err(|e| bad_input(&e))?;
-        let bindings =
-            check_inputs(self.pipeline.graph(), &tensors).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
+        let bindings = check_inputs(self.pipeline.graph(), &tensors)
+            .map_err(|e| error(ErrorCode::BadInput, e.to_string(), TENSORS))?;
         Ok(Bound { tensors, bindings, tokens_kept })
     }
 
@@ -46,7 +49,7 @@ fn bad_input(problem: &InputError) -> RemoteError {
             "give token ids or tensors, or make the package again from a model with a tokenizer.json"
         }
         InputError::Named(_) => "name the model's inputs as Hugging Face does, each once",
-        _ => "",
+        _ => "give at least one text or row of ids, with tokens that the model knows",
     };
     error(ErrorCode::BadInput, problem.to_string(), hint)
 }

@@ -333,8 +333,12 @@ impl Judge<'_> {
         };
         let int8 = activation_bits == Bits::B8;
         let linears = match implementation_type {
-            Some(ImplementationType::RealWasm) => Some(count_linears(&row.package)),
-            _ => meta.activations.as_ref().map(|activations| activations.linears.len()),
+            // On wasm all are computed in int8, or none.
+            Some(ImplementationType::RealWasm) => Some(count_linears(&row.package, |_| true)),
+            _ => meta
+                .activations
+                .as_ref()
+                .map(|activations| count_linears(&row.package, |weight| activations.linears.contains_key(weight))),
         };
         EvalRow {
             bits: bits(made.bits),
@@ -354,9 +358,11 @@ impl Judge<'_> {
     }
 }
 
-/// Linear operators of the answer: on wasm all are computed in int8, or none.
-fn count_linears(package: &PackageFile) -> usize {
-    package.graph.answer().nodes.iter().filter(|node| matches!(node.op, Op::Linear(_))).count()
+/// Linear operators that the answer needs and whose weights are `in_int8`.
+fn count_linears(package: &PackageFile, in_int8: impl Fn(&str) -> bool) -> usize {
+    let answer = package.graph.answer();
+    let counts = |op: &Op| matches!(op, Op::Linear(linear) if in_int8(&answer.weight_of(linear.weight).name));
+    answer.nodes.iter().filter(|node| counts(&node.op)).count()
 }
 
 /// Embeddings against those in f32.

@@ -77,6 +77,13 @@ impl Int8Linears {
         self.0.remove(name);
     }
 
+    /// How many operators of `graph` are in int8.
+    pub fn count_in(&self, graph: &Graph) -> usize {
+        let is_in =
+            |op: &Op| matches!(op, Op::Linear(linear) if self.0.contains_key(&graph.weight_of(linear.weight).name));
+        graph.nodes.iter().filter(|node| is_in(&node.op)).count()
+    }
+
     /// The names of the operators in int8.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
