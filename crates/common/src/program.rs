@@ -2,30 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::graph::{Dim, Graph, GraphError, Weight};
-use crate::tensor::DType;
+use crate::graph::{Graph, GraphError, State, Weight};
 
 /// Name of the graph that makes hidden states or embeddings of whole inputs.
 pub const ENCODE: &str = "encode";
 
-/// What a conversation keeps of every position that it has seen, such as the keys of a layer's attention. It stays on the
-/// device, belongs to one [`StateSet`](crate::state::StateSet), and is written in place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
-    /// Name for messages and GPU labels, unique in the program.
-    pub name: String,
-    /// Element type.
-    pub dtype: DType,
-    /// Dimensions of what is kept of one position of one item of the batch.
-    pub shape: Vec<Dim>,
-    /// Positions that it has room for at most; 1 for what does not grow.
-    pub capacity: Dim,
-}
-
 /// What a model family makes: graphs that share weights and states.
 ///
-/// A graph's weights are the first of the program's, so that a `WeightId` means the same in all of them, and the weights
-/// are laid out once.
+/// A graph's weights and states are the first of the program's, so that a `WeightId` or a `StateId` means the same in all of
+/// them, the weights are laid out once, and what one graph writes the next one reads.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Program {
     weights: Vec<Weight>,
@@ -45,26 +30,23 @@ pub enum ProgramError {
         /// Why.
         error: Box<GraphError>,
     },
-    /// A graph that changed weights of those before it.
+    /// A graph that changed weights or states of those before it.
     #[error(
-        "graph `{graph}`: weight {index} should be `{expected}` as in the graphs before it; weights are added at the end"
+        "graph `{graph}`: {what} {index} should be `{expected}` as in the graphs before it; new ones are added at the end"
     )]
-    Weights {
+    Changed {
         /// The graph.
         graph: String,
-        /// The first weight that differs.
+        /// "weight" or "state".
+        what: &'static str,
+        /// The first that differs.
         index: usize,
-        /// The program's weight there.
+        /// The program's there.
         expected: String,
     },
-    /// Two graphs or two states have the same name.
-    #[error("two {what} of the program are called `{name}`")]
-    Duplicate {
-        /// "graphs" or "states".
-        what: &'static str,
-        /// The name.
-        name: String,
-    },
+    /// Two graphs have the same name.
+    #[error("two graphs of the program are called `{0}`")]
+    Duplicate(String),
     /// There is no graph of that name.
     #[error("the program should have a graph `{wanted}`, found {found:?}")]
     NoGraph {
@@ -76,30 +58,31 @@ pub enum ProgramError {
 }
 
 impl Program {
-    /// A program of one graph without states.
+    /// A program of one graph.
     pub fn of(name: &str, graph: Graph) -> Self {
-        Self { weights: graph.weights.clone(), states: Vec::new(), graphs: vec![(name.to_owned(), graph)] }
+        let (weights, states) = (graph.weights.clone(), graph.states.clone());
+        Self { weights, states, graphs: vec![(name.to_owned(), graph)] }
     }
 
-    /// Adds a state.
-    pub fn state(&mut self, state: State) {
-        self.states.push(state);
-    }
-
-    /// Adds a graph that `build` makes over the weights that are there, which it finds by
-    /// [`Graph::find_weight`](crate::graph::Graph::find_weight); those that it adds are the program's too.
+    /// Adds a graph that `build` makes over the weights and states that are there, which it finds by
+    /// [`Graph::find_weight`] and [`Graph::find_state`]; those that it adds are the program's too.
     ///
     /// # Errors
-    /// When it changed weights that were there.
+    /// When it changed weights or states that were there.
     pub fn graph(&mut self, name: &str, build: impl FnOnce(&mut Graph)) -> Result<(), ProgramError> {
-        let mut graph = Graph { weights: self.weights.clone(), ..Graph::default() };
+        let mut graph = Graph { weights: self.weights.clone(), states: self.states.clone(), ..Graph::default() };
         build(&mut graph);
-        let differs = (0..self.weights.len()).find(|index| graph.weights.get(*index) != Some(&self.weights[*index]));
-        if let Some(index) = differs {
-            let expected = self.weights[index].name.clone();
-            return Err(ProgramError::Weights { graph: name.to_owned(), index, expected });
+        let changed = |what, index, expected: &String| {
+            Err(ProgramError::Changed { graph: name.to_owned(), what, index, expected: expected.clone() })
+        };
+        if let Some(index) = first_change(&self.weights, &graph.weights) {
+            return changed("weight", index, &self.weights[index].name);
+        }
+        if let Some(index) = first_change(&self.states, &graph.states) {
+            return changed("state", index, &self.states[index].name);
         }
         self.weights.clone_from(&graph.weights);
+        self.states.clone_from(&graph.states);
         self.graphs.push((name.to_owned(), graph));
         Ok(())
     }
@@ -131,31 +114,31 @@ impl Program {
         })
     }
 
-    /// Checks every graph, and that names are unique.
+    /// Checks every graph, and that their names are unique.
     ///
     /// # Errors
     /// For the first graph that is not well formed, and for a name that is there twice.
     pub fn validate(&self) -> Result<(), ProgramError> {
-        unique("graphs", self.graphs().map(|(name, _)| name))?;
-        unique("states", self.states.iter().map(|state| &*state.name))?;
+        let mut seen = BTreeSet::new();
+        if let Some((name, _)) = self.graphs().find(|(name, _)| !seen.insert(*name)) {
+            return Err(ProgramError::Duplicate(name.to_owned()));
+        }
         self.graphs().try_for_each(|(name, graph)| {
             graph.validate().map_err(|error| ProgramError::Graph { graph: name.to_owned(), error: Box::new(error) })
         })
     }
 }
 
-fn unique<'a>(what: &'static str, mut names: impl Iterator<Item = &'a str>) -> Result<(), ProgramError> {
-    let mut seen = BTreeSet::new();
-    match names.find(|name| !seen.insert(*name)) {
-        Some(name) => Err(ProgramError::Duplicate { what, name: name.to_owned() }),
-        None => Ok(()),
-    }
+/// The first of `before` that is not there any more, or not what it was.
+fn first_change<T: PartialEq>(before: &[T], now: &[T]) -> Option<usize> {
+    (0..before.len()).find(|index| now.get(*index) != Some(&before[*index]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Activation, Linear, Role};
+    use crate::graph::{Activation, Linear, Role, StateId};
+    use crate::tensor::DType;
 
     /// `x · wᵀ` over the weight called `name`, which is made where it is not there.
     fn product(graph: &mut Graph, name: &str) {
@@ -169,19 +152,27 @@ mod tests {
         State { name: "keys".into(), dtype: DType::F16, shape: vec![2.into(), 8.into()], capacity: "capacity".into() }
     }
 
+    /// As [`product`], with the state of the keys.
+    fn keeping(graph: &mut Graph, name: &str) {
+        if graph.find_state("keys").is_none() {
+            graph.state(cache());
+        }
+        product(graph, name);
+    }
+
     #[test]
-    fn graphs_share_weights_by_the_same_ids() {
+    fn graphs_share_weights_and_states_by_the_same_ids() {
         let mut program = Program::default();
-        program.graph("prefill", |graph| product(graph, "a")).unwrap();
+        program.graph("prefill", |graph| keeping(graph, "a")).unwrap();
         program.graph("decode", |graph| product(graph, "b")).unwrap();
-        program.graph("last", |graph| product(graph, "a")).unwrap();
-        program.state(cache());
+        program.graph("last", |graph| keeping(graph, "a")).unwrap();
         program.validate().unwrap();
         let names: Vec<_> = program.weights().iter().map(|weight| &*weight.name).collect();
         assert_eq!(names, ["a", "b"]);
         let weight = |name: &str| program.named(name).unwrap().find_weight("a");
         assert!(weight("prefill").is_some() && weight("prefill") == weight("last"));
         assert_eq!(program.states(), [cache()]);
+        assert_eq!(program.named("decode").unwrap().find_state("keys"), Some(StateId(0)));
     }
 
     #[test]
@@ -192,8 +183,11 @@ mod tests {
         assert!(error.starts_with("graph `wrong`: weight 0 should be `a`"), "{error}");
         let error = program.named("decode").unwrap_err().to_string();
         assert_eq!(error, r#"the program should have a graph `decode`, found ["main"]"#);
-        [cache(), cache()].into_iter().for_each(|state| program.state(state));
-        assert_eq!(program.validate().unwrap_err().to_string(), "two states of the program are called `keys`");
+        let mut keeps = Program::of("main", Graph { states: vec![cache()], ..Graph::default() });
+        let error = keeps.graph("wrong", |graph| graph.states[0].dtype = DType::F32).unwrap_err().to_string();
+        assert!(error.starts_with("graph `wrong`: state 0 should be `keys`"), "{error}");
+        keeps.graph("twice", |graph| _ = graph.state(cache())).unwrap();
+        assert_eq!(keeps.validate().unwrap_err().to_string(), "graph `twice`: two states are called `keys`");
         let mut twice = Program::of("main", Graph::default());
         twice.graph("main", |_| {}).unwrap();
         assert_eq!(twice.validate().unwrap_err().to_string(), "two graphs of the program are called `main`");

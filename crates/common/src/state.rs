@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::graph::{Bindings, DimError};
-use crate::program::State;
+use crate::graph::{Bindings, DimError, State, Written};
 use crate::tensor::{DType, Tensor, element_count};
 
 /// Positions of a block.
@@ -56,6 +55,14 @@ pub enum StateError {
         /// Type and shape of what was given.
         found: String,
     },
+    /// A run of another batch.
+    #[error("the states are of a batch of {expected}, found {found}: a conversation keeps its batch")]
+    Batch {
+        /// Items that the states are for.
+        expected: usize,
+        /// Items of the run.
+        found: usize,
+    },
     /// There is no room.
     #[error(
         "state `{state}` has room for {capacity} positions, found {wanted}: begin a new conversation, or ask for a larger capacity"
@@ -104,6 +111,25 @@ impl StateSet {
         self.past = past;
     }
 
+    /// Items of the batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Makes room in every state for what a run writes, or changes nothing.
+    ///
+    /// # Errors
+    /// When the batch is another, or a state has no room for as many positions.
+    pub fn reserve(&mut self, run: Written) -> Result<(), StateError> {
+        if run.batch != self.batch {
+            return Err(StateError::Batch { expected: self.batch, found: run.batch });
+        }
+        let wanted = self.past + run.positions;
+        self.states.iter().try_for_each(|(name, kept)| kept.check_room(name, wanted))?;
+        self.states.values_mut().for_each(|kept| kept.grow(wanted, run.batch));
+        Ok(())
+    }
+
     /// Writes positions `[batch, count, shape…]` in place behind those that count.
     ///
     /// # Errors
@@ -112,9 +138,7 @@ impl StateSet {
         let (batch, past) = (self.batch, self.past);
         let kept = self.states.get_mut(state).ok_or_else(|| StateError::Unknown(state.to_owned()))?;
         let count = kept.positions_of(state, positions, batch)?;
-        if past + count > kept.capacity {
-            return Err(StateError::Full { state: state.to_owned(), capacity: kept.capacity, wanted: past + count });
-        }
+        kept.check_room(state, past + count)?;
         kept.grow(past + count, batch);
         let row = kept.position_bytes();
         for (index, bytes) in positions.bytes().chunks_exact(row.max(1)).enumerate() {
@@ -140,6 +164,15 @@ impl StateSet {
             bytes.copy_from_slice(kept.position(index / count, index % count));
         }
         Ok(tensor)
+    }
+
+    /// The blocks of a state, each `[batch, positions, shape…]`, of [`BLOCK_POSITIONS`] but the last one, which may have fewer.
+    /// What lies behind the positions that were written is zero, or was dropped.
+    ///
+    /// # Errors
+    /// When there is no such state.
+    pub fn blocks(&self, state: &str) -> Result<&[Tensor], StateError> {
+        self.states.get(state).map(|kept| &kept.blocks[..]).ok_or_else(|| StateError::Unknown(state.to_owned()))
     }
 
     /// Gives each item of the batch what item `rows[item]` has, as beams need it.
@@ -177,6 +210,13 @@ impl Kept {
                 expected: format!("{} [{batch}, positions] of {:?}", self.dtype, self.shape),
                 found: format!("{} {found:?}", positions.dtype()),
             }),
+        }
+    }
+
+    fn check_room(&self, state: &str, wanted: usize) -> Result<(), StateError> {
+        match wanted <= self.capacity {
+            true => Ok(()),
+            false => Err(StateError::Full { state: state.to_owned(), capacity: self.capacity, wanted }),
         }
     }
 
@@ -268,6 +308,20 @@ mod tests {
         set.set_past(130);
         let error = set.write("keys", &keys(1, 0..1)).unwrap_err();
         assert_eq!(error, StateError::Full { state: "keys".into(), capacity: 130, wanted: 131 });
+    }
+
+    #[test]
+    fn room_is_made_in_every_state_or_in_none() {
+        let mut set = set(2, 130);
+        set.reserve(Written { batch: 2, positions: 129 }).unwrap();
+        assert_eq!(set.bytes(), 2 * 130 * 2 * (1 + 4));
+        assert_eq!(set.blocks("keys").unwrap().iter().map(|block| block.shape()[1]).collect::<Vec<_>>(), [128, 2]);
+        set.set_past(129);
+        let full = set.reserve(Written { batch: 2, positions: 2 }).unwrap_err();
+        assert!(matches!(full, StateError::Full { capacity: 130, wanted: 131, .. }), "{full}");
+        let other = set.reserve(Written { batch: 1, positions: 1 }).unwrap_err();
+        assert_eq!(other, StateError::Batch { expected: 2, found: 1 });
+        assert_eq!((set.past(), set.batch()), (129, 2));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use webnibble_kernels::LinearParams;
 use webnibble_kernels::plan::{
     Binding, BufferKind, Chunking, DeviceCaps, Formats, PlanError, PlanOptions, Recording, WeightPlan, kernels, lower,
 };
-use webnibble_kernels::problems::{Problem, problems};
+use webnibble_kernels::problems::{DecoderProblem, Problem, decoder_problems, problems};
 use webnibble_kernels::shaders::Kernel;
 
 /// Storage buffers that every adapter binds in one stage.
@@ -44,6 +44,15 @@ fn record(problem: &Problem, caps: &DeviceCaps, options: &PlanOptions) -> Record
     try_record(problem, caps, options).unwrap()
 }
 
+/// Decoders with caches, at one position and at many.
+fn decoders() -> Vec<Problem> {
+    let at = |decoder: &DecoderProblem, count| {
+        let inputs = decoder.inputs(0..count);
+        Problem { graph: decoder.graph.clone(), inputs, ..decoder.whole.clone() }
+    };
+    decoder_problems().unwrap().iter().flat_map(|decoder| [at(decoder, 1), at(decoder, 200)]).collect()
+}
+
 fn try_record(problem: &Problem, caps: &DeviceCaps, options: &PlanOptions) -> Result<Recording, PlanError> {
     let plan = WeightPlan::new(&problem.graph, &formats(&problem.weights), caps, options)?;
     lower(&problem.graph, &plan, &bindings(problem), caps, options)
@@ -69,7 +78,7 @@ fn kernels_validate_and_keep_the_adapters_limits() {
     let with_storage = |workgroup_storage_bytes| (DeviceCaps { workgroup_storage_bytes, ..LARGE_GPU }, true);
     let adapters = [(DeviceCaps::CORE, false), (SOFTWARE, false), (LARGE_GPU, false), (LARGE_GPU, true)];
     for (caps, half_tiles) in adapters.into_iter().chain([with_storage(32 << 10), with_storage(16 << 10)]) {
-        for problem in problems() {
+        for problem in problems().into_iter().chain(decoders()) {
             for dispatch in record(&problem, &caps, &PlanOptions { half_tiles, ..PlanOptions::default() }).dispatches {
                 if !checked.insert((dispatch.kernel.clone(), caps.workgroup_storage_bytes)) {
                     continue;
@@ -91,7 +100,7 @@ fn kernels_validate_and_keep_the_adapters_limits() {
 
 #[test]
 fn dispatches_bind_few_buffers_and_never_read_what_they_write() {
-    for problem in problems() {
+    for problem in problems().into_iter().chain(decoders()) {
         let recording = record(&problem, &DeviceCaps::CORE, &PlanOptions::default());
         for dispatch in &recording.dispatches {
             let storage: Vec<_> = dispatch.bindings.iter().filter(|b| b.buffer.is_some()).collect();
@@ -117,6 +126,32 @@ fn portable_plans_use_no_feature() {
         for dispatch in record(&problem, &LARGE_GPU, &options).dispatches {
             assert!(!dispatch.kernel.flags.iter().any(|f| ["F16", "SUBGROUPS"].contains(f)), "{}", dispatch.kernel);
         }
+    }
+}
+
+#[test]
+fn one_recording_serves_every_step_of_a_conversation() {
+    for problem in decoders() {
+        let recording = record(&problem, &DeviceCaps::CORE, &PlanOptions::default());
+        let states: Vec<_> =
+            recording.buffers.iter().filter(|buffer| matches!(buffer.kind, BufferKind::State(_))).collect();
+        let kinds: Vec<_> = states.iter().map(|buffer| buffer.kind).collect();
+        assert_eq!(kinds, [0, 1, 2, 3].map(BufferKind::State), "{}", problem.name);
+        let [batch, positions, _] = problem.inputs[0].1.shape() else { panic!("rows of a sequence") };
+        for (state, buffer) in problem.graph.states.iter().zip(&states) {
+            let elements: usize = state.shape.iter().map(|dim| Bindings::default().extent(dim).unwrap()).product();
+            // A block, however many there will be.
+            assert_eq!((&buffer.label, buffer.bytes), (&state.name, batch * 128 * elements * 4));
+        }
+        assert_eq!(recording.buffers.iter().filter(|buffer| buffer.kind == BufferKind::Step).count(), 1);
+        let touching: Vec<_> = recording.dispatches.iter().filter(|d| recording.is_of_conversation(d)).collect();
+        let files: Vec<_> = touching.iter().map(|dispatch| dispatch.kernel.file).collect();
+        assert_eq!(files, ["attention_cache", "attention"].repeat(2), "{}", problem.name);
+        // Nothing depends on how many positions there were before, and all is sized by those of the run.
+        let writes = touching[0].workgroups;
+        assert_eq!(writes[1..], [*positions as u32, *batch as u32]);
+        let own: usize = recording.buffers.iter().map(|buffer| buffer.bytes).sum();
+        assert!(recording.activation_bytes() < own + recording.uniforms.len());
     }
 }
 

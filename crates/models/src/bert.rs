@@ -261,20 +261,9 @@ impl Builder<'_> {
 
     fn attention(&mut self, name: &str, qkv: ValueId, mask: ValueId) -> ValueId {
         let config = self.config;
-        let head_dim = config.head_dim();
         let part = |index: usize| Columns { value: qkv, start: index * config.hidden_size };
-        self.graph.push(
-            name,
-            Attention {
-                q: part(0),
-                k: part(1),
-                v: part(2),
-                mask: Some(mask),
-                heads: config.num_attention_heads,
-                head_dim,
-                scale: 1.0 / (head_dim as f32).sqrt(),
-            },
-        )
+        let attention = Attention::new([0, 1, 2].map(part), config.num_attention_heads, config.head_dim());
+        self.graph.push(name, Attention { mask: Some(mask), ..attention })
     }
 
     fn linear(

@@ -56,10 +56,22 @@ pub enum GraphError {
         /// Type and shape that it has.
         found: String,
     },
-    /// Two values or two weights have the same name.
+    /// A state that another operand has already, or that is given other positions than the states before it.
+    #[error("{op} `{output}`: state `{state}` should be {expected}")]
+    State {
+        /// Operator.
+        op: &'static str,
+        /// Name of its output.
+        output: String,
+        /// The state.
+        state: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// Two values, weights or states have the same name.
     #[error("two {what} are called `{name}`")]
     Duplicate {
-        /// "values" or "weights".
+        /// "values", "weights" or "states".
         what: &'static str,
         /// The name.
         name: String,

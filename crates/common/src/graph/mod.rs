@@ -8,6 +8,7 @@ mod dim;
 mod error;
 mod operator;
 mod ops;
+mod state;
 mod value;
 mod weight;
 
@@ -20,7 +21,8 @@ pub use dim::{Bindings, Dim, DimError, Expression};
 pub use error::GraphError;
 pub use operator::{Checker, Operator, Positions, Read, Rows, Shapes};
 pub use ops::*;
-pub use value::{Value, ValueId};
+pub use state::{State, StateId, StateWrite, Written};
+pub use value::{Columns, Value, ValueId};
 pub use weight::{Role, Weight, WeightId};
 
 /// An operator and the value it makes.
@@ -32,6 +34,13 @@ pub struct Node {
     pub output: ValueId,
 }
 
+impl Node {
+    /// What the operator writes to states.
+    fn writes(&self) -> Vec<StateWrite> {
+        self.op.operator().states()
+    }
+}
+
 /// A model: operators in order of execution, the values between them and the weights they need.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
@@ -39,6 +48,8 @@ pub struct Graph {
     pub values: Vec<Value>,
     /// Every weight.
     pub weights: Vec<Weight>,
+    /// What a conversation keeps between runs.
+    pub states: Vec<State>,
     /// Operators, in order.
     pub nodes: Vec<Node>,
     /// What the caller gives; the value's name is the input's name.
@@ -68,6 +79,17 @@ impl Graph {
         self.weights.iter().position(|weight| weight.name == name).map(WeightId)
     }
 
+    /// Adds a state.
+    pub fn state(&mut self, state: State) -> StateId {
+        self.states.push(state);
+        StateId(self.states.len() - 1)
+    }
+
+    /// The state of that name.
+    pub fn find_state(&self, name: &str) -> Option<StateId> {
+        self.states.iter().position(|state| state.name == name).map(StateId)
+    }
+
     /// Adds an operator whose output is called `name`; the shape is inferred.
     ///
     /// Panics when an operand's rank is too small to infer a shape from, which is a bug in the family that builds the graph.
@@ -94,16 +116,16 @@ impl Graph {
         self.outputs.iter().map(|id| self.value_of(*id).name.as_str())
     }
 
-    /// The same graph with these of its outputs alone, and the operators that they need. Values, weights and inputs stay
-    /// what they are, with their ids, though some may have no use. Names that are no output's are passed over, and so is one
-    /// that comes again.
+    /// The same graph with these of its outputs alone, and the operators that they need, or that write states: a later run
+    /// reads those. Values, weights, states and inputs stay what they are, with their ids, though some may have no use. Names
+    /// that are no output's are passed over, and so is one that comes again.
     pub fn only<S: AsRef<str>>(&self, outputs: &[S]) -> Graph {
         let mut needed = BTreeSet::new();
         let named = outputs.iter().filter_map(|name| self.output_named(name.as_ref()));
         let outputs: Vec<ValueId> = named.filter(|id| needed.insert(*id)).collect();
         let mut nodes = Vec::new();
         for node in self.nodes.iter().rev() {
-            if needed.contains(&node.output) {
+            if needed.contains(&node.output) || !node.writes().is_empty() {
                 needed.extend(node.op.inputs());
                 nodes.push(node.clone());
             }
@@ -138,6 +160,23 @@ impl Graph {
     /// The weight's description.
     pub fn weight_of(&self, id: WeightId) -> &Weight {
         &self.weights[id.0]
+    }
+
+    /// The state's description.
+    pub fn state_of(&self, id: StateId) -> &State {
+        &self.states[id.0]
+    }
+
+    /// What a run writes to each state; `None` for a graph that uses no states.
+    ///
+    /// # Errors
+    /// When a symbol is not bound.
+    pub fn written(&self, bindings: &Bindings) -> Result<Option<Written>, GraphError> {
+        let Some(write) = self.nodes.iter().flat_map(Node::writes).next() else {
+            return Ok(None);
+        };
+        let shape = self.shape(write.from.value, bindings)?;
+        Ok(Some(Written { batch: shape[0], positions: shape[1] }))
     }
 
     /// Positions that a sequence can have at most.
@@ -187,6 +226,7 @@ impl Graph {
     pub fn validate(&self) -> Result<(), GraphError> {
         check_unique("values", self.values.iter().map(|v| &v.name))?;
         check_unique("weights", self.weights.iter().map(|w| &w.name))?;
+        check_unique("states", self.states.iter().map(|s| &s.name))?;
         let mut made = vec![false; self.values.len()];
         for id in &self.inputs {
             made[id.0] = true;
@@ -195,6 +235,7 @@ impl Graph {
             self.check(node, &made)?;
             made[node.output.0] = true;
         }
+        self.check_states()?;
         match self.outputs.iter().find(|id| !made[id.0]) {
             Some(id) => Err(GraphError::Order {
                 op: "graph",
@@ -215,8 +256,32 @@ impl Graph {
         node.op.operator().check(&Checker { shapes: self.shapes(), op, output: node.output })
     }
 
+    /// Every state is one operand's, and a run writes as many positions to each.
+    fn check_states(&self) -> Result<(), GraphError> {
+        let (mut used, mut rows) = (BTreeSet::new(), None);
+        let writes = |node| Node::writes(node).into_iter().map(move |write| (node, write));
+        for (node, StateWrite { state, from }) in self.nodes.iter().flat_map(writes) {
+            let found = &self.value_of(from.value).shape[..2];
+            let first = *rows.get_or_insert(found);
+            let wrong = |expected: String| GraphError::State {
+                op: node.op.name(),
+                output: self.value_of(node.output).name.clone(),
+                state: self.state_of(state).name.clone(),
+                expected,
+            };
+            if !used.insert(state) {
+                return Err(wrong("no other operand's".into()));
+            }
+            if found != first {
+                let (first, found) = (show_dims(first), show_dims(found));
+                return Err(wrong(format!("written {first} as the others, found {found}")));
+            }
+        }
+        Ok(())
+    }
+
     fn shapes(&self) -> Shapes<'_> {
-        Shapes { values: &self.values, weights: &self.weights }
+        Shapes { values: &self.values, weights: &self.weights, states: &self.states }
     }
 
     fn value(&mut self, name: &str, dtype: DType, shape: Vec<Dim>) -> ValueId {
@@ -378,8 +443,7 @@ mod tests {
         let x = graph.input("x", DType::F32, ["batch".into(), "seq".into(), 12.into()]);
         let mask = graph.input("mask", DType::U32, ["batch".into(), "seq".into()]);
         let part = |index: usize| Columns { value: x, start: index * 4 };
-        let attention =
-            Attention { q: part(0), k: part(1), v: part(2), mask: Some(mask), heads: 2, head_dim: 2, scale: 1.0 };
+        let attention = Attention { mask: Some(mask), ..Attention::new([0, 1, 2].map(part), 2, 2) };
         let y = graph.push("y", attention);
         assert_eq!(Op::from(attention).inputs(), [x, mask]);
         let z = graph.push("z", Pool { x: y, mask: Some(x), pooling: Pooling::Mean, normalize: false });

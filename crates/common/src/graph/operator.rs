@@ -2,6 +2,7 @@
 
 use super::dim::{Dim, show_dims};
 use super::error::GraphError;
+use super::state::{State, StateId, StateWrite};
 use super::value::{Value, ValueId};
 use super::weight::{Weight, WeightId};
 use crate::tensor::DType;
@@ -30,6 +31,11 @@ pub trait Operator {
 
     /// Values whose elements are row numbers, each with the table that they must lie in.
     fn row_numbers(&self) -> Vec<(ValueId, WeightId)> {
+        Vec::new()
+    }
+
+    /// The states that it reads, each with what is written to it before. Whoever runs the operator writes it.
+    fn states(&self) -> Vec<StateWrite> {
         Vec::new()
     }
 
@@ -79,11 +85,12 @@ pub struct Positions {
     pub offset: usize,
 }
 
-/// Descriptions of the values and weights of a graph.
+/// Descriptions of the values, weights and states of a graph.
 #[derive(Clone, Copy)]
 pub struct Shapes<'a> {
     pub(super) values: &'a [Value],
     pub(super) weights: &'a [Weight],
+    pub(super) states: &'a [State],
 }
 
 impl<'a> Shapes<'a> {
@@ -95,6 +102,11 @@ impl<'a> Shapes<'a> {
     /// A weight.
     pub fn weight(&self, id: WeightId) -> &'a Weight {
         &self.weights[id.0]
+    }
+
+    /// A state; `None` where the graph has none of that id.
+    pub fn state(&self, id: StateId) -> Option<&'a State> {
+        self.states.get(id.0)
     }
 
     /// Dimensions of a value with another last one.
@@ -168,6 +180,14 @@ impl Checker<'_> {
         self.value("mask", mask, DType::U32, 2)?;
         let found = self.dims(mask);
         self.expect("mask", found == rows, || show_dims(rows), || show_dims(found))
+    }
+
+    /// A state of floats of that shape.
+    pub(super) fn state(&self, operand: &'static str, id: StateId, shape: &[Dim]) -> Result<(), GraphError> {
+        let state = self.shapes.state(id);
+        let found = state.map_or("none".to_owned(), |state| format!("{} {}", state.dtype, show_dims(&state.shape)));
+        let holds = state.is_some_and(|state| state.dtype == DType::F32 && state.shape == shape);
+        self.expect(operand, holds, || format!("a state of f32 {}", show_dims(shape)), || found)
     }
 
     /// A float value whose last dimension is known: that dimension.

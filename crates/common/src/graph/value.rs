@@ -7,6 +7,15 @@ use crate::tensor::DType;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub usize);
 
+/// A range of columns of a value's last dimension, so that several operands can share one buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// The value, `[batch, length, width]`.
+    pub value: ValueId,
+    /// First column.
+    pub start: usize,
+}
+
 /// What flows between operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {

@@ -19,6 +19,14 @@ pub enum OnnxError {
         /// What it should be.
         expected: &'static str,
     },
+    /// An operator that is not exported yet.
+    #[error("{operator} {what} is not exported to ONNX yet")]
+    Unsupported {
+        /// Its name.
+        operator: &'static str,
+        /// What of it is not.
+        what: &'static str,
+    },
     /// The model does not fit one file.
     #[error("an ONNX file holds at most {LARGEST_FILE_BYTES} bytes, this model takes {bytes}")]
     TooLarge {
@@ -46,6 +54,7 @@ impl Failure for OnnxError {
             Self::Weight { .. } => {
                 "the package is not of this version's graph: write it again with `webnibble quantize`"
             }
+            Self::Unsupported { .. } => "run the model with webnibble's own engines",
             Self::Incomplete { .. } => "`webnibble export --onnx` writes a whole folder",
         };
         hint.into()

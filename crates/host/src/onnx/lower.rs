@@ -1,8 +1,8 @@
 //! From our operators to those of ONNX.
 
 use webnibble_common::graph::{
-    Activation, Attention, Columns, Dim, Embedding, Graph, LayerNorm, Linear, Norm, Op, Pool, Pooling, ValueId,
-    WeightId,
+    Activation, Attention, Columns, Dim, Embedding, Graph, LayerNorm, Linear, Norm, Op, Operator, Pool, Pooling,
+    ValueId, WeightId,
 };
 use webnibble_common::quant::QTensor;
 use webnibble_common::weights::{WeightData, WeightMap};
@@ -87,7 +87,11 @@ impl<'a> Lowering<'a> {
                 let x = self.name(*x);
                 self.layer_norm(&x, *norm)
             }
-            Op::Attention(Attention { q, k, v, mask, heads, head_dim, scale }) => {
+            Op::Attention(op) => {
+                if let Some(what) = op.beside_plain() {
+                    return Err(OnnxError::Unsupported { operator: op.name(), what });
+                }
+                let Attention { q, k, v, mask, heads, head_dim, scale, .. } = op;
                 let bias = mask.map(|mask| self.mask_bias(mask, &[1, 2]));
                 Ok(self.attention([*q, *k, *v], bias, [*heads, *head_dim], *scale))
             }

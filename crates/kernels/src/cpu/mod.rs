@@ -21,6 +21,7 @@ pub(crate) mod tiles;
 pub(crate) mod view;
 
 use webnibble_common::graph::{Graph, Op};
+use webnibble_common::state::StateSet;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
 
@@ -87,10 +88,19 @@ impl<'a> Executor<'a> {
         Self { run: self.run.with_int8(int8), ..self }
     }
 
+    /// The same run in a conversation: it writes what the graph keeps of its inputs to `states`. Their positions count once the
+    /// last operator has run; until then the conversation is what it was.
+    ///
+    /// # Errors
+    /// When the states are of another batch, or have no room.
+    pub fn with_states(self, states: &'a mut StateSet) -> Result<Self, ExecError> {
+        Ok(Self { run: self.run.with_states(states)?, ..self })
+    }
+
     /// Runs the next operator; `true` while there are more.
     ///
     /// # Errors
-    /// When the operator makes a NaN or an infinity. The run cannot go on after that.
+    /// When the operator makes a NaN or an infinity, or keeps states and has none. The run cannot go on after that.
     pub fn step(&mut self) -> Result<bool, ExecError> {
         self.run.step(|op, operands| ops::cpu(op, operands, &self.threads))
     }

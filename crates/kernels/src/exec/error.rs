@@ -2,6 +2,7 @@
 
 use webnibble_common::graph::GraphError;
 use webnibble_common::quant::QuantError;
+use webnibble_common::state::StateError;
 
 /// Why a graph cannot be run, or what went wrong in it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -37,6 +38,15 @@ pub enum ExecError {
         limit: usize,
         /// Length of the sequences.
         found: usize,
+    },
+    /// The set of states does not fit the graph, or has no room for what the run writes.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A graph with states was given none.
+    #[error("the graph keeps {states:?} of a conversation, and needs a set of these states to run")]
+    NoStates {
+        /// The states.
+        states: Vec<String>,
     },
     /// A weight is missing, or is not what the graph says.
     #[error("weight `{name}` should be {expected}, found {found}")]
@@ -82,9 +92,13 @@ impl ExecError {
     /// Whether the caller's input is at fault, and not the model or the executor.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            ExecError::Empty { .. } | ExecError::Id { .. } | ExecError::Positions { .. } => true,
+            ExecError::Empty { .. }
+            | ExecError::Id { .. }
+            | ExecError::Positions { .. }
+            | ExecError::NoStates { .. } => true,
             ExecError::Graph(error) => matches!(error, GraphError::Input { .. } | GraphError::Inputs { .. }),
             ExecError::NonFinite { maker, .. } => *maker == INPUT,
+            ExecError::State(error) => matches!(error, StateError::Batch { .. } | StateError::Full { .. }),
             ExecError::Weight { .. } | ExecError::Int8 { .. } | ExecError::NoLinear { .. } => false,
         }
     }

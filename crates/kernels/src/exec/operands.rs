@@ -4,8 +4,9 @@
 
 use std::borrow::Cow;
 
-use webnibble_common::graph::{self, Columns, Graph, ValueId, WeightId};
+use webnibble_common::graph::{self, Columns, Graph, StateId, ValueId, WeightId};
 use webnibble_common::quant::QTensor;
+use webnibble_common::state::StateSet;
 use webnibble_common::tensor::{Tensor, element_count};
 use webnibble_common::weights::{WeightData, WeightMap};
 
@@ -18,6 +19,8 @@ pub(crate) struct Operands<'a> {
     pub(super) weights: &'a WeightMap,
     /// Linear operators that are computed in int8.
     pub(super) int8: Option<&'a Int8Linears>,
+    /// What the conversation keeps, this run's positions of the operator's states written.
+    pub(super) states: Option<&'a StateSet>,
     /// By [`ValueId`].
     pub(super) values: &'a [Option<Cow<'a, Tensor>>],
 }
@@ -72,6 +75,21 @@ impl<'a> Operands<'a> {
         let tensor = self.tensor(columns.value);
         let stride = tensor.len() / element_count(&tensor.shape()[..2]);
         Strided { data: self.floats(columns.value), stride, start: columns.start }
+    }
+
+    /// Positions that the conversation had before this run.
+    pub(crate) fn past(&self) -> usize {
+        self.states().past()
+    }
+
+    /// The blocks of a state, each `[batch, positions, …]`.
+    pub(crate) fn blocks(&self, id: StateId) -> &'a [Tensor] {
+        let name = &self.graph.state_of(id).name;
+        self.states().blocks(name).expect("an operator's states are written before it runs")
+    }
+
+    fn states(&self) -> &'a StateSet {
+        self.states.expect("a graph with states runs with a set of them")
     }
 
     /// A normalization's vectors.

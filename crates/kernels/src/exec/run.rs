@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use webnibble_common::graph::{Bindings, Graph, Op};
-use webnibble_common::tensor::{Data, Tensor};
+use webnibble_common::graph::{Bindings, Graph, Node, Op, StateWrite, Written};
+use webnibble_common::state::{StateError, StateSet};
+use webnibble_common::tensor::{Data, Tensor, element_count};
 use webnibble_common::weights::WeightMap;
 
 use super::check::{check_inputs, check_weights};
@@ -22,6 +23,10 @@ pub(crate) struct Run<'a> {
     /// Linear operators that are computed in int8.
     int8: Option<&'a Int8Linears>,
     bindings: Bindings,
+    /// What the run writes to each state; `None` for a graph without.
+    written: Option<Written>,
+    /// What the conversation keeps.
+    states: Option<&'a mut StateSet>,
     /// By [`ValueId`](webnibble_common::graph::ValueId): `None` before it is made, and after its last reader.
     values: Vec<Option<Cow<'a, Tensor>>>,
     /// By [`ValueId`](webnibble_common::graph::ValueId): the last node that reads it; outputs are kept to the end.
@@ -39,13 +44,15 @@ impl<'a> Run<'a> {
         graph.validate()?;
         check_weights(graph, weights)?;
         let bindings = check_inputs(graph, inputs)?;
+        let written = graph.written(&bindings)?;
         let mut values = vec![None; graph.values.len()];
         for id in &graph.inputs {
             let name = &graph.value_of(*id).name;
             let given = inputs.iter().find(|(given, _)| given.as_ref() == name);
             values[id.0] = given.map(|(_, tensor)| Cow::Borrowed(tensor));
         }
-        Ok(Self { graph, weights, int8: None, bindings, values, last_reader: last_readers(graph), next: 0 })
+        let last_reader = last_readers(graph);
+        Ok(Self { graph, weights, int8: None, bindings, written, states: None, values, last_reader, next: 0 })
     }
 
     /// The same run with some linear operators in int8.
@@ -53,10 +60,20 @@ impl<'a> Run<'a> {
         Self { int8: Some(int8), ..self }
     }
 
-    /// Runs the next operator with `compute`; whether any is left after it.
+    /// The same run in a conversation, whose states have room for what it writes.
+    pub(crate) fn with_states(self, states: &'a mut StateSet) -> Result<Self, ExecError> {
+        if let Some(written) = self.written {
+            states.reserve(written)?;
+        }
+        Ok(Self { states: Some(states), ..self })
+    }
+
+    /// Runs the next operator with `compute`; whether any is left after it. After the last one the conversation has the run's
+    /// positions.
     pub(crate) fn step(&mut self, compute: impl FnOnce(&Op, Operands<'_>) -> Data) -> Result<bool, ExecError> {
         let graph = self.graph;
         let Some(node) = graph.nodes.get(self.next) else { return Ok(false) };
+        self.write_states(node)?;
         let data = compute(&node.op, self.operands());
         let shape = graph.shape(node.output, &self.bindings)?;
         let tensor = Tensor::new(shape, data).expect("an operator makes as many elements as its shape has");
@@ -72,7 +89,42 @@ impl<'a> Run<'a> {
             }
         }
         self.next += 1;
-        Ok(self.next < graph.nodes.len())
+        let more = self.next < graph.nodes.len();
+        if let (false, Some(states), Some(written)) = (more, &mut self.states, self.written) {
+            states.set_past(states.past() + written.positions);
+        }
+        Ok(more)
+    }
+
+    /// Writes the run's positions to the states that an operator reads.
+    fn write_states(&mut self, node: &Node) -> Result<(), ExecError> {
+        let writes = node.op.operator().states();
+        if self.states.is_none() && !writes.is_empty() {
+            let states = self.graph.states.iter().map(|state| state.name.clone()).collect();
+            return Err(ExecError::NoStates { states });
+        }
+        for write in writes {
+            let positions = self.positions(write)?;
+            if let Some(states) = &mut self.states {
+                states.write(&self.graph.state_of(write.state).name, &positions)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is written to a state, `[batch, positions, shape…]`.
+    fn positions(&self, StateWrite { state, from }: StateWrite) -> Result<Tensor, ExecError> {
+        let state = self.graph.state_of(state);
+        let mut shape = self.graph.shape(from.value, &self.bindings)?;
+        let rows = shape[0] * shape[1];
+        shape.truncate(2);
+        for dim in &state.shape {
+            let extent = self.bindings.extent(dim);
+            shape.push(extent.map_err(|error| StateError::Dim { state: state.name.clone(), error })?);
+        }
+        let (columns, width) = (self.operands().columns(from), element_count(&shape[2..]));
+        let data: Vec<f32> = (0..rows).flat_map(|row| columns.row(row, 0, width)).copied().collect();
+        Ok(Tensor::f32(shape, data).expect("as many rows as positions"))
     }
 
     /// The outputs, once every operator has run.
@@ -89,7 +141,13 @@ impl<'a> Run<'a> {
     }
 
     fn operands(&self) -> Operands<'_> {
-        Operands { graph: self.graph, weights: self.weights, int8: self.int8, values: &self.values }
+        Operands {
+            graph: self.graph,
+            weights: self.weights,
+            int8: self.int8,
+            states: self.states.as_deref(),
+            values: &self.values,
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use bytemuck::Pod;
-use webnibble_common::graph::{Bindings, Graph, ValueId, WeightId};
+use webnibble_common::graph::{Bindings, Graph, GraphError, StateId, ValueId, WeightId};
 use webnibble_common::package::Part;
 use webnibble_common::quant::{Layout, round_up};
+use webnibble_common::state::BLOCK_POSITIONS;
 use webnibble_common::tensor::{DType, element_count};
 
 use super::chunks::Limits;
@@ -37,6 +38,8 @@ pub(crate) struct Recorder<'a> {
     scratch: Vec<BufferId>,
     /// The step buffer, once an operator reads it.
     step: Option<BufferId>,
+    /// Buffer of each state that an operator reads by now.
+    states: Vec<Option<BufferId>>,
 }
 
 /// Memory that an operator's dispatches hand on to one another.
@@ -75,6 +78,7 @@ impl<'a> Recorder<'a> {
             last_use: vec![0; graph.values.len()],
             scratch: Vec::new(),
             step: None,
+            states: vec![None; graph.states.len()],
         };
         for (index, buffer) in weights.buffers.iter().enumerate() {
             recorder.add_buffer(&buffer.label, buffer.bytes, BufferKind::Weights(index));
@@ -167,8 +171,25 @@ impl<'a> Recorder<'a> {
         Ok(Scratch { buffer, bytes })
     }
 
+    /// Binds a state of `batch` items, whole: whoever replays the recording has a buffer of as many blocks as its conversation
+    /// needs, and this is the least.
+    pub(crate) fn state(&mut self, number: u32, id: StateId, batch: usize) -> Result<Binding, PlanError> {
+        let state = self.graph.state_of(id);
+        let mut position = state.dtype.size_bytes();
+        for dim in &state.shape {
+            let extent = self.bindings.extent(dim);
+            position *= extent.map_err(|error| GraphError::Dim { value: state.name.clone(), error })?;
+        }
+        let bytes = self.checked_bytes(&state.name, position * BLOCK_POSITIONS * batch)?;
+        let buffer = match self.states[id.0] {
+            Some(buffer) => buffer,
+            None => self.add_buffer(&state.name, bytes, BufferKind::State(id.0)),
+        };
+        self.states[id.0] = Some(buffer);
+        Ok(Binding { number, buffer: Some(buffer), offset: 0, bytes })
+    }
+
     /// Binds the step buffer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "kernels of decoders will read it"))]
     pub(crate) fn step(&mut self, number: u32) -> Binding {
         let bytes = size_of::<Step>();
         let buffer = self.step.unwrap_or_else(|| self.add_buffer("step", bytes, BufferKind::Step));

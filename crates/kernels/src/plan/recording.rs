@@ -22,8 +22,12 @@ pub enum BufferKind {
     Scratch,
     /// Read back by the caller.
     Output,
-    /// The [`Step`](super::Step) of the run: written before it, or advanced by the run before it.
+    /// The [`Step`](super::Step) of the run: written before it, or advanced by the run before it. It belongs to a conversation
+    /// and not to the recording.
     Step,
+    /// Index in the graph's states. It belongs to a conversation, which has as many blocks of the buffer's size as its
+    /// positions need: where a position lies does not depend on how many these are, so that all of them are one recording's.
+    State(usize),
     /// What was found in outputs that is no number: [`FOUND_WORDS`](super::FOUND_WORDS) words each, of 0 before a run.
     Found,
 }
@@ -96,7 +100,20 @@ pub struct Recording {
     pub checks: Vec<Vec<Dispatch>>,
 }
 
+impl BufferKind {
+    /// Whether the buffer is a conversation's: two of them replay one recording over buffers of their own.
+    pub fn is_of_conversation(self) -> bool {
+        matches!(self, BufferKind::Step | BufferKind::State(_))
+    }
+}
+
 impl Recording {
+    /// Whether a dispatch reads or writes what belongs to a conversation.
+    pub fn is_of_conversation(&self, dispatch: &Dispatch) -> bool {
+        let buffers = dispatch.bindings.iter().filter_map(|binding| binding.buffer);
+        buffers.into_iter().any(|id| self.buffers[id.0].kind.is_of_conversation())
+    }
+
     /// Every dispatch, those of the checks too.
     pub(super) fn into_every_dispatch(self) -> impl Iterator<Item = Dispatch> {
         self.dispatches.into_iter().chain(self.checks.into_iter().flatten())
@@ -104,7 +121,8 @@ impl Recording {
 
     /// Bytes of the buffers that belong to the recording: inputs, scratch, outputs and uniforms.
     pub fn activation_bytes(&self) -> usize {
-        let own = self.buffers.iter().filter(|b| !matches!(b.kind, BufferKind::Weights(_)));
+        let of_others = |kind: BufferKind| matches!(kind, BufferKind::Weights(_)) || kind.is_of_conversation();
+        let own = self.buffers.iter().filter(|b| !of_others(b.kind));
         own.map(|b| b.bytes).sum::<usize>() + self.uniforms.len()
     }
 }

@@ -70,16 +70,7 @@ impl Builder {
         let name = |part: &str| format!("{layer}.{part}");
         let qkv = self.linear(&name("qkv"), x, 3 * HIDDEN, Activation::Identity, None);
         let part = |index: usize| Columns { value: qkv, start: index * HIDDEN };
-        let head_dim = HIDDEN / HEADS;
-        let attention = Attention {
-            q: part(0),
-            k: part(1),
-            v: part(2),
-            mask: Some(mask),
-            heads: HEADS,
-            head_dim,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-        };
+        let attention = Attention { mask: Some(mask), ..Attention::new([0, 1, 2].map(part), HEADS, HIDDEN / HEADS) };
         let attended = self.graph.push(&name("attention"), attention);
         let projected = self.linear(&name("projection"), attended, HIDDEN, Activation::Identity, Some(x));
         let x = self.layer_norm(&name("norm"), projected);

@@ -4,17 +4,20 @@
 //! [`Problem::reference`]; shapes are odd on purpose, and the choices of an operator are combined pairwise.
 //! Everything is drawn from fixed seeds, so a failing case is the same everywhere, in the page too.
 
+mod decoder;
 mod encoder;
 mod int8;
 pub(crate) mod pairs;
 pub(crate) mod problem;
 pub(crate) mod random;
 
+use webnibble_common::graph::Op;
 use webnibble_common::tensor::Tensor;
 
 use crate::exec::{ExecError, Outputs};
 use crate::{ops, reference};
 
+pub use decoder::{DECODER_POSITIONS, DecoderProblem, decoder_problems};
 pub use int8::{DynamicInt8Problem, Int8Problem, dynamic_int8_problems, int8_problems};
 pub use problem::{Problem, TOLERANCE};
 
@@ -74,7 +77,13 @@ pub fn compare(expected: &Tensor, found: &Tensor) -> f64 {
     if off == 0.0 { 0.0 } else { off / largest }
 }
 
-/// Every problem: those of each operator, and a small encoder.
+/// The problems that encoders have, which have no heads that share keys and no causal attention.
+pub fn encoder_problems() -> Vec<Problem> {
+    let is_plain = |op: &Op| !matches!(op, Op::Attention(attention) if attention.beside_plain().is_some());
+    problems().into_iter().filter(|problem| problem.graph.nodes.iter().all(|node| is_plain(&node.op))).collect()
+}
+
+/// Every problem of one run: those of each operator, and a small encoder.
 pub fn problems() -> Vec<Problem> {
     [ops::problems(), encoder::problems()].concat()
 }

@@ -7,6 +7,7 @@
 pub(crate) mod activation;
 
 use webnibble_common::graph::Graph;
+use webnibble_common::state::StateSet;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
 
@@ -21,6 +22,19 @@ use crate::ops;
 /// When graph, weights or inputs do not fit each other, and when an operator makes a NaN or an infinity.
 pub fn run<S: AsRef<str>>(graph: &Graph, weights: &WeightMap, inputs: &[(S, Tensor)]) -> Result<Outputs, ExecError> {
     finish(Run::new(graph, weights, inputs)?)
+}
+
+/// Runs `graph` in a conversation: writes what it keeps of the inputs to `states`, and counts their positions.
+///
+/// # Errors
+/// As [`run`], and when the states are not the graph's, are of another batch, or have no room; `states` has what it had then.
+pub fn run_with_states<S: AsRef<str>>(
+    graph: &Graph,
+    weights: &WeightMap,
+    states: &mut StateSet,
+    inputs: &[(S, Tensor)],
+) -> Result<Outputs, ExecError> {
+    finish(Run::new(graph, weights, inputs)?.with_states(states)?)
 }
 
 /// Runs `graph` with some linear operators in int8: with the codes, sums and roundings of an int8 kernel.

@@ -38,6 +38,14 @@ pub enum WebNnError {
         /// Its rank.
         rank: usize,
     },
+    /// An operator that is not lowered yet.
+    #[error("{operator} {what} does not run on WebNN yet")]
+    Unsupported {
+        /// Its name.
+        operator: &'static str,
+        /// What of it does not.
+        what: &'static str,
+    },
     /// A tensor is larger than the context takes.
     #[error("`{name}` takes {bytes} bytes, and WebNN's tensors have at most {limit} here")]
     TooLarge {

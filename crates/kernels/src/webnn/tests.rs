@@ -14,7 +14,7 @@ use webnibble_common::weights::{WeightData, WeightMap};
 
 use super::*;
 use crate::plan::Formats;
-use crate::problems::{Problem, problems};
+use crate::problems::{Problem, encoder_problems, problems};
 
 const Q8: Format = Format { bits: Bits::B8, scheme: Scheme::Symmetric, granularity: Granularity::Channel };
 const Q4: Format = Format { bits: Bits::B4, ..Q8 };
@@ -233,7 +233,7 @@ fn codes_stand_for_the_stored_values_with_positive_scales() {
 #[test]
 fn every_problem_is_lowered_in_every_lowering() {
     let limits = limits(&[]);
-    for Problem { name, graph, weights, inputs, .. } in problems() {
+    for Problem { name, graph, weights, inputs, .. } in encoder_problems() {
         let given: Vec<_> = inputs.iter().map(|(name, t)| (name.as_str(), t.dtype(), t.shape())).collect();
         let bindings = graph.bind(&given).unwrap();
         let matrices = weights.iter().filter_map(|(name, weight)| match weight {
@@ -297,10 +297,32 @@ fn check_schedule(schedule: &Schedule, name: &str) {
 }
 
 #[test]
+fn what_decoders_alone_have_is_refused() {
+    let (limits, ranges) = (limits(&[]), Ranges::new());
+    let encoders: BTreeSet<String> = encoder_problems().into_iter().map(|problem| problem.name).collect();
+    let mut refused = BTreeSet::new();
+    for problem in problems().into_iter().filter(|problem| !encoders.contains(&problem.name)) {
+        let (formats, bindings) = of_problem(&problem);
+        for parts in [1, 2] {
+            let target = target(&limits, Lowering::Float32, &ranges);
+            match lower_parts(&problem.graph, &formats, &bindings, &target, parts) {
+                Err(error @ WebNnError::Unsupported { .. }) => refused.insert(error.to_string()),
+                other => panic!("{}: {other:?}", problem.name),
+            };
+        }
+    }
+    let expected = [
+        "attention that is causal does not run on WebNN yet",
+        "attention with grouped heads does not run on WebNN yet",
+    ];
+    assert_eq!(refused.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn every_problem_is_lowered_in_parts() {
     let limits = limits(&[]);
     let ranges = Ranges::new();
-    for problem in problems() {
+    for problem in encoder_problems() {
         let (formats, bindings) = of_problem(&problem);
         let target = target(&limits, Lowering::Float32, &ranges);
         for parts in [1, 2, 3] {
@@ -423,7 +445,7 @@ fn sequence(masked: bool, pooling: Pooling) -> Graph {
         Embedding { ids, token_types: None, table, positions, position_offset: 2, types: None, norm: Some(norm) },
     );
     let q = Columns { value: x, start: 0 };
-    let y = graph.push("y", Attention { q, k: q, v: q, mask, heads: 2, head_dim: 4, scale: 0.5 });
+    let y = graph.push("y", Attention { mask, ..Attention::new([q; 3], 2, 4) });
     let z = graph.push("z", Pool { x: y, mask, pooling, normalize: false });
     graph.output(z);
     graph

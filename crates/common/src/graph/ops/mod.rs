@@ -11,7 +11,7 @@ mod pool;
 use super::operator::{Operator, Read};
 use super::value::ValueId;
 
-pub use attention::{Attention, Columns};
+pub use attention::{Attention, Cache};
 pub use embedding::Embedding;
 pub use layer_norm::{LayerNorm, Norm};
 pub use linear::{Activation, Linear};

@@ -4,10 +4,20 @@
 // maximum and sum of an online softmax (Milakov and Gimelshein, 2018), so that scores never leave workgroup memory.
 // Keys and values take turns in one tile. A row that has no key left gives zeros.
 // Dispatch: (ceil(Sq / BQ), heads, batch). Constants: D (head width padded to a multiple of 4), BQ, BK (even), WG; MASK,
-// VEC4 (starts, strides and head width are multiples of 4). Twin: reference.rs.
+// VEC4 (starts, strides and head width are multiples of 4); GROUPED: GROUP neighbouring heads share keys and values; CAUSAL:
+// a query sees no keys behind its own position; CACHE, which is causal: keys and values are a conversation's, in blocks of
+// BLOCK positions as attention_cache.wgsl writes them. How many there are is read, so that one recording serves every step.
+// Twin: reference.rs.
 
 #permutation MASK VEC4 D=32 BQ=16 BK=32 WG=128
 #permutation D=12 BQ=16 BK=32 WG=128
+#permutation MASK GROUPED CAUSAL D=12 GROUP=2 BQ=16 BK=32 WG=128
+#permutation VEC4 CAUSAL CACHE D=32 GROUP=1 BLOCK=128 BQ=16 BK=32 WG=128
+#permutation GROUPED CAUSAL CACHE D=12 GROUP=3 BLOCK=128 BQ=16 BK=32 WG=128
+
+#ifdef CACHE
+#import step
+#endif
 
 struct AttentionParams {
     queries: u32,
@@ -16,6 +26,7 @@ struct AttentionParams {
     heads: u32,
     q_stride: u32,
     q_start: u32,
+    // Of a state, from a block to the next, and where in a block the first item begins.
     k_stride: u32,
     k_start: u32,
     v_stride: u32,
@@ -39,6 +50,10 @@ struct AttentionParams {
 #endif
 #ifdef MASK
 @group(0) @binding(4) var<storage, read> mask: array<u32>;
+#endif
+#ifdef CACHE
+// Read-only, so that what depends on it is uniform.
+@group(0) @binding(4) var<storage, read> step: Step;
 #endif
 
 const D4: u32 = D / 4u;
@@ -69,11 +84,29 @@ fn q4(row: u32, first: u32, col: u32) -> vec4<f32> {
 #endif
 }
 
+#ifdef CACHE
+fn key_count() -> u32 {
+    return step.past + params.queries;
+}
+
+// Element of a state at which a position of a head begins.
+fn place(position: u32, first: u32, block_stride: u32) -> u32 {
+    return first + (position / BLOCK) * block_stride + (position % BLOCK) * params.head_dim;
+}
+#endif
+
 fn k4(row: u32, first: u32, col: u32) -> vec4<f32> {
+#ifdef CACHE
+    if row >= key_count() {
+        return vec4<f32>();
+    }
+    let at = place(row, first, params.k_stride) + col;
+#else
     if row >= params.keys {
         return vec4<f32>();
     }
     let at = first + row * params.k_stride + col;
+#endif
 #ifdef VEC4
     return k[at / 4u];
 #else
@@ -84,10 +117,18 @@ fn k4(row: u32, first: u32, col: u32) -> vec4<f32> {
 }
 
 fn v4(row: u32, first: u32, col: u32) -> vec4<f32> {
+#ifdef CACHE
+    // What lies behind may have been dropped, and be no number: it is not read, though its weight would be 0.
+    if row >= key_count() {
+        return vec4<f32>();
+    }
+    let at = place(row, first, params.v_stride) + col;
+#else
     if row >= params.keys {
         return vec4<f32>();
     }
     let at = first + row * params.v_stride + col;
+#endif
 #ifdef VEC4
     return v[at / 4u];
 #else
@@ -102,9 +143,15 @@ fn sum4(v: vec4<f32>) -> f32 {
 }
 
 fn kept(batch: u32, key: u32) -> bool {
+#ifdef CACHE
+    if key >= key_count() {
+        return false;
+    }
+#else
     if key >= params.keys {
         return false;
     }
+#endif
 #ifdef MASK
     return mask[params.mask_start + batch * params.keys + key] != 0u;
 #else
@@ -118,8 +165,31 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let batch = group.z;
     let q0 = group.x * BQ;
     let q_first = batch * params.queries * params.q_stride + params.q_start + head * params.head_dim;
-    let k_first = batch * params.keys * params.k_stride + params.k_start + head * params.head_dim;
-    let v_first = batch * params.keys * params.v_stride + params.v_start + head * params.head_dim;
+#ifdef GROUPED
+    let kv_head = head / GROUP;
+#else
+    let kv_head = head;
+#endif
+#ifdef CACHE
+    let in_block = (batch * (params.heads / GROUP) + kv_head) * BLOCK * params.head_dim;
+    let k_first = params.k_start + in_block;
+    let v_first = params.v_start + in_block;
+#else
+    let k_first = batch * params.keys * params.k_stride + params.k_start + kv_head * params.head_dim;
+    let v_first = batch * params.keys * params.v_stride + params.v_start + kv_head * params.head_dim;
+#endif
+#ifdef CAUSAL
+    // Position of the first query, and how many keys the last one sees.
+#ifdef CACHE
+    let own = step.past + q0;
+    let keys = min(key_count(), own + BQ);
+#else
+    let own = q0;
+    let keys = min(params.keys, own + BQ);
+#endif
+#else
+    let keys = params.keys;
+#endif
 
     for (var i = thread; i < OUT_UNITS; i += WG) {
         q_tile[(i / D4) * ROW + i % D4] = q4(q0 + i / D4, q_first, (i % D4) * 4u) * params.scale;
@@ -131,7 +201,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Sum of the weights of an output's row; threads of one row keep the same sum.
     var acc_sum: array<f32, OUT_PER_THREAD>;
 
-    for (var key0 = 0u; key0 < params.keys; key0 += BK) {
+    for (var key0 = 0u; key0 < keys; key0 += BK) {
         for (var i = thread; i < BK * D4; i += WG) {
             kv_tile[(i / D4) * ROW + i % D4] = k4(key0 + i / D4, k_first, (i % D4) * 4u);
         }
@@ -157,10 +227,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let keep_a = kept(batch, key0 + key);
             let keep_b = kept(batch, key0 + key + BK / 2u);
             let at = row * BK + key;
+#ifdef CAUSAL
+            let key_a = key0 + key;
+            let key_b = key_a + BK / 2u;
+            let own_a = own + row;
+            let own_b = own_a + BQ / 2u;
+            scores[at] = select(LOWEST, sum4(s00), keep_a && key_a <= own_a);
+            scores[at + BK / 2u] = select(LOWEST, sum4(s01), keep_b && key_b <= own_a);
+            scores[at + (BQ / 2u) * BK] = select(LOWEST, sum4(s10), keep_a && key_a <= own_b);
+            scores[at + (BQ / 2u) * BK + BK / 2u] = select(LOWEST, sum4(s11), keep_b && key_b <= own_b);
+#else
             scores[at] = select(LOWEST, sum4(s00), keep_a);
             scores[at + BK / 2u] = select(LOWEST, sum4(s01), keep_b);
             scores[at + (BQ / 2u) * BK] = select(LOWEST, sum4(s10), keep_a);
             scores[at + (BQ / 2u) * BK + BK / 2u] = select(LOWEST, sum4(s11), keep_b);
+#endif
         }
         workgroupBarrier();
         // Values replace keys while the first threads look for the new maximum.

@@ -2,7 +2,7 @@
 
 use webnibble_common::graph::Attention;
 
-use super::operands::AttentionOperands;
+use super::operands::{AttentionOperands, Block};
 use crate::cpu::math::{EXP_MIN, exp, largest, map, sum_by};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::cpu::product::product;
@@ -51,24 +51,65 @@ struct Piece {
 
 /// Output of a piece, `[count, head_dim]`.
 fn attend(op: &AttentionOperands<'_>, piece: &Piece) -> Vec<f32> {
-    let AttentionOperands { q, k, v, keys, head_dim, .. } = *op;
-    let col = piece.head * head_dim;
-    let first_key = piece.batch * keys;
-    let queries = View::rows(q.data, (piece.batch * op.queries + piece.first) * q.stride + q.start + col, q.stride);
-    let keys_of_head = View::rows(k.data, first_key * k.stride + k.start + col, k.stride);
-    let values = View::rows(v.data, first_key * v.stride + v.start + col, v.stride);
-
-    let mut scores = vec![0.0; piece.count * keys];
-    product(&mut scores, [piece.count, keys, head_dim], op.scale, queries, keys_of_head.transposed());
-    let mask = op.mask.map(|mask| &mask[first_key..][..keys]).filter(|mask| mask.contains(&0));
-    let shares: Vec<f32> = scores.chunks_exact_mut(keys).map(|row| softmax(row, mask)).collect();
-
-    let mut out = vec![0.0; piece.count * head_dim];
-    product(&mut out, [piece.count, head_dim, keys], 1.0, View::rows(&scores, 0, keys), values);
-    for (row, share) in out.chunks_exact_mut(head_dim).zip(shares) {
+    // Of the last query, which sees most.
+    let keys = op.seen(piece.first + piece.count - 1);
+    let mut scores = scores(op, piece, keys);
+    let mask = op.mask.map(|mask| &mask[piece.batch * op.keys..][..keys]).filter(|mask| mask.contains(&0));
+    let rows = scores.chunks_exact_mut(keys).enumerate();
+    let shares: Vec<f32> = rows
+        .map(|(row, scores)| {
+            let (seen, unseen) = scores.split_at_mut(op.seen(piece.first + row));
+            unseen.fill(0.0);
+            softmax(seen, mask)
+        })
+        .collect();
+    let mut out = weighted_sums(op, piece, &scores, keys);
+    for (row, share) in out.chunks_exact_mut(op.head_dim).zip(shares) {
         row.iter_mut().for_each(|value| *value *= share);
     }
     out
+}
+
+/// Scores of a piece's queries for the first `keys` keys, `[count, keys]`.
+fn scores(op: &AttentionOperands<'_>, piece: &Piece, keys: usize) -> Vec<f32> {
+    let first_query = (piece.batch * op.queries + piece.first) * op.q.stride + op.q.start + piece.head * op.head_dim;
+    let queries = View::rows(op.q.data, first_query, op.q.stride);
+    let mut scores = vec![0.0; piece.count * keys];
+    for (first, count, block) in op.k.first(keys) {
+        let (shape, of_block) = ([piece.count, count, op.head_dim], rows_of(op, piece, block).transposed());
+        if count == keys {
+            product(&mut scores, shape, op.scale, queries, of_block);
+            break;
+        }
+        let mut part = vec![0.0; piece.count * count];
+        product(&mut part, shape, op.scale, queries, of_block);
+        for (row, part) in scores.chunks_exact_mut(keys).zip(part.chunks_exact(count)) {
+            row[first..][..count].copy_from_slice(part);
+        }
+    }
+    scores
+}
+
+/// Sums of the first `keys` values by their weights `[count, keys]`, `[count, head_dim]`.
+fn weighted_sums(op: &AttentionOperands<'_>, piece: &Piece, weights: &[f32], keys: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; piece.count * op.head_dim];
+    for (first, count, block) in op.v.first(keys) {
+        let (shape, weights) = ([piece.count, op.head_dim, count], View::rows(weights, first, keys));
+        if first == 0 {
+            product(&mut sums, shape, 1.0, weights, rows_of(op, piece, block));
+            continue;
+        }
+        let mut part = vec![0.0; sums.len()];
+        product(&mut part, shape, 1.0, weights, rows_of(op, piece, block));
+        sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+    sums
+}
+
+/// The rows of a block that belong to a piece's sequence, and the columns that belong to its head.
+fn rows_of<'a>(op: &AttentionOperands<'_>, piece: &Piece, Block { rows, positions }: Block<'a>) -> View<'a> {
+    let first = piece.batch * positions * rows.stride + rows.start + op.shared_column(piece.head);
+    View::rows(rows.data, first, rows.stride)
 }
 
 /// Exponentials of the kept scores around the largest of them, zeros for the others; gives what makes shares of them, one

@@ -14,16 +14,16 @@ pub(crate) fn compute(op: &Attention, operands: Operands<'_>) -> Vec<f32> {
         let (row, head) = (index / op.heads, index % op.heads);
         let batch = row / op.queries;
         let query = op.q.row(row, head * op.head_dim, op.head_dim);
-        let kept: Vec<usize> =
-            (batch * op.keys..(batch + 1) * op.keys).filter(|key| op.mask.is_none_or(|mask| mask[*key] != 0)).collect();
-        let scores: Vec<f64> = kept.iter().map(|key| score(op, query, *key, head)).collect();
-        weighted_mean(op, head, &kept, &softmax(&scores), out);
+        let keeps = |key: &usize| op.mask.is_none_or(|mask| mask[batch * op.keys + key] != 0);
+        let kept: Vec<usize> = (0..op.seen(row % op.queries)).filter(keeps).collect();
+        let scores: Vec<f64> = kept.iter().map(|key| score(op, query, (batch, *key), head)).collect();
+        weighted_mean(op, (batch, head), &kept, &softmax(&scores), out);
     }
     y
 }
 
-fn score(op: &AttentionOperands<'_>, query: &[f32], key: usize, head: usize) -> f64 {
-    let key = op.k.row(key, head * op.head_dim, op.head_dim);
+fn score(op: &AttentionOperands<'_>, query: &[f32], (batch, key): (usize, usize), head: usize) -> f64 {
+    let key = op.k.row(batch, key, op.shared_column(head), op.head_dim);
     let dot: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
     dot * f64::from(op.scale)
 }
@@ -36,10 +36,16 @@ fn softmax(scores: &[f64]) -> Vec<f64> {
     weights.iter().map(|weight| weight / sum).collect()
 }
 
-fn weighted_mean(op: &AttentionOperands<'_>, head: usize, keys: &[usize], weights: &[f64], out: &mut [f32]) {
+fn weighted_mean(
+    op: &AttentionOperands<'_>,
+    (batch, head): (usize, usize),
+    keys: &[usize],
+    weights: &[f64],
+    out: &mut [f32],
+) {
     let mut sums = vec![0.0; op.head_dim];
     for (key, weight) in keys.iter().zip(weights) {
-        for (sum, value) in sums.iter_mut().zip(op.v.row(*key, head * op.head_dim, op.head_dim)) {
+        for (sum, value) in sums.iter_mut().zip(op.v.row(batch, *key, op.shared_column(head), op.head_dim)) {
             *sum += weight * f64::from(*value);
         }
     }

@@ -1,6 +1,6 @@
 //! Attention: two `matmul`s a head around a `softmax`, all heads at once.
 
-use webnibble_common::graph::{Attention, Columns};
+use webnibble_common::graph::{Attention, Columns, Operator};
 
 use crate::webnn::error::WebNnError;
 use crate::webnn::operand::Operand;
@@ -9,7 +9,10 @@ use crate::webnn::recorder::{Recorder, Value};
 
 /// Records attention; gives `[batch · queries, heads · head_dim]`.
 pub(crate) fn record(recorder: &mut Recorder<'_>, op: &Attention) -> Result<Operand, WebNnError> {
-    let Attention { q, k, v, mask, heads, head_dim, scale } = *op;
+    if let Some(what) = op.beside_plain() {
+        return Err(WebNnError::Unsupported { operator: op.name(), what });
+    }
+    let Attention { q, k, v, mask, heads, head_dim, scale, .. } = *op;
     let queries = recorder.shape(q.value)?;
     let (batch, length) = (queries[0], queries[1]);
     let keys = recorder.pieces(k.value)?.iter().map(|piece| piece.rows).sum::<usize>() / batch;
