@@ -10,6 +10,7 @@ use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
 use webnibble_common::result::ImplementationType;
+use webnibble_common::state::StateSet;
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::cpu::{Executor, Threads};
@@ -132,12 +133,26 @@ impl Model {
         Ok(0.0)
     }
 
+    /// An empty conversation of `batch` items, in wasm memory.
+    pub(crate) fn new_states(&self, batch: usize) -> Result<StateSet, RemoteError> {
+        let states = StateSet::new(&self.graph.states, batch, &Bindings::new([("batch", batch)]));
+        states.map_err(|e| failed(&e.into()))
+    }
+
     /// Runs the graph, operator by operator, each checked to be finite; gives way to events in between, so that `stop` can be
-    /// told. There is nothing left to wait for then.
-    pub(crate) async fn run(&mut self, request: &RunRequest<'_>, stop: &Stop) -> Result<RunOutcome, RemoteError> {
+    /// told. There is nothing left to wait for then. A conversation that is stopped is what it was.
+    pub(crate) async fn run(
+        &mut self,
+        request: &RunRequest<'_>,
+        states: Option<&mut StateSet>,
+        stop: &Stop,
+    ) -> Result<RunOutcome, RemoteError> {
         let mut pacer = Pacer::new();
         let executor = Executor::new(&self.wanted, &self.weights, request.inputs).map_err(|e| failed(&e))?;
         let mut executor = executor.on(&self.threads).with_activations(&self.int8);
+        if let Some(states) = states {
+            executor = executor.with_states(states).map_err(|e| failed(&e))?;
+        }
         while executor.step().map_err(|e| failed(&e))? {
             pacer.pause().await;
             stop.check()?;

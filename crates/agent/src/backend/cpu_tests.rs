@@ -34,7 +34,7 @@ async fn op_problems_on_the_cpu() {
     let problems = problems();
     for problem in &problems {
         let mut model = load(problem).await;
-        let outcome = model.run(&RunRequest::all_of(&problem.inputs), &Stop::new(None)).await.unwrap();
+        let outcome = model.run(&RunRequest::all_of(&problem.inputs), None, &Stop::new(None)).await.unwrap();
         let mut problem = problem.clone();
         problem.tolerance = TOLERANCE;
         match problem.check(&outcome.outputs) {
@@ -55,7 +55,7 @@ async fn op_problems_in_int8() {
         let mut model = load_with(&case.0, &options).await;
         assert_eq!((model.activation_bits(), model.implementation_type()), (Bits::B8, ImplementationType::RealWasm));
         assert_eq!(model.variants()["linear"], "int8_dynamic: 1");
-        let outcome = model.run(&RunRequest::all_of(&case.0.inputs), &Stop::new(None)).await.unwrap();
+        let outcome = model.run(&RunRequest::all_of(&case.0.inputs), None, &Stop::new(None)).await.unwrap();
         let error = case.check(&outcome.outputs).unwrap();
         console_log!("{}: {error:e}", case.0.name);
     }

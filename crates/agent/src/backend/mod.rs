@@ -25,10 +25,13 @@ use crate::stop::Stop;
 use crate::sys;
 use crate::threads;
 
+#[cfg(test)]
+mod conversations;
 pub(crate) mod cpu;
 mod outcome;
 mod planes;
 mod spares;
+mod states;
 #[cfg(test)]
 mod testing;
 pub(crate) mod webgpu;
@@ -36,6 +39,7 @@ pub(crate) mod webnn;
 
 pub(crate) use outcome::{Built, RunOutcome, RunRequest, device_adjustment};
 use outcome::{activations_adjustment, adjusted};
+pub(crate) use states::States;
 
 /// The devices that models run on, opened when the first model needs them.
 #[derive(Default)]
@@ -171,17 +175,48 @@ impl Model {
         dispatch!(self, model => model.prepare(bindings).await)
     }
 
-    /// Begins an inference; several may be in flight, and are read in any order. The CPU has computed it when this returns, and
-    /// leaves early when `stop` says so.
+    /// An empty conversation of `batch` items. It outlives no model: what it has on a device is of no use without.
     ///
     /// # Errors
-    /// `bad_input` for outputs that the model has not, and what the backend says.
-    pub(crate) async fn submit(&mut self, request: &RunRequest<'_>, stop: &Stop) -> Result<Pending, RemoteError> {
-        request.check(dispatch!(self, model => model.wanted()))?;
+    /// `unsupported` on WebNN, and what the backend says.
+    #[cfg_attr(not(test), expect(dead_code, reason = "models that generate text will be run in conversations"))]
+    pub(crate) fn new_states(&self, batch: usize) -> Result<States, RemoteError> {
         match self {
-            Model::WebGpu(model) => model.submit(request).await.map(Pending::WebGpu),
-            Model::WebNn(model) => model.submit(request).await.map(Pending::WebNn),
-            Model::Cpu(model) => model.run(request, stop).await.map(Pending::Done),
+            Model::WebGpu(model) => model.new_states(batch).map(States::WebGpu),
+            Model::Cpu(model) => model.new_states(batch).map(States::Cpu),
+            Model::WebNn(_) => Err(error(
+                ErrorCode::Unsupported,
+                "models that keep states of a conversation do not run on WebNN yet",
+                "ask for --platform webgpu or wasm",
+            )),
+        }
+    }
+
+    /// Begins an inference; several may be in flight, and are read in any order. The CPU has computed it when this returns, and
+    /// leaves early when `stop` says so. A model that keeps states needs those of a conversation, in which the run's positions
+    /// count from then on.
+    ///
+    /// # Errors
+    /// `bad_input` for outputs that the model has not and for states that are not its own or have no room, and what the
+    /// backend says. The conversation is what it was then.
+    pub(crate) async fn submit(
+        &mut self,
+        request: &RunRequest<'_>,
+        states: Option<&mut States>,
+        stop: &Stop,
+    ) -> Result<Pending, RemoteError> {
+        request.check(dispatch!(self, model => model.wanted()))?;
+        match (self, states) {
+            (Model::WebGpu(model), None) => model.submit(request, None).await.map(Pending::WebGpu),
+            (Model::WebGpu(model), Some(States::WebGpu(states))) => {
+                model.submit(request, Some(states)).await.map(Pending::WebGpu)
+            }
+            (Model::WebNn(model), None) => model.submit(request).await.map(Pending::WebNn),
+            (Model::Cpu(model), None) => model.run(request, None, stop).await.map(Pending::Done),
+            (Model::Cpu(model), Some(States::Cpu(states))) => {
+                model.run(request, Some(states), stop).await.map(Pending::Done)
+            }
+            (_, Some(_)) => Err(error(ErrorCode::BadInput, "the states are those of a model on another platform", "")),
         }
     }
 

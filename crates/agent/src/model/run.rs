@@ -73,7 +73,7 @@ impl LoadedModel {
     async fn run_once(&mut self, input: &Bound, profile: bool, stop: &Stop) -> Result<RunOutcome, RemoteError> {
         stop.check()?;
         let request = RunRequest { inputs: &input.tensors, wanted: None, profile };
-        let outcome = self.backend.submit(&request, stop).await?.read().await?;
+        let outcome = self.backend.submit(&request, None, stop).await?.read().await?;
         stop.check()?;
         Ok(outcome)
     }

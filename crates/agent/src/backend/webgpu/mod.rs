@@ -2,12 +2,15 @@
 
 mod adapter;
 mod awake;
+mod dispatches;
 mod errors;
 mod gpu;
+mod held;
 mod memory;
 mod pending;
 mod readback;
 mod recorded;
+mod states;
 mod timestamps;
 mod upload;
 
@@ -27,7 +30,9 @@ use webnibble_kernels::plan::{
 
 pub(crate) use gpu::Gpu;
 pub(crate) use pending::Pending;
+pub(crate) use states::States;
 
+use self::held::Held;
 use self::memory::{Memory, WeightMemory};
 use self::recorded::Recorded;
 #[cfg(test)]
@@ -58,7 +63,7 @@ pub(crate) struct Model {
     buffers: Vec<WeightMemory>,
     /// Least recently used first.
     prepared: Vec<Prepared>,
-    peak_bytes: u64,
+    held: Rc<Held>,
 }
 
 /// Tokens of the inference that warms up.
@@ -112,7 +117,7 @@ impl Model {
         let buffers = (0..plan.buffers.len())
             .map(|index| WeightMemory { buffer: None, waiting: plan.planes().filter(|s| s.buffer == index).count() })
             .collect();
-        let peak_bytes = plan.total_bytes() as u64;
+        let held = Rc::new(Held::new(plan.total_bytes() as u64));
         Ok(Self {
             gpu: Rc::clone(gpu),
             memory: Rc::new(Memory::new(gpu)),
@@ -126,7 +131,7 @@ impl Model {
             adjustments: Vec::new(),
             buffers,
             prepared: Vec::new(),
-            peak_bytes,
+            held,
         })
     }
 
@@ -150,9 +155,17 @@ impl Model {
             self.take_portable(failed)?;
             self.build_every_kernel().await?;
         }
-        let seq = WARM_UP_TOKENS.min(longest_input(&self.graph));
+        let keeps = !self.graph.states.is_empty();
+        let mut states = keeps.then(|| self.new_states(1)).transpose()?;
+        let room = states.as_ref().and_then(States::capacity).unwrap_or(usize::MAX);
+        let seq = WARM_UP_TOKENS.min(longest_input(&self.graph)).min(room);
         let inputs = zeros(&self.graph, &Bindings::new([("batch", 1), ("seq", seq)]))?;
-        self.submit(&RunRequest::all_of(&inputs)).await?.read().await.map(drop)
+        self.submit(&RunRequest::all_of(&inputs), states.as_mut()).await?.read().await.map(drop)
+    }
+
+    /// An empty conversation of `batch` items, over buffers of its own.
+    pub(crate) fn new_states(&self, batch: usize) -> Result<States, RemoteError> {
+        States::new(&self.memory, &self.held, &self.graph, batch)
     }
 
     async fn build_every_kernel(&self) -> Result<(), RemoteError> {
@@ -194,7 +207,7 @@ impl Model {
                 self.build(bindings).await?
             }
         };
-        if self.chunks_unasked && recording.dispatches.len() > self.wanted.nodes.len() {
+        if self.chunks_unasked && recording.dispatches.len() > whole_dispatches(&self.wanted) {
             let reason = format!("the adapter binds at most {} bytes", self.gpu.caps.storage_binding_bytes);
             self.adjust("chunked_operations", true, None, &reason);
             self.chunks_unasked = false;
@@ -205,7 +218,7 @@ impl Model {
         }
         self.prepared.push(prepared);
         let held: usize = self.prepared.iter().map(|p| p.recorded.recording.activation_bytes()).sum();
-        self.peak_bytes = self.peak_bytes.max((self.plan.total_bytes() + held) as u64);
+        self.held.set_shapes(held as u64);
         Ok(now_ms() - start)
     }
 
@@ -235,8 +248,13 @@ impl Model {
         &self.wanted
     }
 
-    /// Gives the device an inference; the shape is prepared where it is not yet.
-    pub(crate) async fn submit(&mut self, request: &RunRequest<'_>) -> Result<Pending, RemoteError> {
+    /// Gives the device an inference; the shape is prepared where it is not yet. A model with states takes them from the
+    /// conversation that it is of, which has the run's positions then.
+    pub(crate) async fn submit(
+        &mut self,
+        request: &RunRequest<'_>,
+        states: Option<&mut States>,
+    ) -> Result<Pending, RemoteError> {
         let given: Vec<_> = request.inputs.iter().map(|(name, t)| (name.as_str(), t.dtype(), t.shape())).collect();
         let bindings = self.graph.bind(&given).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
         self.prepare(&bindings).await?;
@@ -248,13 +266,21 @@ impl Model {
         let ports = &prepared.recorded.recording.inputs;
         let inputs = ports.iter().map(|port| given(&port.name)).collect::<Result<Vec<_>, _>>()?;
         let timed = request.profile && self.gpu.has_timestamps();
-        Pending::submit(&prepared.recorded, &inputs, |output| request.wants(output), timed).await
+        let wants = |output: &str| request.wants(output);
+        let Some(written) = self.wanted.written(&bindings).map_err(|e| internal(e.to_string()))? else {
+            return Pending::submit(&prepared.recorded, (&inputs, None), wants, timed).await;
+        };
+        let states = states.filter(|states| states.are_of(&self.memory)).ok_or_else(no_states)?;
+        states.make_ready(&prepared.recorded, written).await?;
+        let pending = Pending::submit(&prepared.recorded, (&inputs, Some(states)), wants, timed).await?;
+        states.advance(written.positions);
+        Ok(pending)
     }
 
     /// Runs the model once, and reads everything. For tests.
     #[cfg(test)]
     pub(crate) async fn run(&mut self, inputs: &[(String, Tensor)], profile: bool) -> Result<RunOutcome, RemoteError> {
-        self.submit(&RunRequest { profile, ..RunRequest::all_of(inputs) }).await?.read().await
+        self.submit(&RunRequest { profile, ..RunRequest::all_of(inputs) }, None).await?.read().await
     }
 
     /// WGSL kernels ran, on the adapter that [`Model::adapter`] names.
@@ -267,9 +293,15 @@ impl Model {
         self.plan.total_bytes() as u64
     }
 
-    /// Most bytes of this model's buffers at once.
+    /// Most bytes of this model's buffers at once, those of its conversations among them.
     pub(crate) fn gpu_peak_bytes(&self) -> Option<u64> {
-        Some(self.peak_bytes)
+        Some(self.held.peak())
+    }
+
+    /// Bytes that its conversations have now. For tests.
+    #[cfg(test)]
+    pub(crate) fn state_bytes(&self) -> u64 {
+        self.held.states()
     }
 
     /// Dispatches of the last prepared shape.
@@ -307,6 +339,15 @@ impl Model {
             memory.buffer = None;
         }
     }
+}
+
+/// Dispatches of a graph whose operators are not cut: one each, and one that writes its states where it has some.
+fn whole_dispatches(graph: &Graph) -> usize {
+    graph.nodes.len() + graph.nodes.iter().filter(|node| !node.op.operator().states().is_empty()).count()
+}
+
+fn no_states() -> RemoteError {
+    error(ErrorCode::BadInput, "the model keeps states, and this run is in none of its conversations", "")
 }
 
 /// What the plan is to keep to.

@@ -13,6 +13,7 @@ use super::super::spares::Lent;
 use super::errors::{Watched, gpu_error, message_of, refused, thrown, watch};
 use super::readback::{Mapping, Readback, found, numbers, tensor};
 use super::recorded::{Recorded, padded_bytes};
+use super::states::States;
 use super::timestamps::{Timestamps, kernel_times, whole_ms};
 use crate::error::internal;
 use crate::finite::{check_finite, not_finite};
@@ -67,10 +68,11 @@ impl Reading {
 
 impl Pending {
     /// Writes inputs, which are in the recording's order, and submits all dispatches and the copies of what is read: the
-    /// outputs that the caller `wants`, and times if the inference is to be `timed`, which costs some time itself.
+    /// outputs that the caller `wants`, and times if the inference is to be `timed`, which costs some time itself. `states` are
+    /// made ready for the recording, where it has any.
     pub(super) async fn submit(
         recorded: &Rc<Recorded>,
-        inputs: &[&Tensor],
+        (inputs, states): (&[&Tensor], Option<&States>),
         wants: impl Fn(&str) -> bool,
         timed: bool,
     ) -> Result<Self, RemoteError> {
@@ -80,7 +82,7 @@ impl Pending {
         recorded.make_checks(&plan.checked).await?;
         let readback = recorded.readback(plan.bytes).await?;
         let timestamps = if timed { Some(recorded.timestamps().await?) } else { None };
-        let work = || submit(recorded, inputs, &plan, &readback, timestamps.as_deref());
+        let work = || submit(recorded, (inputs, states), &plan, &readback, timestamps.as_deref());
         let (submitted, watched) = watch(&gpu.device, work);
         let (outputs, times) = submitted.map_err(|e| thrown(&e))?;
         let recorded = Rc::clone(recorded);
@@ -139,16 +141,18 @@ impl Pending {
 }
 
 fn submit(
-    recorded: &Recorded,
-    inputs: &[&Tensor],
+    recorded: &Rc<Recorded>,
+    (inputs, states): (&[&Tensor], Option<&States>),
     plan: &Reading,
     readback: &Readback,
     timestamps: Option<&Timestamps>,
 ) -> Result<(Mapping, Option<Mapping>), JsValue> {
     let gpu = &recorded.memory.gpu;
     recorded.write(inputs)?;
+    states.map_or(Ok(()), States::write_step)?;
+    let groups = states.and_then(|states| states.groups(recorded)).unwrap_or_default();
     let encoder = gpu.device.create_command_encoder();
-    recorded.encode(&encoder, timestamps)?;
+    recorded.encode(&encoder, groups, timestamps)?;
     recorded.encode_checks(&encoder, &plan.checked, (readback, plan.found_at))?;
     for (output, at) in &plan.outputs {
         recorded.encode_read(&encoder, *output, (readback, *at))?;

@@ -5,17 +5,14 @@ use std::rc::Rc;
 
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
-use web_sys::{
-    GpuBindGroup, GpuBindGroupDescriptor, GpuBindGroupEntry, GpuBuffer, GpuBufferBinding, GpuCommandEncoder,
-    GpuComputePassEncoder, GpuComputePipeline, gpu_buffer_usage,
-};
+use web_sys::{GpuBindGroup, GpuBuffer, GpuBufferBinding, GpuCommandEncoder, gpu_buffer_usage};
 use webnibble_common::quant::round_up;
 use webnibble_common::tensor::{Tensor, element_count};
 use webnibble_common::wire::RemoteError;
-use webnibble_kernels::plan::{BufferKind, Dispatch, FOUND_WORDS, Port, Recording};
-use webnibble_kernels::shaders::Kernel;
+use webnibble_kernels::plan::{Binding, BufferId, BufferKind, Dispatch, FOUND_WORDS, Port, Recording};
 
 use super::super::spares::{Lent, Spares};
+use super::dispatches::{Dispatched, bind_group};
 use super::errors::thrown;
 use super::gpu::Gpu;
 use super::memory::{Buffer, Memory};
@@ -27,15 +24,13 @@ pub(super) struct Recorded {
     pub(super) memory: Rc<Memory>,
     /// The plan that it was made from.
     pub(super) recording: Recording,
-    /// What the dispatches are bound to, in the recording's order.
-    buffers: Vec<GpuBuffer>,
-    uniforms: Buffer,
+    buffers: Buffers,
     /// Those of `buffers` that are not the weights.
     _own: Vec<Buffer>,
     inputs: Vec<Input>,
-    steps: Vec<Step>,
+    dispatches: Vec<Dispatched>,
     /// What looks for NaN and infinity in each output; made when it is first needed.
-    checks: Vec<OnceCell<Vec<Step>>>,
+    checks: Vec<OnceCell<Vec<Dispatched>>>,
     readbacks: Spares<Readback>,
     timestamps: Spares<Timestamps>,
 }
@@ -47,13 +42,11 @@ struct Input {
     bytes: Uint8Array,
 }
 
-/// A dispatch.
-struct Step {
-    pipeline: GpuComputePipeline,
-    /// Whether the step before has another.
-    changes_pipeline: bool,
-    bind_group: GpuBindGroup,
-    workgroups: [u32; 3],
+/// What dispatches are bound to.
+struct Buffers {
+    /// In the recording's order; `None` for those of conversations.
+    all: Vec<Option<GpuBuffer>>,
+    uniforms: Buffer,
 }
 
 impl Recorded {
@@ -61,17 +54,17 @@ impl Recorded {
     /// device could make them all, [`Memory::check`] tells.
     pub(super) fn new(memory: &Rc<Memory>, recording: Recording, weights: &[&GpuBuffer]) -> Result<Self, RemoteError> {
         let uniforms = uniform_buffer(memory, &recording.uniforms)?;
-        let (buffers, own) = activation_buffers(memory, &recording, weights)?;
-        let steps = bind(memory, &recording.dispatches, &buffers, &uniforms)?;
+        let (all, own) = activation_buffers(memory, &recording, weights)?;
+        let buffers = Buffers { all, uniforms };
+        let dispatches = bind(memory, &recording, &recording.dispatches, &buffers)?;
         let inputs = recording.inputs.iter().map(|port| Input::new(port, &buffers)).collect();
         Ok(Self {
             memory: Rc::clone(memory),
             checks: recording.checks.iter().map(|_| OnceCell::new()).collect(),
             buffers,
-            uniforms,
             _own: own,
             inputs,
-            steps,
+            dispatches,
             readbacks: Spares::default(),
             timestamps: Spares::default(),
             recording,
@@ -83,18 +76,39 @@ impl Recorded {
         self.inputs.iter().zip(inputs).try_for_each(|(input, tensor)| input.write(&self.memory.gpu, tensor))
     }
 
-    /// All dispatches: in one pass or, with `timestamps`, one pass a dispatch, each with a timestamp at both ends.
-    pub(super) fn encode(&self, encoder: &GpuCommandEncoder, timestamps: Option<&Timestamps>) -> Result<(), JsValue> {
+    /// Bind groups of the dispatches that touch what belongs to a conversation; `buffer` gives its buffers.
+    pub(super) fn bind_conversation<'a>(
+        &self,
+        buffer: impl Fn(BufferKind) -> Option<&'a GpuBuffer>,
+    ) -> Result<Vec<GpuBindGroup>, RemoteError> {
+        let resource = |binding: &Binding| {
+            let whole = binding.buffer.and_then(|id| buffer(self.recording.buffers[id.0].kind));
+            whole.map_or_else(|| self.buffers.part(binding), GpuBufferBinding::new)
+        };
+        let theirs = self.recording.dispatches.iter().filter(|dispatch| self.recording.is_of_conversation(dispatch));
+        let groups = || theirs.map(|dispatch| bind_group(&self.memory.gpu, dispatch, resource)).collect();
+        self.memory.request("bind groups".to_owned(), groups)
+    }
+
+    /// All dispatches: in one pass or, with `timestamps`, one pass a dispatch, each with a timestamp at both ends. `groups` are
+    /// those of [`Recorded::bind_conversation`].
+    pub(super) fn encode(
+        &self,
+        encoder: &GpuCommandEncoder,
+        groups: &[GpuBindGroup],
+        timestamps: Option<&Timestamps>,
+    ) -> Result<(), JsValue> {
+        let mut groups = groups.iter();
         let Some(timestamps) = timestamps else {
             let pass = encoder.begin_compute_pass();
-            self.steps.iter().for_each(|step| step.encode(&pass));
+            self.dispatches.iter().for_each(|dispatch| dispatch.encode(&pass, &mut groups));
             pass.end();
             return Ok(());
         };
-        for (index, step) in self.steps.iter().enumerate() {
+        for (index, dispatch) in self.dispatches.iter().enumerate() {
             let pass = encoder.begin_compute_pass_with_descriptor(&timestamps.pass(index));
-            pass.set_pipeline(&step.pipeline);
-            step.dispatch(&pass);
+            pass.set_pipeline(&dispatch.pipeline);
+            dispatch.dispatch(&pass, &mut groups);
             pass.end();
         }
         timestamps.resolve(encoder)
@@ -109,9 +123,9 @@ impl Recorded {
         let dispatches = missing.iter().flat_map(|index| &self.recording.checks[*index]);
         self.memory.gpu.build_all(dispatches.map(|dispatch| &dispatch.kernel)).await?;
         for index in missing {
-            let steps = bind(&self.memory, &self.recording.checks[index], &self.buffers, &self.uniforms)?;
+            let made = bind(&self.memory, &self.recording, &self.recording.checks[index], &self.buffers)?;
             // Another inference may have made them meanwhile: its are as good.
-            let _ = self.checks[index].set(steps);
+            let _ = self.checks[index].set(made);
         }
         self.memory.check().await
     }
@@ -125,11 +139,11 @@ impl Recorded {
     ) -> Result<(), JsValue> {
         let found = self.recording.buffers.iter().position(|buffer| buffer.kind == BufferKind::Found);
         let Some(found) = found.filter(|_| !outputs.is_empty()) else { return Ok(()) };
-        let (bytes, found) = (self.found_bytes(), &self.buffers[found]);
+        let (bytes, found) = (self.found_bytes(), self.buffers.get(BufferId(found)));
         encoder.clear_buffer(found);
         let pass = encoder.begin_compute_pass();
         let checks = outputs.iter().filter_map(|index| self.checks[*index].get());
-        checks.flatten().for_each(|step| step.encode(&pass));
+        checks.flatten().for_each(|dispatch| dispatch.encode(&pass, &mut [].iter()));
         pass.end();
         copy(encoder, found, readback, at, bytes)
     }
@@ -147,7 +161,7 @@ impl Recorded {
         (readback, at): (&Readback, usize),
     ) -> Result<(), JsValue> {
         let port = &self.recording.outputs[output];
-        copy(encoder, &self.buffers[port.buffer.0], readback, at, padded_bytes(port))
+        copy(encoder, self.buffers.get(port.buffer), readback, at, padded_bytes(port))
     }
 
     /// Memory to read at least so many bytes with.
@@ -165,7 +179,7 @@ impl Recorded {
         if let Some(timestamps) = self.timestamps.take(|_| true) {
             return Ok(timestamps);
         }
-        let timestamps = self.timestamps.lend(Timestamps::new(&self.memory, self.steps.len())?);
+        let timestamps = self.timestamps.lend(Timestamps::new(&self.memory, self.dispatches.len())?);
         self.memory.check().await?;
         Ok(timestamps)
     }
@@ -186,45 +200,31 @@ fn copy(encoder: &GpuCommandEncoder, from: &GpuBuffer, to: &Readback, at: usize,
     encoder.copy_buffer_to_buffer_with_u32_and_f64_and_f64(from, 0, &to.buffer, at as f64, bytes as f64)
 }
 
+impl Buffers {
+    /// A buffer that belongs to no conversation.
+    fn get(&self, id: BufferId) -> &GpuBuffer {
+        self.all[id.0].as_ref().expect("a conversation's buffers are bound by it alone")
+    }
+
+    /// What is bound, of a buffer that belongs to no conversation.
+    fn part(&self, binding: &Binding) -> GpuBufferBinding {
+        let buffer = binding.buffer.map_or(&*self.uniforms, |id| self.get(id));
+        let range = GpuBufferBinding::new(buffer);
+        range.set_offset_f64(binding.offset as f64);
+        range.set_size_f64(binding.bytes as f64);
+        range
+    }
+}
+
 impl Input {
-    fn new(port: &Port, buffers: &[GpuBuffer]) -> Self {
+    fn new(port: &Port, buffers: &Buffers) -> Self {
         let bytes = element_count(&port.shape) * port.dtype.size_bytes();
-        Self { buffer: buffers[port.buffer.0].clone(), bytes: Uint8Array::new_with_length(bytes as u32) }
+        Self { buffer: buffers.get(port.buffer).clone(), bytes: Uint8Array::new_with_length(bytes as u32) }
     }
 
     fn write(&self, gpu: &Gpu, tensor: &Tensor) -> Result<(), JsValue> {
         self.bytes.copy_from(tensor.bytes());
         gpu.queue.write_buffer_with_u32_and_u8_array(&self.buffer, 0, &self.bytes)
-    }
-}
-
-impl Step {
-    fn new(
-        gpu: &Gpu,
-        dispatch: &Dispatch,
-        before: Option<&Kernel>,
-        entries: &[GpuBindGroupEntry],
-    ) -> Result<Self, RemoteError> {
-        let pipeline = gpu.pipeline(&dispatch.kernel)?;
-        let descriptor = GpuBindGroupDescriptor::new(entries, &pipeline.get_bind_group_layout(0));
-        descriptor.set_label(&dispatch.operator);
-        let bind_group = gpu.device.create_bind_group(&descriptor);
-        let changes_pipeline = before != Some(&dispatch.kernel);
-        Ok(Self { pipeline, changes_pipeline, bind_group, workgroups: dispatch.workgroups })
-    }
-
-    /// In a pass that the step before is in.
-    fn encode(&self, pass: &GpuComputePassEncoder) {
-        if self.changes_pipeline {
-            pass.set_pipeline(&self.pipeline);
-        }
-        self.dispatch(pass);
-    }
-
-    fn dispatch(&self, pass: &GpuComputePassEncoder) {
-        let [x, y, z] = self.workgroups;
-        pass.set_bind_group(0, Some(&self.bind_group));
-        pass.dispatch_workgroups_with_workgroup_count_y_and_workgroup_count_z(x, y, z);
     }
 }
 
@@ -237,20 +237,21 @@ fn uniform_buffer(memory: &Memory, uniforms: &[u8]) -> Result<Buffer, RemoteErro
     Ok(buffer)
 }
 
-/// Every buffer of the recording in its order, and those among them that belong to it.
+/// Every buffer of the recording in its order but those of conversations, and those among them that belong to it.
 fn activation_buffers(
     memory: &Memory,
     recording: &Recording,
     weights: &[&GpuBuffer],
-) -> Result<(Vec<GpuBuffer>, Vec<Buffer>), RemoteError> {
+) -> Result<(Vec<Option<GpuBuffer>>, Vec<Buffer>), RemoteError> {
     let usage = gpu_buffer_usage::STORAGE | gpu_buffer_usage::COPY_DST | gpu_buffer_usage::COPY_SRC;
     let (mut all, mut own) = (Vec::new(), Vec::new());
     for buffer in &recording.buffers {
         match buffer.kind {
-            BufferKind::Weights(index) => all.push(weights[index].clone()),
+            BufferKind::Weights(index) => all.push(Some(weights[index].clone())),
+            kind if kind.is_of_conversation() => all.push(None),
             _ => {
                 let made = memory.buffer(&buffer.label, buffer.bytes, usage)?;
-                all.push(made.clone());
+                all.push(Some(made.clone()));
                 own.push(made);
             }
         }
@@ -258,26 +259,21 @@ fn activation_buffers(
     Ok((all, own))
 }
 
-/// Dispatches that follow one another, each bound to its buffers.
+/// Dispatches of a recording that follow one another, each bound to its buffers unless a conversation has some of them.
 fn bind(
     memory: &Memory,
+    recording: &Recording,
     dispatches: &[Dispatch],
-    buffers: &[GpuBuffer],
-    uniforms: &GpuBuffer,
-) -> Result<Vec<Step>, RemoteError> {
+    buffers: &Buffers,
+) -> Result<Vec<Dispatched>, RemoteError> {
+    let gpu = &memory.gpu;
     let before = std::iter::once(None).chain(dispatches.iter().map(|d| Some(&d.kernel)));
-    let steps = dispatches.iter().zip(before).map(|(dispatch, before)| {
-        let entries: Vec<GpuBindGroupEntry> = dispatch
-            .bindings
-            .iter()
-            .map(|binding| {
-                let range = GpuBufferBinding::new(binding.buffer.map_or(uniforms, |id| &buffers[id.0]));
-                range.set_offset_f64(binding.offset as f64);
-                range.set_size_f64(binding.bytes as f64);
-                GpuBindGroupEntry::new_with_gpu_buffer_binding(binding.number, &range)
-            })
-            .collect();
-        Step::new(&memory.gpu, dispatch, before, &entries)
+    let bound = dispatches.iter().zip(before).map(|(dispatch, before)| {
+        let group = match recording.is_of_conversation(dispatch) {
+            true => None,
+            false => Some(bind_group(gpu, dispatch, |binding| buffers.part(binding))?),
+        };
+        Dispatched::new(gpu, dispatch, before, group)
     });
-    memory.request("bind groups".to_owned(), || steps.collect())
+    memory.request("bind groups".to_owned(), || bound.collect())
 }

@@ -10,7 +10,7 @@ use webnibble_common::package::Part;
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::plan::{Chunking, DeviceCaps, Formats, PlanOptions, Tiling};
-use webnibble_kernels::problems::{Problem, problems};
+use webnibble_kernels::problems::{Problem, decoder_problems, problems};
 
 use super::super::outcome::RunRequest;
 use super::super::testing::{encoder_of_two_outputs, overflowing, scaled};
@@ -226,7 +226,7 @@ async fn outputs_that_nobody_wants_are_not_read() {
     for (index, (name, _)) in all.iter().enumerate() {
         let wanted = [name.clone()];
         let request = RunRequest { wanted: Some(&wanted), ..RunRequest::all_of(&problem.inputs) };
-        let found = model.submit(&request).await.unwrap().read().await.unwrap();
+        let found = model.submit(&request, None).await.unwrap().read().await.unwrap();
         assert_eq!(found.outputs, all[index..=index]);
     }
 }
@@ -239,11 +239,11 @@ async fn what_is_no_number_is_found_on_the_device_as_it_is_by_reading() {
     assert_eq!(read.code, ErrorCode::NotFinite, "{read:?}");
     assert!(read.message.contains("should be finite numbers, found "), "{read:?}");
     let request = RunRequest { wanted: Some(&[]), ..RunRequest::all_of(&inputs) };
-    let unread = model.submit(&request).await.unwrap().read().await.unwrap_err();
+    let unread = model.submit(&request, None).await.unwrap().read().await.unwrap_err();
     assert_eq!((read.code, read.message), (unread.code, unread.message));
     // What an inference found is not the next one's.
     let request = RunRequest { inputs: &problem.inputs, ..request };
-    assert!(model.submit(&request).await.unwrap().read().await.unwrap().outputs.is_empty());
+    assert!(model.submit(&request, None).await.unwrap().read().await.unwrap().outputs.is_empty());
 }
 
 #[wasm_bindgen_test]
@@ -252,9 +252,9 @@ async fn several_inferences_are_in_flight_and_those_dropped_give_back_what_they_
     let mut model = load(&gpu().await, problem, PlanOptions::default()).await;
     let halved = scaled(problem, 0.5);
     let expected = model.run(&halved, false).await.unwrap().outputs;
-    let first = model.submit(&RunRequest::all_of(&problem.inputs)).await.unwrap();
-    let second = model.submit(&RunRequest::all_of(&halved)).await.unwrap();
-    let dropped = model.submit(&RunRequest::all_of(&problem.inputs)).await.unwrap();
+    let first = model.submit(&RunRequest::all_of(&problem.inputs), None).await.unwrap();
+    let second = model.submit(&RunRequest::all_of(&halved), None).await.unwrap();
+    let dropped = model.submit(&RunRequest::all_of(&problem.inputs), None).await.unwrap();
     assert_eq!(model.prepared[0].recorded.spare_readbacks(), 0);
     drop(dropped);
     assert_eq!(second.read().await.unwrap().outputs, expected);
@@ -368,6 +368,25 @@ async fn op_problems_in_parts() {
         console_log!("{cut} of {} op problems in parts", some.len());
         assert!(cut >= least, "only {cut} in parts");
     }
+}
+
+#[wasm_bindgen_test]
+async fn conversations_in_parts() {
+    let decoder = &decoder_problems().unwrap()[2];
+    let problem = Problem { graph: decoder.graph.clone(), ..decoder.whole.clone() };
+    // Four positions of one item, whose queries, keys and values lie side by side.
+    let chunking = Some(Chunking { binding_bytes: 4 * 48 * 4, ..Chunking::BY_ADAPTER });
+    let mut model = load(&gpu().await, &problem, PlanOptions { chunking, ..PlanOptions::default() }).await;
+    let mut states = model.new_states(decoder.batch).unwrap();
+    for at in [0..4, 4..8, 8..12] {
+        let inputs = decoder.inputs(at.clone());
+        let pending = model.submit(&RunRequest::all_of(&inputs), Some(&mut states)).await.unwrap();
+        decoder.check(at, &pending.read().await.unwrap().outputs).unwrap();
+    }
+    let recording = &model.prepared[0].recorded.recording;
+    let files: Vec<_> = recording.dispatches.iter().map(|dispatch| dispatch.kernel.file).collect();
+    let of = |file: &str| files.iter().filter(|found| **found == file).count();
+    assert_eq!((of("attention_cache"), of("attention")), (4, 4), "{files:?}");
 }
 
 #[wasm_bindgen_test]

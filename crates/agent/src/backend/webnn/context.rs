@@ -187,6 +187,7 @@ pub(super) fn from_webnn(problem: &WebNnError) -> RemoteError {
     let (code, hint) = match problem {
         WebNnError::MissingWeight(_) | WebNnError::Int8 { .. } => (ErrorCode::BadPackage, "quantize the model again"),
         WebNnError::Format { .. } => (ErrorCode::Unsupported, "use 8 or 16 bits on WebNN, or another --platform"),
+        WebNnError::Unsupported { .. } => (ErrorCode::Unsupported, "use another --platform"),
         WebNnError::Operator { .. } => (ErrorCode::Unsupported, "try another --execution-provider or --platform"),
         WebNnError::TooLarge { .. } => (ErrorCode::Unsupported, "use a smaller batch, shorter texts or fewer bits"),
         WebNnError::Lowering { .. } => (ErrorCode::Unsupported, "leave the choice to measuring: give no lowering"),

@@ -12,7 +12,7 @@ use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightData;
 use webnibble_common::wire::{ErrorCode, LoadOptions};
 use webnibble_kernels::plan::Formats;
-use webnibble_kernels::problems::{Problem, int8_problems, problems};
+use webnibble_kernels::problems::{Problem, encoder_problems, int8_problems, problems};
 use webnibble_kernels::webnn::{Candidate, Lowering, Ranges};
 
 use super::super::outcome::RunRequest;
@@ -98,12 +98,12 @@ fn encoder(name: &str) -> Problem {
 
 #[wasm_bindgen_test]
 async fn webnn_op_problems_dequantized_once() {
-    solve_all(&problems(), Lowering::Float32).await;
+    solve_all(&encoder_problems(), Lowering::Float32).await;
 }
 
 #[wasm_bindgen_test]
 async fn webnn_op_problems_in_parts_side_by_side() {
-    solve_all_in(&problems(), Lowering::Float32, 2).await;
+    solve_all_in(&encoder_problems(), Lowering::Float32, 2).await;
 }
 
 /// An encoder of one sequence, whose rows are divided, with a length that is padded.
@@ -136,12 +136,12 @@ async fn webnn_rows_of_a_sequence_are_computed_side_by_side() {
 
 #[wasm_bindgen_test]
 async fn webnn_op_problems_in_the_memory_of_their_format() {
-    solve_all(&problems(), Lowering::Dequantize).await;
+    solve_all(&encoder_problems(), Lowering::Dequantize).await;
 }
 
 #[wasm_bindgen_test]
 async fn webnn_op_problems_with_half_precision_constants() {
-    solve_all(&problems(), Lowering::Float16).await;
+    solve_all(&encoder_problems(), Lowering::Float16).await;
 }
 
 #[wasm_bindgen_test]
