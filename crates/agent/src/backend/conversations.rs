@@ -5,6 +5,7 @@ use std::ops::Range;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Parsed};
+use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::problems::{DECODER_POSITIONS, DecoderProblem, decoder_problems};
 
@@ -144,6 +145,32 @@ async fn webgpu_and_cpu_positions_that_are_dropped_are_written_anew() {
         loaded.run(&mut states, 90..91).await;
         states.set_past(200);
         assert_eq!(states.past(), 91, "positions that do not count are not made to");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn webgpu_and_cpu_what_is_no_number_is_dropped_with_its_positions() {
+    let mut devices = Devices::default();
+    let decoder = &decoder_problems().unwrap()[0];
+    for platform in PLATFORMS {
+        let mut loaded = Loaded::new(&mut devices, decoder, platform).await;
+        let mut states = loaded.states();
+        loaded.run(&mut states, 0..20).await;
+        let largest = |(name, tensor): (String, Tensor)| {
+            let tensor = Tensor::f32(tensor.shape(), vec![f32::MAX; tensor.len()]).unwrap();
+            (name, tensor)
+        };
+        let inputs: Vec<_> = decoder.inputs(20..28).into_iter().map(largest).collect();
+        let begun = loaded.model.submit(&RunRequest::all_of(&inputs), Some(&mut states), &Stop::new(None)).await;
+        // The CPU has computed it by now.
+        let failed = match begun {
+            Ok(pending) => pending.read().await.expect_err("sums of the largest float overflow"),
+            Err(failed) => failed,
+        };
+        assert_eq!(failed.code, ErrorCode::NotFinite, "{failed:?}");
+        states.set_past(20);
+        loaded.run(&mut states, 20..21).await;
+        loaded.run(&mut states, 21..23).await;
     }
 }
 

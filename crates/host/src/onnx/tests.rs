@@ -1,6 +1,7 @@
 //! Files taken apart again: the stored values are those of the package to the last bit.
 
 use prost::Message as _;
+use webnibble_common::graph::Op;
 use webnibble_common::quant::{Bits, Granularity, QTensor, Scheme};
 use webnibble_common::weights::WeightData;
 
@@ -20,6 +21,18 @@ fn exported(options: &QuantizeOptions) -> (Quantized, ModelProto) {
     let (folder, quantized) = golden(options);
     let bytes = model(&folder.graph, &quantized.weights, &quantized.meta, OnnxOptions::default()).unwrap();
     (quantized, ModelProto::decode(&bytes[..]).unwrap())
+}
+
+#[test]
+fn attention_that_is_not_exported_yet_is_an_error() {
+    let (mut folder, quantized) = golden(&QuantizeOptions::default());
+    for node in &mut folder.graph.nodes {
+        if let Op::Attention(attention) = &mut node.op {
+            attention.causal = true;
+        }
+    }
+    let error = model(&folder.graph, &quantized.weights, &quantized.meta, OnnxOptions::default()).unwrap_err();
+    assert_eq!(error.to_string(), "attention that is causal is not exported to ONNX yet");
 }
 
 fn constant<'a>(file: &'a ModelProto, name: &str) -> &'a TensorProto {
