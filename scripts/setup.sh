@@ -19,6 +19,10 @@ WASM_PACK_VERSION=0.15.1
 exec 9>"${TMPDIR:-/tmp}/webnibble-setup.lock"
 flock 9
 
+# Folders that go when this script ends.
+temporary=()
+trap 'rm -rf "${temporary[@]}"' EXIT
+
 step() { say "setup: $*"; }
 
 as_root() {
@@ -74,8 +78,7 @@ build_debian_std() {
 
     step "building std for $WASM_TARGET from Debian's source: about a minute"
     work=$(mktemp -d)
-    # shellcheck disable=SC2064 # the folder's name of now is meant
-    trap "rm -rf '$work'" EXIT
+    temporary+=("$work")
     cp -r /usr/lib/rustlib/src/rust/library "$work/library"
     (
         cd "$work/library"
@@ -92,7 +95,6 @@ build_debian_std() {
     as_root find "$libdir" -name '*.rlib' -delete
     as_root cp "$work/target/$WASM_TARGET"/release/deps/*.rlib "$libdir/"
     as_root cp "$work/built-by" "$(std_stamp "$libdir")"
-    rm -rf "$work"
     has_wasm_std /usr/bin/rustc || die "std for $WASM_TARGET was built but $libdir does not hold it"
 }
 
@@ -123,8 +125,23 @@ setup_wasm_target() {
 
 # --- Rust programs --------------------------------------------------------------------------------------------------
 
-# Outside the repository: its .cargo/config.toml and a caller's flags are not meant for tools.
-cargo_install() { (cd / && env -u RUSTFLAGS -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET cargo install --quiet "$@"); }
+# Where the tools are built: they have many crates in common.
+tools_target=""
+
+# Outside the repository: its .cargo/config.toml and a caller's flags are not meant for tools. Optimized lightly and linked
+# plainly, since they are built more slowly than they ever run here.
+cargo_install() {
+    if [ -z "$tools_target" ]; then
+        tools_target=$(mktemp -d)
+        temporary+=("$tools_target")
+    fi
+    (
+        cd /
+        env -u RUSTFLAGS -u CARGO_BUILD_TARGET CARGO_TARGET_DIR="$tools_target" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+            CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
+            cargo install --quiet "$@"
+    )
+}
 
 setup_wasm_bindgen() {
     local version

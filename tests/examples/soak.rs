@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use webnibble_common::options::{BrowserKind, GpuProfile, LaunchOptions, MeasureOptions, Options, Platform, Settings};
 use webnibble_common::quant::Bits;
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 use webnibble_host::run::{Input, RunRequest, run};
 use webnibble_tests::{Sandbox, browser_available, firefox, golden_bert, processes_naming};
 

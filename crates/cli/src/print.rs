@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use serde::Serialize;
-use webnibble_common::result::ErrorInfo;
+use webnibble_common::record::ErrorInfo;
 
 /// Prints a line to stdout. A reader that went away (`| head`) is no failure of ours.
 pub(crate) fn line(text: impl AsRef<str>) {

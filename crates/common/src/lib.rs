@@ -30,6 +30,3 @@ pub mod warmup;
 pub mod webnn;
 pub mod weights;
 pub mod wire;
-
-/// The name that [`record`] had.
-pub use record as result;

@@ -8,7 +8,7 @@ use webnibble_common::capabilities::Adapter;
 use webnibble_common::io::Input;
 use webnibble_common::options::{LaunchOptions, Options, Platform, Settings};
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{BrowserInfo, ImplementationType, Times};
+use webnibble_common::record::{BrowserInfo, ImplementationType, Times};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, RemoteError, RunOptions};
 

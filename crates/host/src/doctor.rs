@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use webnibble_common::capabilities::Capabilities;
 use webnibble_common::options::{BrowserKind, GpuProfile, LaunchOptions};
-use webnibble_common::result::{ErrorInfo, Times};
+use webnibble_common::record::{ErrorInfo, Times};
 
 use crate::advice::{self, Missing};
 use crate::browser::{self, PassedOver, default_gpu_profile};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use webnibble_common::profiles::OptionsError;
-use webnibble_common::result::ErrorInfo;
+use webnibble_common::record::ErrorInfo;
 use webnibble_common::wire::{ErrorCode, RemoteError};
 
 mod failure;

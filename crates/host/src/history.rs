@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 use serde::Serialize;
-use webnibble_common::result::{RunInfo, RunRecord};
+use webnibble_common::record::{RunInfo, RunRecord};
 
 use crate::report::machine;
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use webnibble_common::capabilities::Capabilities;
 use webnibble_common::io::Input;
 use webnibble_common::options::{Engine, LaunchOptions};
-use webnibble_common::result::BrowserInfo;
+use webnibble_common::record::BrowserInfo;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions};
 
 use crate::assets::Assets;

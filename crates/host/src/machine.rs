@@ -1,6 +1,6 @@
 //! The machine and the build, for the record.
 
-use webnibble_common::result::HostInfo;
+use webnibble_common::record::HostInfo;
 
 /// What is known of this machine.
 pub fn info() -> HostInfo {

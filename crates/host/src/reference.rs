@@ -7,7 +7,7 @@ use webnibble_common::graph::Graph;
 use webnibble_common::io::{Input, NamedTensors};
 use webnibble_common::package::{Activations, SentenceConfig, TOKENIZER, max_tokens};
 use webnibble_common::quant::{Bits, Quantizer};
-use webnibble_common::result::QuantizationError;
+use webnibble_common::record::QuantizationError;
 use webnibble_common::tensor::{Tensor, element_count};
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::ErrorCode;

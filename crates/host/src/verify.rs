@@ -12,7 +12,7 @@ use webnibble_common::io::Input;
 use webnibble_common::options::{BrowserKind, LaunchOptions, Options, Platform, Settings};
 use webnibble_common::package::{self, PackageMeta, QuantizationMeta, TensorMeta};
 use webnibble_common::quant::{Bits, Granularity, Quantizer, Scheme};
-use webnibble_common::result::{BrowserInfo, ErrorInfo, ImplementationType, Times};
+use webnibble_common::record::{BrowserInfo, ErrorInfo, ImplementationType, Times};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::RunOptions;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use webnibble_common::result::TokensKept;
+use webnibble_common::record::TokensKept;
 use webnibble_models::input::text::{TextError, TextTokenizer};
 use webnibble_models::sentence::SentenceFiles;
 use webnibble_models::{ModelConfig, sentence};

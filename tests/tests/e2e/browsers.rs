@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use webnibble_common::options::{Options, Platform, Settings};
 use webnibble_common::quant::{Bits, Granularity};
-use webnibble_common::result::{Output, RunRecord};
+use webnibble_common::record::{Output, RunRecord};
 use webnibble_host::loader::Model;
 use webnibble_host::prepare;
 use webnibble_host::reference::Reference;

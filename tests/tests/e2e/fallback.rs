@@ -1,6 +1,6 @@
 //! What comes after a platform that fails: the next route, simulation that says so, or exit status 3.
 
-use webnibble_common::result::{ImplementationType, RunRecord};
+use webnibble_common::record::{ImplementationType, RunRecord};
 use webnibble_tests::{Sandbox, browser_available, golden_bert, skip_unless};
 
 use crate::golden::{answer, error, golden_input, run_golden};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use webnibble_common::io::Output;
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 use webnibble_common::tensor::Tensor;
 use webnibble_tests::{Sandbox, golden_bert};
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use webnibble_common::io::{Input, NamedTensors, Output, TensorOutput};
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 use webnibble_host::loader::{Model, ModelFolder};
 use webnibble_host::reference::Reference;
 use webnibble_tests::{

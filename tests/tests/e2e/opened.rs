@@ -1,7 +1,7 @@
 //! A browser that stays open for several runs, by the host's API.
 
 use webnibble_common::options::{GpuProfile, LaunchOptions, Options, Platform, Settings};
-use webnibble_common::result::{ErrorInfo, RunRecord, Status};
+use webnibble_common::record::{ErrorInfo, RunRecord, Status};
 use webnibble_common::tensor::Tensor;
 use webnibble_host::Host;
 use webnibble_host::run::{Input, RunRequest, run_on};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use webnibble_common::options::{LaunchOptions, MeasureOptions, Options, Platform};
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 use webnibble_host::Pool;
 use webnibble_host::run::{Input, RunRequest};
 use webnibble_tests::{

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use webnibble_common::options::{ExecutionProvider, Platform, Settings};
 use webnibble_common::quant::{Bits, Granularity};
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 use webnibble_host::run::Input;
 use webnibble_tests::{
     Sandbox, chromium, firefox, golden_bert, mini_lm, mini_lm_available, skip_unless, webkit, webnn_browser,

@@ -1,7 +1,7 @@
 //! The page of a report, in Chromium.
 
 use serde_json::json;
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 use webnibble_host::assets::Assets;
 use webnibble_host::report::html;
 use webnibble_tests::{Sandbox, browser_available, repository, skip_unless};

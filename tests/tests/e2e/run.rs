@@ -1,7 +1,7 @@
 //! `run` and `doctor` in a real browser.
 
 use serde_json::{Value, json};
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 use webnibble_tests::{
     Sandbox, browser_available, firefox, golden_bert, mini_lm, mini_lm_available, skip_unless, webkit,
 };

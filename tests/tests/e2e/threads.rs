@@ -1,7 +1,7 @@
 //! The CPU executor's binaries and threads, from the command line.
 
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{ImplementationType, RunRecord};
+use webnibble_common::record::{ImplementationType, RunRecord};
 use webnibble_tests::{Sandbox, browser_available, mini_lm, mini_lm_available, repository, skip_unless};
 
 use crate::golden::{answer, cosine, error, golden_input, run_golden};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 use webnibble_tests::{Finished, Sandbox, browser_available, golden_bert, repository, skip_unless, webnn_browser};
 
 use crate::golden::{answer, assert_near, error, golden_input, run_golden};

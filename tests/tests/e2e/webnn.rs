@@ -1,6 +1,6 @@
 //! WebNN for real, in a browser that has a backend.
 
-use webnibble_common::result::{Output, RunRecord};
+use webnibble_common::record::{Output, RunRecord};
 use webnibble_tests::{Sandbox, mini_lm, mini_lm_available, skip_unless, webnn_browser};
 
 use crate::golden::{answer, assert_near, error, golden_input, run_golden};

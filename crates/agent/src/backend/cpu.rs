@@ -9,7 +9,7 @@ use webnibble_common::graph::{Bindings, Graph};
 use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
-use webnibble_common::result::ImplementationType;
+use webnibble_common::record::ImplementationType;
 use webnibble_common::state::StateSet;
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};

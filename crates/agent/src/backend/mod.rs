@@ -15,7 +15,7 @@ use webnibble_common::graph::{Bindings, Graph};
 use webnibble_common::options::{ExecutionProvider, Platform};
 use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{ImplementationType, WebNnInfo};
+use webnibble_common::record::{ImplementationType, WebNnInfo};
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::cpu::Threads;
 

@@ -2,7 +2,7 @@
 
 use webnibble_common::graph::Bindings;
 use webnibble_common::io::{Input, NamedTensors};
-use webnibble_common::result::TokensKept;
+use webnibble_common::record::TokensKept;
 use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::exec::check_inputs;
 use webnibble_models::input::text::TextError;

@@ -10,7 +10,7 @@ use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Parsed, read_weights};
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{ImplementationType, TokensKept};
+use webnibble_common::record::{ImplementationType, TokensKept};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions, Stage};

@@ -4,7 +4,7 @@ use js_sys::Uint32Array;
 use webnibble_common::io::Input;
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::prompt::PromptChoice;
-use webnibble_common::result::TokensKept;
+use webnibble_common::record::TokensKept;
 use webnibble_common::tensor::{DType, Tensor};
 use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_models::input::text::{Encoded, Limits};

@@ -14,7 +14,7 @@ use webnibble_common::options::{ExecutionProvider, Platform};
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::profiles::idle_options;
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{ImplementationType, WebNnInfo};
+use webnibble_common::record::{ImplementationType, WebNnInfo};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{
     Adjustment, ErrorCode, LoadOptions, LoadReport, RemoteError, RunOptions, RunReport, Stage,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, Platform, Settings};
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{ImplementationType, RunRecord};
+use webnibble_common::record::{ImplementationType, RunRecord};
 use webnibble_host::bench::{BenchRequest, Precision, Size, USUAL_BITS, bench};
 use webnibble_host::browsers::{browsers_for, webnn_browser_missing};
 use webnibble_host::error::is_usage;

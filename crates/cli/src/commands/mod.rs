@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use webnibble_common::result::ErrorInfo;
+use webnibble_common::record::ErrorInfo;
 use webnibble_host::HostError;
 
 use crate::print;

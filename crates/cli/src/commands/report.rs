@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use webnibble_common::result::{ErrorInfo, RunRecord};
+use webnibble_common::record::{ErrorInfo, RunRecord};
 use webnibble_host::assets::Assets;
 use webnibble_host::history::{Batch, History};
 use webnibble_host::output::{OutputError, check_outputs};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use webnibble_common::io::{Input, NamedTensors, Output, tensors_from_json};
-use webnibble_common::result::{ErrorInfo, InputInfo, RunRecord, Status, Times};
+use webnibble_common::record::{ErrorInfo, InputInfo, RunRecord, Status, Times};
 use webnibble_host::error::is_usage;
 use webnibble_host::run::{RunProgress, RunProgressSink, RunRequest, run as run_model};
 

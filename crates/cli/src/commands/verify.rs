@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use webnibble_common::options::Platform;
-use webnibble_common::result::{ErrorInfo, ImplementationType};
+use webnibble_common::record::{ErrorInfo, ImplementationType};
 use webnibble_host::browsers::{browsers_for, webnn_browser_missing};
 use webnibble_host::verify::{Verification, VerifyRequest, verify};
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use webnibble_common::options::LaunchOptions;
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 
 use crate::error::HostError;
 use crate::host::Host;

@@ -1,7 +1,7 @@
 //! Rows that are left out of the sweep, and rows of what was not tried.
 
 use webnibble_common::profiles::Source;
-use webnibble_common::result::{OptionValue, RunRecord};
+use webnibble_common::record::{OptionValue, RunRecord};
 
 use super::cells::Cell;
 use crate::error::HostError;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use webnibble_common::options::LaunchOptions;
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 
 use super::cells::Cell;
 use super::inputs::Inputs;

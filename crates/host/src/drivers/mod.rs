@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tokio::process::Command;
 use webnibble_common::options::{BrowserKind, LaunchOptions};
-use webnibble_common::result::ErrorInfo;
+use webnibble_common::record::ErrorInfo;
 
 use crate::browser::{self, BrowserError, Program, drivers_dir, find_browser, find_program};
 use crate::error::HostError;

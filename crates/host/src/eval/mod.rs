@@ -15,7 +15,7 @@ use webnibble_common::options::{Options, Platform, Settings};
 use webnibble_common::profiles::{self, Resolved};
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::{Bits, Scheme};
-use webnibble_common::result::{BrowserInfo, Fallback, ImplementationType, QuantizationError};
+use webnibble_common::record::{BrowserInfo, Fallback, ImplementationType, QuantizationError};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::RunOptions;
 use webnibble_models::input::text::TextError;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use webnibble_common::options::LaunchOptions;
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 
 use super::queue::Work;
 use super::station::{SessionSource, Station};

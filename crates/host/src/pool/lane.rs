@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use webnibble_common::profiles::Source;
-use webnibble_common::result::{ErrorInfo, OptionValue};
+use webnibble_common::record::{ErrorInfo, OptionValue};
 use webnibble_common::wire::ErrorCode;
 
 use super::queue::{Job, Work};

@@ -14,7 +14,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use webnibble_common::options::LaunchOptions;
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 
 use crate::assets::Assets;
 use crate::browser::wait_for_owed_sessions;

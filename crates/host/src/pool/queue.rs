@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
-use webnibble_common::result::{ErrorInfo, Fallback, RunRecord};
+use webnibble_common::record::{ErrorInfo, Fallback, RunRecord};
 
 use crate::error::HostError;
 use crate::run::{References, RunRequest, not_started};

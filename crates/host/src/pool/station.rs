@@ -1,6 +1,6 @@
 //! Sessions as a lane sees them, and where they come from.
 
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 
 use super::queue::Work;
 use crate::error::HostError;

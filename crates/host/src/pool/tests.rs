@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use webnibble_common::options::Options;
-use webnibble_common::result::Status;
+use webnibble_common::record::Status;
 use webnibble_common::wire::{ErrorCode, RemoteError};
 
 use super::station::Station;

@@ -1,7 +1,7 @@
 //! What moved between two reports, beyond its noise.
 
 use serde::Serialize;
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 
 use super::{ReportRow, ms};
 
@@ -104,7 +104,7 @@ pub fn comparison_table(changes: &[Change]) -> String {
 mod tests {
     use std::slice::from_ref;
 
-    use webnibble_common::result::ImplementationType;
+    use webnibble_common::record::ImplementationType;
 
     use super::*;
     use crate::report::testing::{failed, ran};

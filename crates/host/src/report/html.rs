@@ -1,7 +1,7 @@
 //! One page that holds everything it needs: rows, style, script and the library that draws its charts.
 
 use serde_json::json;
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 
 use super::{ReportRow, about};
 

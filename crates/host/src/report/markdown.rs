@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 
 use super::{ReportRow, about, ms};
 
@@ -202,7 +202,7 @@ fn note_numbers(notes: &[&String], row: &ReportRow) -> String {
 #[cfg(test)]
 mod tests {
     use webnibble_common::options::Engine;
-    use webnibble_common::result::EngineRatio;
+    use webnibble_common::record::EngineRatio;
 
     use super::*;
     use crate::report::testing::{failed, ran};
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(clean.contains("A dash"), clean.contains(" – "), "{clean}");
         assert!(text(&[whole.clone(), failed("edge", 4)]).contains("A dash was not measured."));
         let mut simulated = whole.clone();
-        simulated.implementation_type = Some(webnibble_common::result::ImplementationType::SimulatedWebgpu);
+        simulated.implementation_type = Some(webnibble_common::record::ImplementationType::SimulatedWebgpu);
         assert!(text(&[whole, simulated]).contains("Times of simulations"));
     }
 

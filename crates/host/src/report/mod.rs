@@ -9,7 +9,7 @@ pub(crate) mod testing;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::options::Platform;
 use webnibble_common::profiles::Source;
-use webnibble_common::result::{EngineRatio, HostInfo, RunInfo, RunRecord, Times};
+use webnibble_common::record::{EngineRatio, HostInfo, RunInfo, RunRecord, Times};
 
 pub use compare::{Change, compare, comparison_table};
 pub use html::html;
@@ -323,7 +323,7 @@ fn ms(time: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use webnibble_common::result::{Fallback, OptionValue};
+    use webnibble_common::record::{Fallback, OptionValue};
 
     use super::testing::{failed, ran};
     use super::*;

@@ -1,6 +1,6 @@
 //! Records for tests.
 
-use webnibble_common::result::{ErrorInfo, PerformanceMetrics, RunRecord, Status};
+use webnibble_common::record::{ErrorInfo, PerformanceMetrics, RunRecord, Status};
 
 /// The record of a run that took `p50_ms`.
 pub(crate) fn ran(browser: &str, bits: u8, p50_ms: f64) -> RunRecord {

@@ -2,7 +2,7 @@
 
 use webnibble_common::io::NamedTensors;
 use webnibble_common::profiles::{OptionsError, Resolved, Source};
-use webnibble_common::result::{EngineRatio, Fallback, OptionValue, StartToFirstResult};
+use webnibble_common::record::{EngineRatio, Fallback, OptionValue, StartToFirstResult};
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadReport, RunReport};
 
 use crate::browser::BrowserMemory;

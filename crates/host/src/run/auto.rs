@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use webnibble_common::capabilities::Capabilities;
 use webnibble_common::options::Platform;
 use webnibble_common::profiles::Resolved;
-use webnibble_common::result::{BrowserInfo, Candidate, Choice, Times};
+use webnibble_common::record::{BrowserInfo, Candidate, Choice, Times};
 use webnibble_common::wire::{ErrorCode, RunOptions};
 
 use super::answer::{Answered, Route};

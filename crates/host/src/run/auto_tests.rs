@@ -2,7 +2,7 @@
 
 use webnibble_common::options::Engine;
 use webnibble_common::quant::{Bits, Granularity};
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 use webnibble_common::tensor::Tensor;
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use webnibble_common::options::{Engine, LaunchOptions, Platform};
 use webnibble_common::profiles::Source;
-use webnibble_common::result::{ErrorInfo, Fallback};
+use webnibble_common::record::{ErrorInfo, Fallback};
 use webnibble_common::wire::{ErrorCode, RunOptions};
 
 use super::answer::{Answered, Route};

@@ -1,7 +1,7 @@
 //! Faults inside the chain: each ends in the right next step or in a clear error, and the record says so.
 
 use webnibble_common::options::{Engine, Platform};
-use webnibble_common::result::{ImplementationType, RunRecord};
+use webnibble_common::record::{ImplementationType, RunRecord};
 use webnibble_common::wire::ErrorCode;
 
 use super::answer::Route;

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use webnibble_common::result::RunRecord;
+use webnibble_common::record::RunRecord;
 use webnibble_common::wire::{ErrorCode, RemoteError};
 
 use crate::error::HostError;

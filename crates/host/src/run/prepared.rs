@@ -6,7 +6,7 @@ use std::time::Instant;
 use webnibble_common::io::NamedTensors;
 use webnibble_common::options::{BrowserKind, Options, Platform};
 use webnibble_common::profiles::{self, Context, Resolved, ResolvedSettings};
-use webnibble_common::result::InputInfo;
+use webnibble_common::record::InputInfo;
 use webnibble_models::input::ModelInputs;
 use webnibble_models::input::text::TextError;
 

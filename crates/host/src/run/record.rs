@@ -9,7 +9,7 @@ use webnibble_common::options::{BrowserKind, Platform};
 use webnibble_common::package::PackageMeta;
 use webnibble_common::profiles::{self, ResolvedSettings, Source};
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{
+use webnibble_common::record::{
     BrowserInfo, Choice, Fallback, ImplementationType, InitializationTime, InputInfo, MemoryReduction, MemoryUse,
     ModelInfo, OptionValue, Output, PerformanceMetrics, ProfileRow, QuantizationInfo, RunInfo, RunRecord,
     SCHEMA_VERSION, Status, Times, WebNnInfo,

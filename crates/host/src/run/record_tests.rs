@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use webnibble_common::options::{Engine, LaunchOptions, Platform};
-use webnibble_common::result::{ImplementationType, RunRecord};
+use webnibble_common::record::{ImplementationType, RunRecord};
 use webnibble_common::tensor::DType;
 use webnibble_common::wire::{Adjustment, AgentMessage, ErrorCode, HostMessage, KernelTime, RunReport, TensorInfo};
 

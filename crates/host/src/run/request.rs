@@ -5,7 +5,7 @@ use std::sync::Arc;
 pub use webnibble_common::io::Input;
 use webnibble_common::io::NamedTensors;
 use webnibble_common::options::{Engine, Options, Platform};
-use webnibble_common::result::{InputInfo, TokensKept};
+use webnibble_common::record::{InputInfo, TokensKept};
 use webnibble_common::wire::Stage;
 
 use crate::reference::WantedInF32;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use webnibble_common::options::Platform;
 use webnibble_common::profiles::{Resolved, Source};
-use webnibble_common::result::StartToFirstResult;
+use webnibble_common::record::StartToFirstResult;
 use webnibble_common::wire::{LoadOptions, LoadReport, RunOptions, Stage};
 
 use super::answer::{Answered, Loaded, Measured, OnnxForm, Route, check_kept};

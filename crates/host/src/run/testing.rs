@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use webnibble_common::capabilities::{Adapter, Capabilities};
 use webnibble_common::options::{Engine, Options, Platform};
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{ImplementationType, RunRecord, TokensKept};
+use webnibble_common::record::{ImplementationType, RunRecord, TokensKept};
 use webnibble_common::warmup::Warmup;
 use webnibble_common::wire::{AgentMessage, ErrorCode, HostMessage, LoadOptions, LoadReport, RemoteError, RunReport};
 

@@ -4,7 +4,7 @@ use webnibble_common::options::{BrowserKind, ExecutionProvider, LaunchOptions, O
 use webnibble_common::package::{PackageMeta, QuantizationMeta};
 use webnibble_common::profiles::{OptionsError, Source};
 use webnibble_common::quant::{Bits, Granularity, Scheme};
-use webnibble_common::result::{BrowserInfo, ImplementationType};
+use webnibble_common::record::{BrowserInfo, ImplementationType};
 use webnibble_common::wire::{Adjustment, ErrorCode};
 
 use super::answer::check_kept;

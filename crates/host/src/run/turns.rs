@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use webnibble_common::options::Engine;
 use webnibble_common::profiles::Source;
-use webnibble_common::result::{EngineRatio, ImplementationType, RunRecord};
+use webnibble_common::record::{EngineRatio, ImplementationType, RunRecord};
 use webnibble_common::wire::{ErrorCode, RunOptions};
 
 use super::answer::{Answered, PageAnswer, Route};

@@ -3,7 +3,7 @@
 use tokio_tungstenite::tungstenite::Message;
 use webnibble_common::options::Platform;
 use webnibble_common::quant::Bits;
-use webnibble_common::result::ImplementationType;
+use webnibble_common::record::ImplementationType;
 use webnibble_common::tensor::DType;
 use webnibble_common::warmup::Warmup;
 use webnibble_common::wire::frame::{self, Frame, FrameKind};

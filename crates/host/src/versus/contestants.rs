@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use webnibble_common::options::{Engine, Options, Platform, Settings};
 use webnibble_common::quant::{Bits, Granularity, Scheme};
-use webnibble_common::result::Times;
+use webnibble_common::record::Times;
 use webnibble_common::wire::{LoadOptions, LoadReport};
 
 use super::answers::{cosine, first_values};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use webnibble_common::io::Input;
 use webnibble_common::options::Platform;
-use webnibble_common::result::RunInfo;
+use webnibble_common::record::RunInfo;
 use webnibble_common::wire::{LoadReport, RunOptions};
 
 use crate::error::HostError;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use webnibble_common::options::Platform;
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{BrowserInfo, RunInfo, Times};
+use webnibble_common::record::{BrowserInfo, RunInfo, Times};
 
 use crate::ratio::Ratio;
 

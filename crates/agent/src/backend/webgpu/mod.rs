@@ -21,7 +21,7 @@ use web_sys::console;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph, ValueId};
 use webnibble_common::package::Header;
-use webnibble_common::result::ImplementationType;
+use webnibble_common::record::ImplementationType;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::plan::{

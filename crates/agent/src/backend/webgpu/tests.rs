@@ -96,10 +96,13 @@ async fn solve(gpu: &Rc<Gpu>, problem: &Problem, options: PlanOptions) -> Result
 
 /// Solves all of them and panics with a list of those that are wrong.
 async fn solve_all(what: &str, problems: &[Problem], options: PlanOptions) {
-    let gpu = gpu().await;
+    solve_all_on(&gpu().await, what, problems, options).await;
+}
+
+async fn solve_all_on(gpu: &Rc<Gpu>, what: &str, problems: &[Problem], options: PlanOptions) {
     let (mut failures, mut worst) = (Vec::new(), (0f64, ""));
     for problem in problems {
-        match solve(&gpu, problem, options).await {
+        match solve(gpu, problem, options).await {
             Ok(error) if error > worst.0 => worst = (error, &problem.name),
             Ok(_) => {}
             Err(message) => failures.push(message),
@@ -113,6 +116,14 @@ async fn solve_all(what: &str, problems: &[Problem], options: PlanOptions) {
 
 fn linear_problems() -> Vec<Problem> {
     problems().into_iter().filter(|p| p.graph.nodes.len() == 1 && p.graph.nodes[0].op.name() == "linear").collect()
+}
+
+/// A device that takes the kernels which hardware takes. A software adapter runs them too, and chooses others since it builds
+/// these slowly.
+async fn as_hardware() -> Rc<Gpu> {
+    let mut gpu = Gpu::open(false).await.expect("this browser has WebGPU");
+    gpu.caps.software = false;
+    Rc::new(gpu)
 }
 
 /// A few of each format: a software adapter takes seconds to build a pipeline of large tiles.
@@ -130,6 +141,11 @@ async fn op_problems_with_what_the_adapter_has() {
 #[wasm_bindgen_test]
 async fn op_problems_with_portable_kernels() {
     solve_all("portable kernels", &problems(), PlanOptions { portable: true, ..PlanOptions::default() }).await;
+}
+
+#[wasm_bindgen_test]
+async fn linear_problems_in_the_tiles_of_hardware() {
+    solve_all_on(&as_hardware().await, "tiles", &linear_problems(), PlanOptions::default()).await;
 }
 
 #[wasm_bindgen_test]

@@ -9,7 +9,7 @@ use js_sys::{Object, Promise, Uint8Array};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 use webnibble_common::graph::Graph;
-use webnibble_common::result::WebNnInfo;
+use webnibble_common::record::WebNnInfo;
 use webnibble_common::tensor::{Tensor, element_count};
 use webnibble_common::weights::WeightMap;
 use webnibble_common::wire::RemoteError;

@@ -22,7 +22,7 @@ use webnibble_common::graph::{Bindings, Graph, ValueId};
 use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Plane};
 use webnibble_common::quant::Bits;
-use webnibble_common::result::{ImplementationType, WebNnInfo};
+use webnibble_common::record::{ImplementationType, WebNnInfo};
 #[cfg(test)]
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
