@@ -81,6 +81,7 @@ async fn webgpu_and_cpu_position_by_position_as_all_at_once() {
             for at in [0..7, 7..8, 8..126, 126..127, 127..128, 128..129, 129..131, 131..140] {
                 worst = worst.max(loaded.run(&mut states, at).await);
             }
+            assert_eq!(loaded.model.adjustments(), [], "nothing was cut");
             console_log!("{} on {platform}: largest error {worst:e}", decoder.whole.name);
             if let Some(blocks) = on_gpu(&states) {
                 // Of the shapes since it grew: of one position, two and nine.

@@ -454,6 +454,23 @@ async fn a_precompiled_model_builds_nothing_at_its_first_inference() {
     assert!(gpu.pipeline_count() > 0);
 }
 
+#[wasm_bindgen_test]
+async fn a_precompiled_decoder_builds_nothing_at_its_first_step_and_its_warming_up_is_in_no_conversation() {
+    let gpu = Rc::new(Gpu::open(false).await.expect("this browser has WebGPU"));
+    let decoder = &decoder_problems().unwrap()[0];
+    let problem = Problem { graph: decoder.graph.clone(), ..decoder.whole.clone() };
+    let mut model = try_load(&gpu, &problem, PlanOptions::default(), true).await.unwrap();
+    let built = gpu.pipeline_count();
+    assert_eq!(model.state_bytes(), 0);
+    let mut states = model.new_states(decoder.batch).unwrap();
+    for at in [0..3, 3..4] {
+        let inputs = decoder.inputs(at.clone());
+        let pending = model.submit(&RunRequest::all_of(&inputs), Some(&mut states)).await.unwrap();
+        decoder.check(at, &pending.read().await.unwrap().outputs).unwrap();
+    }
+    assert_eq!(gpu.pipeline_count(), built);
+}
+
 /// Makes the browser refuse kernels with an optional feature, as a driver does that claims one and cannot build it.
 /// Every browser has subgroups or f16 here, if its adapter does.
 const REFUSE_FEATURES: &str = r"

@@ -12,7 +12,7 @@ use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightData;
 use webnibble_common::wire::{ErrorCode, LoadOptions};
 use webnibble_kernels::plan::Formats;
-use webnibble_kernels::problems::{Problem, encoder_problems, int8_problems, problems};
+use webnibble_kernels::problems::{Problem, decoder_problems, encoder_problems, int8_problems, problems};
 use webnibble_kernels::webnn::{Candidate, Lowering, Ranges};
 
 use super::super::outcome::RunRequest;
@@ -198,6 +198,21 @@ async fn webnn_lengths_share_the_graph_of_their_bucket() {
     assert_eq!(error.code, ErrorCode::BadInput);
     assert!(model.weights_bytes() > 0);
     assert_eq!(model.built.last().unwrap().bucket.bindings.symbol("seq"), Some(129));
+}
+
+#[wasm_bindgen_test]
+async fn webnn_conversations_are_refused() {
+    let Some(context) = context().await else { return };
+    let decoder = &decoder_problems().unwrap()[0];
+    let problem = Problem { graph: decoder.graph.clone(), inputs: decoder.inputs(0..2), ..decoder.whole.clone() };
+    let mut model = model(&context, &problem, Lowering::Float32);
+    let error = model.run(&problem.inputs).await.unwrap_err();
+    assert_eq!(
+        (error.code, &*error.message),
+        (ErrorCode::Unsupported, "attention with a cache does not run on WebNN yet")
+    );
+    let error = super::super::Model::WebNn(model).new_states(1).err().expect("there are none");
+    assert_eq!(error.code, ErrorCode::Unsupported);
 }
 
 #[wasm_bindgen_test]
