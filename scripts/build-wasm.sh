@@ -69,10 +69,15 @@ build() {
     [ "$gzip" -le "$LIMIT_GZIP_BYTES" ] || die "the agent ($variant) is over its size limit"
 }
 
+if [ "${1:-}" = --one ]; then
+    build "$2"
+    exit
+fi
 mkdir -p "$pkg" "$REPO/target"
 # What lay there when there was one binary only.
 rm -rf "$pkg"/snippets "$pkg"/built-from "$pkg"/webnibble_agent_bg.*
-for variant in "$@"; do build "$variant"; done
+# Side by side, since much of each build has work for one core alone. Of xargs, whose children end with Ctrl-C as this script does.
+printf '%s\n' "$@" | xargs -n 1 -P "$#" "$0" --one
 cp "$loader"/webnibble_agent.* "$pkg/"
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$REPO/Cargo.toml")
 sed "s/\"version\": \"[^\"]*\"/\"version\": \"$version\"/" "$loader/package.json" >"$pkg/package.json"
