@@ -163,12 +163,16 @@ async fn webgpu_and_cpu_what_is_no_number_is_dropped_with_its_positions() {
         };
         let inputs: Vec<_> = decoder.inputs(20..28).into_iter().map(largest).collect();
         let begun = loaded.model.submit(&RunRequest::all_of(&inputs), Some(&mut states), &Stop::new(None)).await;
-        // The CPU has computed it by now.
-        let failed = match begun {
-            Ok(pending) => pending.read().await.expect_err("sums of the largest float overflow"),
-            Err(failed) => failed,
+        let ended = match begun {
+            Ok(pending) => pending.read().await.map(drop),
+            // The CPU has computed it by now.
+            Err(failed) => Err(failed),
         };
-        assert_eq!(failed.code, ErrorCode::NotFinite, "{failed:?}");
+        match ended {
+            Err(failed) => assert_eq!(failed.code, ErrorCode::NotFinite, "{failed:?}"),
+            // WGSL lets adapters take every float for finite, and attention may lose what is none: the states have it all the same.
+            Ok(()) => assert_ne!(platform, Platform::Wasm, "sums of the largest float overflow"),
+        }
         states.set_past(20);
         loaded.run(&mut states, 20..21).await;
         loaded.run(&mut states, 21..23).await;
