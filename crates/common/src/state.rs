@@ -93,9 +93,9 @@ impl StateSet {
     pub fn new(states: &[State], batch: usize, bindings: &Bindings) -> Result<Self, StateError> {
         let kept = |state: &State| {
             let error = |error| StateError::Dim { state: state.name.clone(), error };
-            let shape = state.shape.iter().map(|dim| bindings.extent(dim)).collect::<Result<Vec<_>, _>>();
+            let shape = bindings.extents(&state.shape).map_err(error)?;
             let capacity = bindings.extent(&state.capacity).map_err(error)?;
-            let kept = Kept { dtype: state.dtype, shape: shape.map_err(error)?, capacity, blocks: Vec::new() };
+            let kept = Kept { dtype: state.dtype, shape, capacity, blocks: Vec::new() };
             Ok((state.name.clone(), kept))
         };
         Ok(Self { states: states.iter().map(kept).collect::<Result<_, _>>()?, batch, past: 0 })

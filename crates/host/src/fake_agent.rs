@@ -24,28 +24,9 @@ pub(crate) async fn server() -> Server {
     Server::start(DEFAULT_ADDRESS, assets(), None).await.unwrap()
 }
 
-/// The two files.
+/// The files of `tests/page`.
 pub(crate) fn assets() -> Assets {
-    let root = tempfile::tempdir().unwrap();
-    page_files(root.path());
-    let assets = Assets::under(root.path()).unwrap();
-    // The files are read when they are asked for: let the system clean them up.
-    let _ = root.keep();
-    assets
-}
-
-fn page_files(root: &Path) {
-    let files = [
-        ("www/index.html", "<title>page</title>"),
-        ("www/playground/index.html", "<title>playground</title>"),
-        ("www/playground/worker.js", "// worker"),
-        ("pkg/agent_bg.wasm", "\0asm"),
-    ];
-    for (path, content) in files {
-        let path = root.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    }
+    Assets::under(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page")).unwrap()
 }
 
 /// The agent's end of a socket.

@@ -5,11 +5,11 @@ use std::ops::Range;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Parsed};
-use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::problems::{DECODER_POSITIONS, DecoderProblem, decoder_problems};
 
 use super::outcome::RunRequest;
+use super::testing::largest;
 use super::{Devices, Model, Pending, States};
 use crate::plane_sink::PlaneSink;
 use crate::stop::Stop;
@@ -157,11 +157,7 @@ async fn webgpu_and_cpu_what_is_no_number_is_dropped_with_its_positions() {
         let mut loaded = Loaded::new(&mut devices, decoder, platform).await;
         let mut states = loaded.states();
         loaded.run(&mut states, 0..20).await;
-        let largest = |(name, tensor): (String, Tensor)| {
-            let tensor = Tensor::f32(tensor.shape(), vec![f32::MAX; tensor.len()]).unwrap();
-            (name, tensor)
-        };
-        let inputs: Vec<_> = decoder.inputs(20..28).into_iter().map(largest).collect();
+        let inputs = largest(&decoder.inputs(20..28));
         let begun = loaded.model.submit(&RunRequest::all_of(&inputs), Some(&mut states), &Stop::new(None)).await;
         let ended = match begun {
             Ok(pending) => pending.read().await.map(drop),

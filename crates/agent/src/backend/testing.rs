@@ -24,21 +24,23 @@ pub(super) fn scaled(problem: &Problem, by: f32) -> Vec<(String, Tensor)> {
     problem.inputs.iter().map(scaled).collect()
 }
 
+/// Inputs of the same shapes, all of the largest float.
+pub(super) fn largest(inputs: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
+    let largest = |(name, tensor): &(String, Tensor)| {
+        let tensor = Tensor::f32(tensor.shape(), vec![f32::MAX; tensor.len()]).unwrap();
+        (name.clone(), tensor)
+    };
+    inputs.iter().map(largest).collect()
+}
+
 /// A linear operator with inputs that are finite and an output that is not.
 pub(super) fn overflowing() -> (Problem, Vec<(String, Tensor)>) {
     let is_plain = |problem: &Problem| match &problem.graph.nodes[..] {
         [Node { op: Op::Linear(op), .. }] => op.activation == Activation::Identity,
         _ => false,
     };
-    let inputs = |problem: &Problem| {
-        let largest = |(name, tensor): &(String, Tensor)| {
-            let tensor = Tensor::f32(tensor.shape(), vec![f32::MAX; tensor.len()]).unwrap();
-            (name.clone(), tensor)
-        };
-        problem.inputs.iter().map(largest).collect::<Vec<_>>()
-    };
     let plain = problems().into_iter().filter(|problem| problem.name.starts_with("linear f32") && is_plain(problem));
-    let mut with_inputs = plain.map(|problem| (inputs(&problem), problem));
+    let mut with_inputs = plain.map(|problem| (largest(&problem.inputs), problem));
     let overflows = |(inputs, problem): &(Vec<_>, Problem)| {
         matches!(run(&problem.graph, &problem.weights, inputs), Err(ExecError::NonFinite { maker: "linear", .. }))
     };

@@ -209,6 +209,14 @@ impl Bindings {
         Self(pairs.into_iter().collect())
     }
 
+    /// The extents of a shape.
+    ///
+    /// # Errors
+    /// As [`Bindings::extent`], for the first dimension that has none.
+    pub fn extents(&self, shape: &[Dim]) -> Result<Vec<usize>, DimError> {
+        shape.iter().map(|dim| self.extent(dim)).collect()
+    }
+
     /// The extent of `dim`.
     ///
     /// # Errors

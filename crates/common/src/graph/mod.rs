@@ -140,6 +140,14 @@ impl Graph {
         self.only(&first)
     }
 
+    /// The name of each linear operator's weight, in order of execution.
+    pub fn linears(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().filter_map(|node| match &node.op {
+            Op::Linear(linear) => Some(self.weight_of(linear.weight).name.as_str()),
+            _ => None,
+        })
+    }
+
     /// Whether an operator reads the value, or it is an output.
     pub fn uses(&self, id: ValueId) -> bool {
         self.outputs.contains(&id) || self.nodes.iter().any(|node| node.op.inputs().contains(&id))
@@ -187,8 +195,7 @@ impl Graph {
     /// Concrete shape of a value under `bindings`.
     pub fn shape(&self, id: ValueId, bindings: &Bindings) -> Result<Vec<usize>, GraphError> {
         let value = self.value_of(id);
-        let extents = value.shape.iter().map(|dim| bindings.extent(dim));
-        extents.collect::<Result<_, _>>().map_err(|error| GraphError::Dim { value: value.name.clone(), error })
+        bindings.extents(&value.shape).map_err(|error| GraphError::Dim { value: value.name.clone(), error })
     }
 
     /// Binds the graph's symbols from the shapes of the inputs, `(name, dtype, shape)` in any order.

@@ -5,7 +5,6 @@
 //! more than it gave. Then the quantized model runs the same texts in int8. Where its outputs are too far from those in
 //! f32, the operators that harm most alone go back to floats, one after another (`sensitivity`).
 
-use webnibble_common::graph::{Graph, Linear, Op};
 use webnibble_common::io::{Input, NamedTensors};
 use webnibble_common::package::Activations;
 use webnibble_common::prompt::PromptChoice;
@@ -68,7 +67,7 @@ fn calibrate_to(
     let activations = Activations {
         source: data.source().to_owned(),
         samples: inputs.len(),
-        linears: linears(&model.graph).into_iter().filter_map(|name| observer.scales(name)).collect(),
+        linears: model.graph.linears().filter_map(|name| observer.scales(name)).collect(),
     };
     let quantized = exact.with_weights(weights.clone());
     let sample = sensitivity::Sample { inputs: &inputs, expected: &expected, target };
@@ -120,13 +119,4 @@ fn observe(
         progress(Progress { what: "calibrate", done: index as u64 + 1, total: inputs.len() as u64 });
     }
     Ok((observer, outputs))
-}
-
-/// The weights of linear operators, in the graph's order.
-fn linears(graph: &Graph) -> Vec<&str> {
-    let weight = |op: &Op| match op {
-        Op::Linear(Linear { weight, .. }) => Some(*weight),
-        _ => None,
-    };
-    graph.nodes.iter().filter_map(|node| weight(&node.op)).map(|id| graph.weight_of(id).name.as_str()).collect()
 }

@@ -54,7 +54,7 @@ fn every_linear_operator_is_calibrated_and_the_package_is_near_f32() {
     let activations = quantized.meta.activations.clone().unwrap();
     assert_eq!(activations.source, "built-in sample");
     assert_eq!(activations.samples, CalibrationData::built_in().texts().len());
-    let expected: std::collections::BTreeSet<_> = linears(&model.graph).into_iter().collect();
+    let expected: std::collections::BTreeSet<_> = model.graph.linears().collect();
     assert_eq!(activations.linears.keys().map(String::as_str).collect::<std::collections::BTreeSet<_>>(), expected);
     let report = quantized.report.calibration.clone().unwrap();
     assert_eq!((report.linears.len(), report.floats().count()), (4, 0));

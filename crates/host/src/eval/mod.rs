@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use webnibble_common::capabilities::Adapter;
-use webnibble_common::graph::Op;
 use webnibble_common::options::{Options, Platform, Settings};
 use webnibble_common::profiles::{self, Resolved};
 use webnibble_common::prompt::PromptChoice;
@@ -360,9 +359,7 @@ impl Judge<'_> {
 
 /// Linear operators that the answer needs and whose weights are `in_int8`.
 fn count_linears(package: &PackageFile, in_int8: impl Fn(&str) -> bool) -> usize {
-    let answer = package.graph.answer();
-    let counts = |op: &Op| matches!(op, Op::Linear(linear) if in_int8(&answer.weight_of(linear.weight).name));
-    answer.nodes.iter().filter(|node| counts(&node.op)).count()
+    package.graph.answer().linears().filter(|name| in_int8(name)).count()
 }
 
 /// Embeddings against those in f32.

@@ -79,9 +79,7 @@ impl Int8Linears {
 
     /// How many operators of `graph` are in int8.
     pub fn count_in(&self, graph: &Graph) -> usize {
-        let is_in =
-            |op: &Op| matches!(op, Op::Linear(linear) if self.0.contains_key(&graph.weight_of(linear.weight).name));
-        graph.nodes.iter().filter(|node| is_in(&node.op)).count()
+        graph.linears().filter(|name| self.0.contains_key(*name)).count()
     }
 
     /// The names of the operators in int8.

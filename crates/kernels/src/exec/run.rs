@@ -118,10 +118,8 @@ impl<'a> Run<'a> {
         let mut shape = self.graph.shape(from.value, &self.bindings)?;
         let rows = shape[0] * shape[1];
         shape.truncate(2);
-        for dim in &state.shape {
-            let extent = self.bindings.extent(dim);
-            shape.push(extent.map_err(|error| StateError::Dim { state: state.name.clone(), error })?);
-        }
+        let position = self.bindings.extents(&state.shape);
+        shape.extend(position.map_err(|error| StateError::Dim { state: state.name.clone(), error })?);
         let (columns, width) = (self.operands().columns(from), element_count(&shape[2..]));
         let data: Vec<f32> = (0..rows).flat_map(|row| columns.row(row, 0, width)).copied().collect();
         Ok(Tensor::f32(shape, data).expect("as many rows as positions"))

@@ -175,12 +175,10 @@ impl<'a> Recorder<'a> {
     /// needs, and this is the least.
     pub(crate) fn state(&mut self, number: u32, id: StateId, batch: usize) -> Result<Binding, PlanError> {
         let state = self.graph.state_of(id);
-        let mut position = state.dtype.size_bytes();
-        for dim in &state.shape {
-            let extent = self.bindings.extent(dim);
-            position *= extent.map_err(|error| GraphError::Dim { value: state.name.clone(), error })?;
-        }
-        let bytes = self.checked_bytes(&state.name, position * BLOCK_POSITIONS * batch)?;
+        let shape = self.bindings.extents(&state.shape);
+        let shape = shape.map_err(|error| GraphError::Dim { value: state.name.clone(), error })?;
+        let position_bytes = element_count(&shape) * state.dtype.size_bytes();
+        let bytes = self.checked_bytes(&state.name, position_bytes * BLOCK_POSITIONS * batch)?;
         let buffer = match self.states[id.0] {
             Some(buffer) => buffer,
             None => self.add_buffer(&state.name, bytes, BufferKind::State(id.0)),

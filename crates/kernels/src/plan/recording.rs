@@ -110,8 +110,8 @@ impl BufferKind {
 impl Recording {
     /// Whether a dispatch reads or writes what belongs to a conversation.
     pub fn is_of_conversation(&self, dispatch: &Dispatch) -> bool {
-        let buffers = dispatch.bindings.iter().filter_map(|binding| binding.buffer);
-        buffers.into_iter().any(|id| self.buffers[id.0].kind.is_of_conversation())
+        let mut buffers = dispatch.bindings.iter().filter_map(|binding| binding.buffer);
+        buffers.any(|id| self.buffers[id.0].kind.is_of_conversation())
     }
 
     /// Every dispatch, those of the checks too.

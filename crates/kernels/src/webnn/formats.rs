@@ -1,6 +1,6 @@
 //! Which lowerings suit a model.
 
-use webnibble_common::graph::{Graph, Linear, Op};
+use webnibble_common::graph::Graph;
 use webnibble_common::quant::{Bits, Format, Granularity, Scheme};
 
 use super::error::WebNnError;
@@ -82,11 +82,8 @@ pub fn candidates(
 
 /// Name and format of each linear operator's weight.
 fn linears<'a>(graph: &'a Graph, formats: &Formats) -> Result<Vec<(&'a str, Format)>, WebNnError> {
-    let weights = graph.nodes.iter().filter_map(|node| match &node.op {
-        Op::Linear(Linear { weight, .. }) => Some(graph.weight_of(*weight).name.as_str()),
-        _ => None,
-    });
-    weights
+    graph
+        .linears()
         .map(|name| {
             let format = formats.get(name).ok_or_else(|| WebNnError::MissingWeight(name.to_owned()))?;
             Ok((name, *format))

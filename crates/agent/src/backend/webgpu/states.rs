@@ -223,10 +223,11 @@ impl States {
 impl Kept {
     fn new(state: &State, batch: usize) -> Result<Self, StateError> {
         let bindings = Bindings::new([("batch", batch)]);
-        let extent = |dim| bindings.extent(dim).map_err(|error| StateError::Dim { state: state.name.clone(), error });
-        let shape = state.shape.iter().map(extent).collect::<Result<Vec<_>, _>>()?;
+        let error = |error| StateError::Dim { state: state.name.clone(), error };
+        let shape = bindings.extents(&state.shape).map_err(error)?;
+        let capacity = bindings.extent(&state.capacity).map_err(error)?;
         let block_bytes = element_count(&shape) * state.dtype.size_bytes() * BLOCK_POSITIONS * batch;
-        Ok(Self { name: state.name.clone(), capacity: extent(&state.capacity)?, block_bytes, memory: None })
+        Ok(Self { name: state.name.clone(), capacity, block_bytes, memory: None })
     }
 }
 

@@ -84,29 +84,34 @@ fn q4(row: u32, first: u32, col: u32) -> vec4<f32> {
 #endif
 }
 
+// Positions before the first query, how many keys there are, and the element at which a position of a head begins.
 #ifdef CACHE
+fn past() -> u32 {
+    return step.past;
+}
 fn key_count() -> u32 {
     return step.past + params.queries;
 }
-
-// Element of a state at which a position of a head begins.
 fn place(position: u32, first: u32, block_stride: u32) -> u32 {
     return first + (position / BLOCK) * block_stride + (position % BLOCK) * params.head_dim;
+}
+#else
+fn past() -> u32 {
+    return 0u;
+}
+fn key_count() -> u32 {
+    return params.keys;
+}
+fn place(position: u32, first: u32, stride: u32) -> u32 {
+    return first + position * stride;
 }
 #endif
 
 fn k4(row: u32, first: u32, col: u32) -> vec4<f32> {
-#ifdef CACHE
     if row >= key_count() {
         return vec4<f32>();
     }
     let at = place(row, first, params.k_stride) + col;
-#else
-    if row >= params.keys {
-        return vec4<f32>();
-    }
-    let at = first + row * params.k_stride + col;
-#endif
 #ifdef VEC4
     return k[at / 4u];
 #else
@@ -117,18 +122,11 @@ fn k4(row: u32, first: u32, col: u32) -> vec4<f32> {
 }
 
 fn v4(row: u32, first: u32, col: u32) -> vec4<f32> {
-#ifdef CACHE
     // What lies behind may have been dropped, and be no number: it is not read, though its weight would be 0.
     if row >= key_count() {
         return vec4<f32>();
     }
     let at = place(row, first, params.v_stride) + col;
-#else
-    if row >= params.keys {
-        return vec4<f32>();
-    }
-    let at = first + row * params.v_stride + col;
-#endif
 #ifdef VEC4
     return v[at / 4u];
 #else
@@ -143,15 +141,9 @@ fn sum4(v: vec4<f32>) -> f32 {
 }
 
 fn kept(batch: u32, key: u32) -> bool {
-#ifdef CACHE
     if key >= key_count() {
         return false;
     }
-#else
-    if key >= params.keys {
-        return false;
-    }
-#endif
 #ifdef MASK
     return mask[params.mask_start + batch * params.keys + key] != 0u;
 #else
@@ -180,15 +172,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #endif
 #ifdef CAUSAL
     // Position of the first query, and how many keys the last one sees.
-#ifdef CACHE
-    let own = step.past + q0;
+    let own = past() + q0;
     let keys = min(key_count(), own + BQ);
 #else
-    let own = q0;
-    let keys = min(params.keys, own + BQ);
-#endif
-#else
-    let keys = params.keys;
+    let keys = key_count();
 #endif
 
     for (var i = thread; i < OUT_UNITS; i += WG) {
