@@ -10,11 +10,6 @@ set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$REPO" || exit 1
 
-# Crates with wasm-bindgen tests are those whose sources say so.
-wasm_crates() {
-    grep -rlE 'wasm_bindgen_test_configure!' --include='*.rs' crates | sed 's|^crates/\([^/]*\)/.*|webnibble-\1|' | sort -u
-}
-
 passed=0 failed=0 skipped=0 status=0 reasons=""
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
@@ -111,27 +106,23 @@ if wanted doc; then
     part doc cargo test --workspace --doc --quiet
 fi
 if wanted wasm; then
-    for crate in $(wasm_crates); do
-        platform=""
-        [ "$crate" != webnibble-agent ] || platform=:webgpu
-        part "wasm-$crate$platform" scripts/wasm-test.sh "$crate" --no-fail-fast --lib --tests -- --nocapture
-    done
+    part wasm-chromium:webgpu scripts/wasm-test.sh --no-fail-fast --lib --tests -- --nocapture
     if [ -n "$WEBNIBBLE_WEBNN_BROWSER" ]; then
-        part wasm-webnn:webnn scripts/wasm-test.sh --webnn webnibble-agent --lib webnn -- --nocapture
+        part wasm-webnn:webnn scripts/wasm-test.sh --webnn --lib webnn -- --nocapture
     else
         missing wasm-webnn "no browser with WebNN (scripts/fetch-webnn-browser.sh)"
     fi
     # Its software adapter has shader-f16, 128 MiB bindings and no subgroups, and another compiler reads the kernels.
     if have geckodriver && { have firefox || have firefox-esr; }; then
         # Less what is the same with every adapter.
-        part wasm-firefox:webgpu scripts/wasm-test.sh --firefox webnibble-agent --lib webgpu -- --nocapture --skip every_tiling \
+        part wasm-firefox:webgpu scripts/wasm-test.sh --firefox --lib webgpu -- --nocapture --skip every_tiling \
             --skip portable_kernels --skip workgroup_size --skip plane_of --skip adapter_that
     else
         missing wasm-firefox "no Firefox and geckodriver (make setup): no kernel with f16 is run"
     fi
-    # The other binaries differ in the CPU executor: its op problems with relaxed SIMD, and on threads.
-    WEBNIBBLE_WASM_VARIANT=relaxed part wasm-relaxed scripts/wasm-test.sh webnibble-kernels --no-fail-fast --lib --test wasm -- --nocapture
-    WEBNIBBLE_WASM_VARIANT=threads part wasm-threads scripts/wasm-test.sh webnibble-agent --no-fail-fast --lib threads -- --nocapture
+    # The other binaries differ in the CPU executor: products with relaxed SIMD, which the one with threads has too, and threads.
+    WEBNIBBLE_WASM_VARIANT=threads part wasm-relaxed scripts/wasm-test.sh --no-fail-fast --test wasm -- --nocapture
+    WEBNIBBLE_WASM_VARIANT=threads part wasm-threads scripts/wasm-test.sh --no-fail-fast --lib threads -- --nocapture
 fi
 if wanted e2e; then
     scripts/fetch-selenium-grid.sh >/dev/null || say "no Selenium Grid: pools are tested without one"

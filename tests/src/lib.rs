@@ -45,26 +45,41 @@ pub fn repository() -> PathBuf {
 /// The command line: `$WEBNIBBLE_BIN`, else built from this repository, so that no older one is tested.
 pub fn webnibble() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(named) = std::env::var_os("WEBNIBBLE_BIN") {
-            return named.into();
-        }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        // With an example, and of the whole workspace: so the features of dependencies are those of the tests, and nothing
-        // is built twice.
-        build.current_dir(repository()).args(["build", "--quiet", "--message-format=json"]);
-        build.args(["--workspace", "--bin", "webnibble", "--example", "soak"]);
-        let output = build.output().expect("cargo runs");
-        assert!(output.status.success(), "cargo build failed:\n{}", String::from_utf8_lossy(&output.stderr));
-        let messages = String::from_utf8_lossy(&output.stdout);
-        let executable = messages.lines().find_map(|line| {
-            let message: serde_json::Value = serde_json::from_str(line).ok()?;
-            let executable = message["executable"].as_str().filter(|_| message["target"]["name"] == "webnibble");
-            executable.map(PathBuf::from)
-        });
-        executable.expect("cargo names the executable that it built")
-    })
+    BINARY.get_or_init(|| std::env::var_os("WEBNIBBLE_BIN").map_or_else(built, PathBuf::from))
+}
+
+/// The command line, built once for all tests of one run of nextest, each of which is a process of its own.
+fn built() -> PathBuf {
+    let Some(run) = std::env::var_os("NEXTEST_RUN_ID") else { return build() };
+    let folder = repository().join("target/tests/built");
+    let of_run = folder.join(run);
+    if let Ok(path) = std::fs::read_link(&of_run) {
+        return path;
+    }
+    let binary = build();
+    // Those of earlier runs are of no use. Two tests that begin at once do the same.
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("target/ can be written");
+    let _ = std::os::unix::fs::symlink(&binary, &of_run);
+    binary
+}
+
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    // With an example, and of the whole workspace: so the features of dependencies are those of the tests, and nothing
+    // is built twice.
+    build.current_dir(repository()).args(["build", "--quiet", "--message-format=json"]);
+    build.args(["--workspace", "--bin", "webnibble", "--example", "soak"]);
+    let output = build.output().expect("cargo runs");
+    assert!(output.status.success(), "cargo build failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executable = messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let executable = message["executable"].as_str().filter(|_| message["target"]["name"] == "webnibble");
+        executable.map(PathBuf::from)
+    });
+    executable.expect("cargo names the executable that it built")
 }
 
 /// Whether a browser, its driver and the built page are here.
