@@ -244,7 +244,7 @@ fn chunked_operations_bind_nothing_over_the_limit() {
     }
     println!("cut: {cut:?}, {split} of them with a weight in several buffers; {refused} cannot be");
     let kinds: Vec<_> = cut.keys().map(String::as_str).collect();
-    assert_eq!(kinds, ["attention", "embedding", "layer_norm", "linear", "pool"]);
+    assert_eq!(kinds, ["attention", "embedding", "linear", "norm", "pool"]);
     assert!(split > 0);
 }
 
@@ -316,7 +316,7 @@ fn the_workgroup_size_reaches_every_kernel_that_takes_one() {
 }
 
 /// Kernels whose work does not depend on how many threads share it.
-const TAKE_A_SIZE: [&str; 5] = ["embedding", "layer_norm", "linear_direct", "linear_rows", "pool"];
+const TAKE_A_SIZE: [&str; 5] = ["embedding", "linear_direct", "linear_rows", "norm", "pool"];
 
 #[test]
 fn kernels_built_ahead_are_those_that_any_shape_takes() {

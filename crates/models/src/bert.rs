@@ -4,7 +4,8 @@
 //! with its residual, normalization, and the two products of the feed-forward block with their normalization.
 
 use webnibble_common::graph::{
-    Activation, Attention, Columns, Embedding, Graph, LayerNorm, Linear, Norm, Pool, Pooling, Role, ValueId, WeightId,
+    Activation, Attention, Columns, Embedding, Graph, Linear, Norm, Normalization, Pool, Pooling, Role, ValueId,
+    WeightId,
 };
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::tensor::DType;
@@ -278,8 +279,8 @@ impl Builder<'_> {
     }
 
     fn layer_norm(&mut self, name: &str, x: ValueId, source: &str) -> ValueId {
-        let norm = self.norm(source);
-        self.graph.push(name, LayerNorm { x, norm })
+        let by = self.norm(source);
+        self.graph.push(name, Norm { x, by })
     }
 
     fn table(&mut self, which: &str, rows: usize) -> WeightId {
@@ -295,12 +296,12 @@ impl Builder<'_> {
         )
     }
 
-    fn norm(&mut self, source: &str) -> Norm {
+    fn norm(&mut self, source: &str) -> Normalization {
         let mut vector = |part: &str| {
             let name = format!("{source}.{part}");
             self.graph.weight(&name, [self.config.hidden_size], Role::Vector, &[&name])
         };
-        Norm { weight: vector("weight"), bias: vector("bias"), eps: self.config.layer_norm_eps }
+        Normalization::layer(vector("weight"), vector("bias"), self.config.layer_norm_eps)
     }
 }
 
@@ -344,7 +345,7 @@ mod tests {
         graph.validate().unwrap();
         assert_eq!(graph.nodes.len(), 1 + 6 * 7);
         let names: Vec<&str> = graph.nodes[1..8].iter().map(|node| node.op.name()).collect();
-        assert_eq!(names, ["linear", "attention", "linear", "layer_norm", "linear", "linear", "layer_norm"]);
+        assert_eq!(names, ["linear", "attention", "linear", "norm", "linear", "linear", "norm"]);
         assert_eq!(graph.value_of(graph.outputs[0]).name, "last_hidden_state");
     }
 

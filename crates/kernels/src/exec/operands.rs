@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use webnibble_common::graph::{self, Columns, Graph, StateId, ValueId, WeightId};
+use webnibble_common::graph::{self, Columns, Graph, NormKind, StateId, ValueId, WeightId};
 use webnibble_common::quant::QTensor;
 use webnibble_common::state::StateSet;
 use webnibble_common::tensor::{Tensor, element_count};
@@ -25,14 +25,16 @@ pub(crate) struct Operands<'a> {
     pub(super) values: &'a [Option<Cow<'a, Tensor>>],
 }
 
-/// Scale and shift of a normalization.
+/// A normalization and its vectors.
 #[derive(Clone, Copy)]
-pub(crate) struct Norm<'a> {
+pub(crate) struct Normalization<'a> {
+    /// What rows are divided by.
+    pub(crate) kind: NormKind,
     /// `[hidden]`.
     pub(crate) weight: &'a [f32],
     /// `[hidden]`.
-    pub(crate) bias: &'a [f32],
-    /// Added to the variance.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Added to the variance, or to the mean square.
     pub(crate) eps: f32,
 }
 
@@ -93,8 +95,9 @@ impl<'a> Operands<'a> {
     }
 
     /// A normalization's vectors.
-    pub(crate) fn norm(&self, norm: graph::Norm) -> Norm<'a> {
-        Norm { weight: self.vector(norm.weight), bias: self.vector(norm.bias), eps: norm.eps }
+    pub(crate) fn norm(&self, norm: graph::Normalization) -> Normalization<'a> {
+        let graph::Normalization { kind, weight, bias, eps } = norm;
+        Normalization { kind, weight: self.vector(weight), bias: bias.map(|bias| self.vector(bias)), eps }
     }
 
     /// A matrix in its format.

@@ -6,8 +6,8 @@
 
 pub(crate) mod attention;
 pub(crate) mod embedding;
-pub(crate) mod layer_norm;
 pub(crate) mod linear;
+pub(crate) mod norm;
 pub(crate) mod pool;
 
 use webnibble_common::for_each_op;

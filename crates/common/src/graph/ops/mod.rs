@@ -4,8 +4,8 @@
 
 mod attention;
 mod embedding;
-mod layer_norm;
 mod linear;
+mod norm;
 mod pool;
 
 use super::operator::{Operator, Read};
@@ -13,8 +13,8 @@ use super::value::ValueId;
 
 pub use attention::{Attention, Cache};
 pub use embedding::Embedding;
-pub use layer_norm::{LayerNorm, Norm};
 pub use linear::{Activation, Linear};
+pub use norm::{Norm, NormKind, Normalization};
 pub use pool::{Pool, Pooling};
 
 /// The one list of operators: expands `$then! { Operator module, … }`, with the operator's type and the name of its file or
@@ -24,7 +24,7 @@ macro_rules! for_each_op {
     ($then:ident) => {
         $then! {
             Linear linear,
-            LayerNorm layer_norm,
+            Norm norm,
             Attention attention,
             Embedding embedding,
             Pool pool,

@@ -1,6 +1,6 @@
 //! Embedding: tables of every width, with and without positions, segments and normalization.
 
-use webnibble_common::graph::{Embedding, Graph, Norm, Role};
+use webnibble_common::graph::{Embedding, Graph, Normalization, Role};
 use webnibble_common::quant::{Bits, Format, Granularity, Scheme};
 use webnibble_common::tensor::DType;
 use webnibble_common::weights::WeightMap;
@@ -73,7 +73,7 @@ fn problem(row: &[usize]) -> Problem {
         weights.insert("norm.bias".to_owned(), random.vector(hidden, 0.1));
         let mut vector = |name: &str| graph.weight(name, [hidden], Role::Vector, &[]);
         // Tables of one scale can give tokens whose columns are nearly equal: an epsilon as real models have it tames them.
-        Norm { weight: vector("norm.weight"), bias: vector("norm.bias"), eps: 1e-5 }
+        Normalization::layer(vector("norm.weight"), vector("norm.bias"), 1e-5)
     });
     let position_offset = offset.unwrap_or(0);
     let op = Embedding { ids, token_types, table: words, positions, position_offset, types: segments, norm };
