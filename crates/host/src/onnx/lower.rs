@@ -1,8 +1,8 @@
 //! From our operators to those of ONNX.
 
 use webnibble_common::graph::{
-    Activation, Attention, Columns, Dim, Embedding, Graph, Linear, Norm, NormKind, Normalization, Op, Operator, Pool,
-    Pooling, ValueId, WeightId,
+    Activation, Attention, Columns, Dim, Embedding, Gate, Graph, Linear, Norm, NormKind, Normalization, Op, Operator,
+    Pool, Pooling, ValueId, WeightId,
 };
 use webnibble_common::quant::QTensor;
 use webnibble_common::weights::{WeightData, WeightMap};
@@ -99,6 +99,8 @@ impl<'a> Lowering<'a> {
                 let pooled = self.pool(*x, *mask, *pooling);
                 Ok(if *normalize { self.normalize(&pooled) } else { pooled })
             }
+            Op::Gate(Gate { x, activation }) => Ok(self.gate(*x, *activation)),
+            Op::Rotary(op) => Err(OnnxError::Unsupported { operator: op.name(), what: "embedding of positions" }),
         }
     }
 
@@ -184,6 +186,15 @@ impl<'a> Lowering<'a> {
             }
             Activation::Tanh => builder.node("Tanh", &[&x], Vec::new()),
         }
+    }
+
+    /// The activation of the first half of the columns, times the others.
+    fn gate(&mut self, x: ValueId, activation: Activation) -> String {
+        let x = self.name(x);
+        let attributes = vec![Attribute::int("axis", -1), Attribute::int("num_outputs", 2)];
+        let halves = self.builder.split("Split", &[&x], 2, attributes);
+        let gate = self.activation(halves[0].clone(), activation);
+        self.builder.node("Mul", &[&gate, &halves[1]], Vec::new())
     }
 
     fn norm(&mut self, x: &str, norm: Normalization) -> Result<String, OnnxError> {

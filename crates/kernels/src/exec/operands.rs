@@ -79,9 +79,10 @@ impl<'a> Operands<'a> {
         Strided { data: self.floats(columns.value), stride, start: columns.start }
     }
 
-    /// Positions that the conversation had before this run.
+    /// Positions that the conversation had before this run; none where there is no conversation, which is an error as soon as
+    /// an operator has states.
     pub(crate) fn past(&self) -> usize {
-        self.states().past()
+        self.states.map_or(0, StateSet::past)
     }
 
     /// The blocks of a state, each `[batch, positions, …]`.

@@ -315,6 +315,7 @@ fn what_decoders_alone_have_is_refused() {
     let expected = [
         "attention that is causal does not run on WebNN yet",
         "attention with grouped heads does not run on WebNN yet",
+        "rotary embedding of positions does not run on WebNN yet",
     ];
     assert_eq!(refused.into_iter().collect::<Vec<_>>(), expected);
 }
