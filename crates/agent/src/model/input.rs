@@ -7,7 +7,7 @@ use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::exec::check_inputs;
 use webnibble_models::input::text::TextError;
 use webnibble_models::input::{InputError, ModelInputs};
-use webnibble_models::output::UnknownOutput;
+use webnibble_models::output::OutputError;
 
 use super::LoadedModel;
 use crate::error::error;
@@ -54,7 +54,10 @@ fn bad_input(problem: &InputError) -> RemoteError {
     error(ErrorCode::BadInput, problem.to_string(), hint)
 }
 
-fn bad_output(problem: &UnknownOutput) -> RemoteError {
-    let hint = "name one of them; a package that was made by an older version lacks outputs: make it again";
+fn bad_output(problem: &OutputError) -> RemoteError {
+    let hint = match problem {
+        OutputError::NoAnswer { .. } => "name one of them",
+        _ => "name one of them; a package that was made by an older version lacks outputs: make it again",
+    };
     error(ErrorCode::BadInput, problem.to_string(), hint)
 }

@@ -109,7 +109,7 @@ fn the_likeliest_tokens_are_those_of_the_golden() {
 }
 
 /// The golden's config with other fields.
-fn changed(fields: Value) -> ModelConfig {
+fn changed(fields: &Value) -> ModelConfig {
     let text = std::fs::read_to_string(crate::golden("llama").join("config.json")).unwrap();
     let mut config: Value = serde_json::from_str(&text).unwrap();
     config.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -118,7 +118,7 @@ fn changed(fields: Value) -> ModelConfig {
 
 #[test]
 fn a_tied_head_is_the_token_table() {
-    let tied = changed(json!({"tie_word_embeddings": true})).graph(None);
+    let tied = changed(&json!({"tie_word_embeddings": true})).graph(None);
     let whole = checkpoint();
     let renamed = |name: &str| if name == "model.embed_tokens.weight" { "lm_head.weight" } else { name }.to_owned();
     let (ids, ..) = io();
@@ -127,7 +127,7 @@ fn a_tied_head_is_the_token_table() {
         let weights = checkpoint().without("lm_head.weight").weights(&tied, |_| format);
         assert_eq!(weights.len(), tied.weights.len());
         // A head of its own with the same values.
-        let graph = changed(json!({})).graph(None);
+        let graph = changed(&json!({})).graph(None);
         assert_eq!(graph.weights.len(), tied.weights.len() + 1);
         let mut apart = whole.weights(&graph, |_| format);
         let table = checkpoint().without("lm_head.weight").renamed(renamed).weights(&head(), |_| format);
