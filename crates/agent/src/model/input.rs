@@ -34,6 +34,12 @@ impl LoadedModel {
         Ok(Bound { tensors, bindings, tokens_kept })
     }
 
+    /// Has the model make its first output, until a run says what it reads.
+    pub(super) fn want_first(&mut self) {
+        let first: Vec<String> = self.pipeline.graph().output_names().take(1).map(str::to_owned).collect();
+        self.backend.want(&first);
+    }
+
     /// Has later runs give the outputs that were `asked` for, or what the answer is made of.
     pub(super) fn want(&mut self, asked: &[String]) -> Result<(), RemoteError> {
         let wanted = self.pipeline.wanted(asked).map_err(|e| bad_output(&e))?;
