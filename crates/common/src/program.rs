@@ -7,6 +7,9 @@ use crate::graph::{Graph, GraphError, State, Weight};
 /// Name of the graph that makes hidden states or embeddings of whole inputs.
 pub const ENCODE: &str = "encode";
 
+/// Name of the graph that continues a conversation: its inputs stand behind those of the runs before.
+pub const DECODE: &str = "decode";
+
 /// What a model family makes: graphs that share weights and states.
 ///
 /// A graph's weights and states are the first of the program's, so that a `WeightId` or a `StateId` means the same in all of

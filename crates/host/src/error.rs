@@ -196,7 +196,7 @@ impl HostError {
 /// that are not there, and files that would be written over what is there.
 pub fn is_usage(code: &str) -> bool {
     let codes = ["bad_options", "package_fixed", "not_there", "webdriver_unreachable", "output"];
-    codes.contains(&code) || [io::UNKNOWN_PROMPT, io::UNKNOWN_OUTPUT].contains(&code)
+    codes.contains(&code) || [io::UNKNOWN_PROMPT, io::UNKNOWN_OUTPUT, io::NO_ANSWER].contains(&code)
 }
 
 impl From<RemoteError> for HostError {
@@ -232,7 +232,7 @@ mod tests {
     use webnibble_models::input::InputError;
     use webnibble_models::input::tensors::NamedInputError;
     use webnibble_models::input::text::TextError;
-    use webnibble_models::output::UnknownOutput;
+    use webnibble_models::output::OutputError;
 
     use super::*;
     use crate::eval::DataError;
@@ -262,7 +262,7 @@ mod tests {
         let conflict = OptionsError::Conflict { one: "--a", other: "--b" };
         let data = DataError::Read { path, source: missing() };
         let text = HostError::from(TextError::NoTokenizer);
-        let unknown = ReferenceError::Output(UnknownOutput { name: "x".into(), known: Vec::new() });
+        let unknown = ReferenceError::Output(OutputError::Unknown { name: "x".into(), known: Vec::new() });
         let named = InputError::from(NamedInputError::Repeated { name: "x".into() });
         let io = HostError::Io { what: "w".into(), source: missing() };
         let errors =

@@ -16,7 +16,7 @@ use webnibble_kernels::exec::{ExecError, Int8Linears, check_inputs};
 use webnibble_models::Pipeline;
 use webnibble_models::input::text::TextError;
 use webnibble_models::input::{InputError, ModelInputs};
-use webnibble_models::output::UnknownOutput;
+use webnibble_models::output::OutputError;
 
 use crate::error::Failure;
 use crate::loader::{LoadError, Model, ModelFolder, PackageFile};
@@ -51,7 +51,7 @@ pub enum ReferenceError {
     Input(#[from] InputError),
     /// The model has no such output.
     #[error(transparent)]
-    Output(#[from] UnknownOutput),
+    Output(#[from] OutputError),
     /// The model does not run.
     #[error(transparent)]
     Exec(#[from] ExecError),

@@ -68,11 +68,11 @@ mod tests {
 
     #[test]
     fn constants_and_flags_reach_the_text() {
-        let kernel = Kernel::new("layer_norm").flag("SUBGROUPS", true).constant("WG", 64);
+        let kernel = Kernel::new("norm").flag("SUBGROUPS", true).constant("WG", 64);
         let text = kernel.source().unwrap();
         assert!(text.starts_with("enable subgroups;\nconst WG: u32 = 64u;\n"), "{text}");
         assert!(text.contains("subgroupAdd") && !text.contains('#'));
-        assert_eq!(kernel.to_string(), "layer_norm SUBGROUPS WG=64");
+        assert_eq!(kernel.to_string(), "norm SUBGROUPS WG=64");
     }
 
     #[test]

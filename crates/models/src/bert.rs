@@ -4,13 +4,18 @@
 //! with its residual, normalization, and the two products of the feed-forward block with their normalization.
 
 use webnibble_common::graph::{
-    Activation, Attention, Columns, Embedding, Graph, LayerNorm, Linear, Norm, Pool, Pooling, Role, ValueId, WeightId,
+    Activation, Attention, Columns, Embedding, Graph, Linear, Norm, Normalization, Pool, Pooling, Role, ValueId,
+    WeightId,
 };
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::tensor::DType;
 
+use crate::counts::{Count, ShapeOf, check_layers, check_matrix};
 use crate::error::ModelError;
 use crate::fields::{Fields, MOST, MOST_LAYERS, wrong};
+use crate::hidden::{hidden_state, sentence_embedding};
+
+pub use crate::hidden::{LAST_HIDDEN_STATE, POOLING_MASK, SENTENCE_EMBEDDING};
 
 /// What BERT checkpoints with a head put before the encoder's tensor names.
 pub(crate) const PREFIX: &str = "bert.";
@@ -19,21 +24,12 @@ pub(crate) const PREFIX: &str = "bert.";
 pub(crate) const HIDDEN_STATE_ARCHITECTURES: &[&str] =
     &["BertModel", "BertForMaskedLM", "BertForPreTraining", "BertLMHeadModel"];
 
-/// Name of the output that holds the hidden states, f32 `[batch, seq, hidden]`.
-pub const LAST_HIDDEN_STATE: &str = "last_hidden_state";
-
 /// Name of the output that holds transformers' `pooler_output`, f32 `[batch, hidden]`: a dense layer and tanh over the first
 /// token's hidden state. There where the checkpoint has the pooler.
 pub const POOLER_OUTPUT: &str = "pooler_output";
 
 /// The pooler's dense layer in a checkpoint.
 const POOLER: &str = "pooler.dense";
-
-/// Name of the output that holds one vector a text, f32 `[batch, hidden]`.
-pub const SENTENCE_EMBEDDING: &str = "sentence_embedding";
-
-/// Name of the input that says which tokens are pooled, where those of prompts are not: u32 `[batch, seq]`.
-pub const POOLING_MASK: &str = "pooling_mask";
 
 /// Dimensions of a BERT encoder; fields as in `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +80,7 @@ impl BertConfig {
             num_hidden_layers: fields.count("num_hidden_layers", 1..=MOST_LAYERS, default.num_hidden_layers)?,
             num_attention_heads: fields.count("num_attention_heads", 1..=MOST, default.num_attention_heads)?,
             intermediate_size: fields.count("intermediate_size", 1..=MOST, default.intermediate_size)?,
-            hidden_act: activation(fields.text("hidden_act", "gelu")?)?,
+            hidden_act: fields.activation("hidden_act", "gelu")?,
             max_position_embeddings: fields.count(
                 "max_position_embeddings",
                 1..=MOST,
@@ -119,7 +115,7 @@ impl BertConfig {
     }
 
     /// See [`ModelConfig::check_counts`](crate::ModelConfig::check_counts). Heads divide `hidden_size`, so they need no tensor.
-    pub(crate) fn check_counts(&self, shape_of: &dyn Fn(&str) -> Option<Vec<usize>>) -> Result<(), ModelError> {
+    pub(crate) fn check_counts(&self, shape_of: ShapeOf<'_>) -> Result<(), ModelError> {
         let tables = [
             ("embeddings.word_embeddings.weight", "vocab_size", self.vocab_size),
             ("embeddings.position_embeddings.weight", "max_position_embeddings", self.max_position_embeddings),
@@ -127,28 +123,14 @@ impl BertConfig {
             ("encoder.layer.0.intermediate.dense.weight", "intermediate_size", self.intermediate_size),
         ];
         for (tensor, field, rows) in tables.into_iter().filter(|(_, _, rows)| *rows > 0) {
-            let expected = [rows, self.hidden_size];
-            let shape = shape_of(tensor).ok_or(ModelError::MissingTensor { tensor: tensor.to_owned(), expected })?;
-            for (axis, (field, found)) in [(field, rows), ("hidden_size", self.hidden_size)].into_iter().enumerate() {
-                if shape.get(axis) != Some(&found) {
-                    let holds = format!("tensor `{tensor}` has shape {shape:?}");
-                    return Err(ModelError::Count { field, found, holds });
-                }
-            }
+            check_matrix(shape_of, tensor, [Count::of(field, rows), Count::of("hidden_size", self.hidden_size)])?;
         }
         // A layer is there when some of it is: what is missing of it is named when its weights are looked for.
         let parts = ["attention.output.dense", "intermediate.dense", "output.dense"];
         let is_there = |layer: &usize| {
             parts.iter().any(|part| shape_of(&format!("encoder.layer.{layer}.{part}.weight")).is_some())
         };
-        match (0..self.num_hidden_layers).take_while(is_there).count() {
-            all if all == self.num_hidden_layers => Ok(()),
-            held => Err(ModelError::Count {
-                field: "num_hidden_layers",
-                found: self.num_hidden_layers,
-                holds: format!("there are tensors for {held}"),
-            }),
-        }
+        check_layers(self.num_hidden_layers, is_there)
     }
 
     /// Width of one attention head.
@@ -184,20 +166,12 @@ impl BertConfig {
         let last_hidden_state = x;
         let mut graph = builder.graph;
         if let Some(sentence) = sentence {
-            let SentenceConfig { pooling, normalize, .. } = *sentence;
-            let of_text = sentence.leaves_prompts_out().then(|| graph.input(POOLING_MASK, DType::U32, tokens()));
-            let mask = Some(of_text.unwrap_or(mask));
-            let embedding = graph.push(SENTENCE_EMBEDDING, Pool { x: last_hidden_state, mask, pooling, normalize });
+            let embedding = sentence_embedding(&mut graph, last_hidden_state, mask, sentence);
             graph.output(embedding);
         }
         [Some(last_hidden_state), pooled].into_iter().flatten().chain(hidden_states).for_each(|id| graph.output(id));
         graph
     }
-}
-
-/// Name of what the embeddings gave, or of what so many layers made of it.
-fn hidden_state(layers: usize) -> String {
-    format!("hidden_states.{layers}")
 }
 
 /// Adds a BERT's operators to a graph. Weights are named as the encoder's tensors in a checkpoint.
@@ -278,8 +252,8 @@ impl Builder<'_> {
     }
 
     fn layer_norm(&mut self, name: &str, x: ValueId, source: &str) -> ValueId {
-        let norm = self.norm(source);
-        self.graph.push(name, LayerNorm { x, norm })
+        let by = self.norm(source);
+        self.graph.push(name, Norm { x, by })
     }
 
     fn table(&mut self, which: &str, rows: usize) -> WeightId {
@@ -295,30 +269,13 @@ impl Builder<'_> {
         )
     }
 
-    fn norm(&mut self, source: &str) -> Norm {
+    fn norm(&mut self, source: &str) -> Normalization {
         let mut vector = |part: &str| {
             let name = format!("{source}.{part}");
             self.graph.weight(&name, [self.config.hidden_size], Role::Vector, &[&name])
         };
-        Norm { weight: vector("weight"), bias: vector("bias"), eps: self.config.layer_norm_eps }
+        Normalization::layer(vector("weight"), vector("bias"), self.config.layer_norm_eps)
     }
-}
-
-/// The activation of that name in transformers' `ACT2FN`.
-fn activation(name: &str) -> Result<Activation, ModelError> {
-    Ok(match name {
-        "gelu" | "gelu_python" => Activation::Gelu,
-        // Three spellings of one formula.
-        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Activation::GeluTanh,
-        "relu" => Activation::Relu,
-        "silu" | "swish" => Activation::Silu,
-        "tanh" => Activation::Tanh,
-        "linear" => Activation::Identity,
-        _ => {
-            let known = "gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu, silu, tanh or linear";
-            return Err(wrong("hidden_act", known.to_owned(), format!("`{name}`")));
-        }
-    })
 }
 
 #[cfg(test)]
@@ -344,7 +301,7 @@ mod tests {
         graph.validate().unwrap();
         assert_eq!(graph.nodes.len(), 1 + 6 * 7);
         let names: Vec<&str> = graph.nodes[1..8].iter().map(|node| node.op.name()).collect();
-        assert_eq!(names, ["linear", "attention", "linear", "layer_norm", "linear", "linear", "layer_norm"]);
+        assert_eq!(names, ["linear", "attention", "linear", "norm", "linear", "linear", "norm"]);
         assert_eq!(graph.value_of(graph.outputs[0]).name, "last_hidden_state");
     }
 
@@ -488,7 +445,7 @@ mod tests {
     fn activations_have_several_names() {
         let act = |name: &str| {
             let config = json!({"model_type": "bert", "hidden_act": name});
-            let ModelConfig::Bert(config) = ModelConfig::from_json(&config).unwrap();
+            let ModelConfig::Bert(config) = ModelConfig::from_json(&config).unwrap() else { panic!("it is BERT") };
             config.hidden_act
         };
         assert_eq!(act("gelu_new"), Activation::GeluTanh);

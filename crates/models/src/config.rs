@@ -7,6 +7,7 @@ use webnibble_common::package::SentenceConfig;
 use crate::bert::BertConfig;
 use crate::error::{FAMILIES, ModelError};
 use crate::fields::Fields;
+use crate::llama::LlamaConfig;
 
 /// A model's family and dimensions.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +15,8 @@ use crate::fields::Fields;
 pub enum ModelConfig {
     /// BERT and what is built like it (MiniLM, BGE, GTE and other encoders with `model_type` `bert`).
     Bert(BertConfig),
+    /// LLaMA, and what is built like it (`model_type` `llama`).
+    Llama(LlamaConfig),
 }
 
 impl ModelConfig {
@@ -26,6 +29,7 @@ impl ModelConfig {
         };
         match family.as_str() {
             "bert" => Ok(ModelConfig::Bert(BertConfig::from_fields(fields)?)),
+            "llama" => Ok(ModelConfig::Llama(LlamaConfig::from_fields(fields)?)),
             _ => Err(ModelError::UnknownFamily { found: family }),
         }
     }
@@ -39,6 +43,7 @@ impl ModelConfig {
     pub fn check_counts(&self, shape_of: &dyn Fn(&str) -> Option<Vec<usize>>) -> Result<(), ModelError> {
         match self {
             ModelConfig::Bert(config) => config.check_counts(shape_of),
+            ModelConfig::Llama(config) => config.check_counts(shape_of),
         }
     }
 
@@ -48,11 +53,12 @@ impl ModelConfig {
     }
 
     /// The graph over a checkpoint or a package, `has` saying which tensors it holds by their names in the graph: token ids
-    /// to the last hidden state or, with `sentence`, to one embedding a text. That is the first of its outputs; the others are
+    /// to the last hidden state or to what may come next, or with `sentence` to one embedding a text. That is the first of its outputs; the others are
     /// what may be asked for by name, as far as the weights are there.
     pub fn graph_over(&self, sentence: Option<&SentenceConfig>, has: &dyn Fn(&str) -> bool) -> Graph {
         match self {
             ModelConfig::Bert(config) => config.graph(sentence, has),
+            ModelConfig::Llama(config) => config.graph(sentence),
         }
     }
 
@@ -60,6 +66,7 @@ impl ModelConfig {
     pub fn family(&self) -> &'static str {
         match self {
             ModelConfig::Bert(_) => "bert",
+            ModelConfig::Llama(_) => "llama",
         }
     }
 
@@ -67,6 +74,7 @@ impl ModelConfig {
     pub fn max_positions(&self) -> usize {
         match self {
             ModelConfig::Bert(config) => config.max_position_embeddings,
+            ModelConfig::Llama(config) => config.max_position_embeddings,
         }
     }
 
@@ -74,6 +82,7 @@ impl ModelConfig {
     pub fn hidden_size(&self) -> usize {
         match self {
             ModelConfig::Bert(config) => config.hidden_size,
+            ModelConfig::Llama(config) => config.hidden_size,
         }
     }
 }
@@ -102,14 +111,16 @@ mod tests {
         ] {
             assert_eq!(ModelConfig::from_json(&config).unwrap().family(), "bert");
         }
+        let config = json!({"architectures": ["LlamaForCausalLM"]});
+        assert_eq!(ModelConfig::from_json(&config).unwrap().family(), "llama");
     }
 
     #[test]
     fn an_unknown_family_is_named_with_those_that_exist() {
         let error = ModelConfig::from_json(&json!({"model_type": "mamba"})).unwrap_err();
-        assert_eq!(error.to_string(), "model family `mamba` is not known; the families are: bert");
+        assert_eq!(error.to_string(), "model family `mamba` is not known; the families are: bert, llama");
         let error = ModelConfig::from_json(&json!({"architectures": ["BertweetModel"]})).unwrap_err();
-        assert_eq!(error.to_string(), "model family `BertweetModel` is not known; the families are: bert");
+        assert_eq!(error.to_string(), "model family `BertweetModel` is not known; the families are: bert, llama");
         assert_eq!(ModelConfig::from_json(&json!([])).unwrap_err(), ModelError::NoFamily);
     }
 

@@ -1,7 +1,7 @@
 //! Why a `config.json` cannot be used.
 
 /// Families that exist, by their `model_type`.
-pub const FAMILIES: &[&str] = &["bert"];
+pub const FAMILIES: &[&str] = &["bert", "llama"];
 
 /// Why a `config.json` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum ModelError {
     /// The model's answer is made by a head that no graph here has.
     #[error(
         "config.json: {found}: this is {what}, which is not supported yet. Supported are BertModel and BertForMaskedLM, for \
-         their last hidden states, and sentence-transformers models of Transformer, Pooling and Normalize"
+         their last hidden states, LlamaForCausalLM, and sentence-transformers models of Transformer, Pooling and Normalize"
     )]
     Head {
         /// What `architectures` says.

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use serde_json::Value;
+use webnibble_common::graph::Activation;
 
 use crate::error::ModelError;
 
@@ -28,12 +29,22 @@ impl<'a> Fields<'a> {
         range: RangeInclusive<usize>,
         default: usize,
     ) -> Result<usize, ModelError> {
-        let Some(value) = self.get(field) else { return Ok(default) };
+        Ok(self.count_if_there(field, range)?.unwrap_or(default))
+    }
+
+    /// A count in a range, of which other fields say what it is where it is absent.
+    pub(crate) fn count_if_there(
+        self,
+        field: &'static str,
+        range: RangeInclusive<usize>,
+    ) -> Result<Option<usize>, ModelError> {
+        let Some(value) = self.get(field) else { return Ok(None) };
         let count = value.as_u64().and_then(|n| usize::try_from(n).ok());
-        count.filter(|n| range.contains(n)).ok_or_else(|| {
+        let count = count.filter(|n| range.contains(n)).ok_or_else(|| {
             let expected = format!("a whole number from {} to {}", range.start(), range.end());
             wrong(field, expected, value.to_string())
-        })
+        });
+        count.map(Some)
     }
 
     /// A positive, finite number.
@@ -49,6 +60,38 @@ impl<'a> Fields<'a> {
     pub(crate) fn text(self, field: &'static str, default: &'a str) -> Result<&'a str, ModelError> {
         let Some(value) = self.get(field) else { return Ok(default) };
         value.as_str().ok_or_else(|| wrong(field, "a string".to_owned(), value.to_string()))
+    }
+
+    /// The activation that transformers' `ACT2FN` has under that name.
+    pub(crate) fn activation(self, field: &'static str, default: &'a str) -> Result<Activation, ModelError> {
+        Ok(match self.text(field, default)? {
+            "gelu" | "gelu_python" => Activation::Gelu,
+            // Three spellings of one formula.
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            "silu" | "swish" => Activation::Silu,
+            "tanh" => Activation::Tanh,
+            "linear" => Activation::Identity,
+            name => {
+                let known = "gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu, silu, tanh or linear";
+                return Err(wrong(field, known.to_owned(), format!("`{name}`")));
+            }
+        })
+    }
+
+    /// The fields of an object; `None` where there is none.
+    pub(crate) fn object(self, field: &'static str) -> Result<Option<Fields<'a>>, ModelError> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        if value.is_object() {
+            Ok(Some(Fields(value)))
+        } else {
+            Err(wrong(field, "an object".into(), value.to_string()))
+        }
+    }
+
+    /// The first of `architectures`, where it is a name.
+    pub(crate) fn architecture(self) -> Option<&'a str> {
+        self.get("architectures")?.as_array()?.first()?.as_str()
     }
 
     /// A boolean.

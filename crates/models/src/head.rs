@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::error::ModelError;
-use crate::{bert, checkpoint};
+use crate::{bert, checkpoint, llama};
 
 /// Heads by the ends of architectures' names, and what a model with one is.
 const HEADS: &[(&str, &str)] = &[
@@ -14,8 +14,9 @@ const HEADS: &[(&str, &str)] = &[
     ("ForNextSentencePrediction", "a model that says whether one sentence follows another"),
 ];
 
-/// Parts of a checkpoint, after its prefix, that are the encoder's own or serve training alone.
-const KNOWN_PARTS: &[&str] = &["embeddings.", "encoder.", "pooler.", "cls.", "lm_head."];
+/// Parts of a checkpoint, after its prefix, that a graph has, or that serve training alone.
+const KNOWN_PARTS: &[&str] =
+    &["embeddings.", "encoder.", "pooler.", "cls.", "lm_head.", "embed_tokens.", "layers.", "norm."];
 
 /// Refuses a model whose answer is not its hidden states. `architectures` of `config.json` decides; where it is missing, or
 /// names what nobody knows, the names of the checkpoint's `tensors` do. What sentence-transformers' files describe is not
@@ -25,7 +26,8 @@ const KNOWN_PARTS: &[&str] = &["embeddings.", "encoder.", "pooler.", "cls.", "lm
 /// [`ModelError::Head`], with what the model is.
 pub fn refuse_heads<'a>(config: &Value, tensors: impl IntoIterator<Item = &'a str>) -> Result<(), ModelError> {
     let names: Vec<&str> = config["architectures"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    if names.iter().any(|name| bert::HIDDEN_STATE_ARCHITECTURES.contains(name)) {
+    let known = [bert::HIDDEN_STATE_ARCHITECTURES, llama::ARCHITECTURES].concat();
+    if names.iter().any(|name| known.contains(name)) {
         return Ok(());
     }
     let head =

@@ -14,14 +14,18 @@
 pub mod bert;
 pub mod checkpoint;
 mod config;
+mod counts;
 mod error;
 mod fields;
 mod head;
+mod hidden;
 pub mod input;
+pub mod llama;
 pub mod output;
 mod pipeline;
 mod post_processor;
 mod program;
+pub mod rope;
 pub mod sentence;
 pub mod tokenizer_files;
 

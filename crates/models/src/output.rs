@@ -4,30 +4,47 @@ use webnibble_common::graph::Graph;
 use webnibble_common::io::{Output, TensorOutput};
 use webnibble_common::tensor::Tensor;
 
-/// A model was asked for an output that it does not have.
+use crate::llama::LOGITS;
+
+/// A model was asked for what it does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the model has no output `{name}`; its outputs are {}", .known.join(", "))]
-pub struct UnknownOutput {
-    /// The name.
-    pub name: String,
-    /// Those that it has.
-    pub known: Vec<String>,
+#[non_exhaustive]
+pub enum OutputError {
+    /// An output of that name.
+    #[error("the model has no output `{name}`; its outputs are {}", .known.join(", "))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// An answer, which nothing makes of its outputs yet.
+    #[error(
+        "the model scores what comes next, and nothing chooses words by the scores yet: name the outputs that are wanted, of {}",
+        .known.join(", ")
+    )]
+    NoAnswer {
+        /// Names of its outputs.
+        known: Vec<String>,
+    },
 }
 
 /// Names of the outputs of `graph` that are read: those that were `asked` for, each once, or where none was, the one that the
 /// answer is made of.
 ///
 /// # Errors
-/// For a name that the graph does not have.
-pub fn wanted(graph: &Graph, asked: &[String]) -> Result<Vec<String>, UnknownOutput> {
+/// For a name that the graph does not have, and where no answer is made of what it has.
+pub fn wanted(graph: &Graph, asked: &[String]) -> Result<Vec<String>, OutputError> {
     let known = || graph.output_names().map(str::to_owned);
     if asked.is_empty() {
-        return Ok(known().take(1).collect());
+        let answer: Vec<String> = known().take(1).collect();
+        // Scores of every token at every position are no answer, and of a long text they take hundreds of megabytes.
+        return if answer == [LOGITS] { Err(OutputError::NoAnswer { known: known().collect() }) } else { Ok(answer) };
     }
     let mut wanted: Vec<String> = Vec::with_capacity(asked.len());
     for name in asked {
         if graph.output_named(name).is_none() {
-            return Err(UnknownOutput { name: name.clone(), known: known().collect() });
+            return Err(OutputError::Unknown { name: name.clone(), known: known().collect() });
         }
         if !wanted.contains(name) {
             wanted.push(name.clone());
@@ -82,6 +99,15 @@ mod tests {
         let expected = "the model has no output `logits`; its outputs are last_hidden_state, pooler_output, \
                         hidden_states.0, hidden_states.1";
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn scores_are_read_where_they_are_named() {
+        let graph =
+            ModelConfig::from_json(&json!({"model_type": "llama", "num_hidden_layers": 1})).unwrap().graph(None);
+        assert_eq!(wanted(&graph, &names(&["logits"])).unwrap(), ["logits"]);
+        let error = wanted(&graph, &[]).unwrap_err().to_string();
+        assert!(error.ends_with("are wanted, of logits, last_hidden_state, hidden_states.0"), "{error}");
     }
 
     #[test]

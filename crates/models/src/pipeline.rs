@@ -8,7 +8,7 @@ use webnibble_common::tensor::Tensor;
 
 use crate::input::text::TextError;
 use crate::input::{InputEncoder, InputError, ModelInputs};
-use crate::output::{self, UnknownOutput};
+use crate::output::{self, OutputError};
 
 /// A program with what is made of its inputs and outputs.
 #[derive(Clone)]
@@ -49,8 +49,8 @@ impl Pipeline {
     /// Names of the outputs that are read: those that were `asked` for, or the one that the answer is made of.
     ///
     /// # Errors
-    /// For a name that the model does not have.
-    pub fn wanted(&self, asked: &[String]) -> Result<Vec<String>, UnknownOutput> {
+    /// For a name that the model does not have, and where no answer is made of its outputs.
+    pub fn wanted(&self, asked: &[String]) -> Result<Vec<String>, OutputError> {
         output::wanted(&self.graph, asked)
     }
 

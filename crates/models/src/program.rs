@@ -6,10 +6,12 @@ use webnibble_common::program::{ENCODE, Program};
 use crate::config::ModelConfig;
 
 impl ModelConfig {
-    /// The program: for encoders the one graph [`ENCODE`], that of [`ModelConfig::graph`], and no states.
+    /// The program: for encoders the one graph [`ENCODE`], that of [`ModelConfig::graph`], and no states; for decoders also
+    /// [`DECODE`](webnibble_common::program::DECODE), which continues a conversation.
     pub fn program(&self, sentence: Option<&SentenceConfig>) -> Program {
         match self {
             ModelConfig::Bert(_) => Program::of(ENCODE, self.graph(sentence)),
+            ModelConfig::Llama(config) => config.program(sentence),
         }
     }
 }

@@ -35,7 +35,7 @@ async fn workgroup_size_is_that_of_the_kernels_that_take_one() {
     let sized = |size| Settings { bits: Some(Bits::B32), workgroup_size: Some([size, 1, 1]), ..NONE() };
     let record = browser.golden(Platform::Webgpu, sized(16)).await;
     assert_golden(&record);
-    for file in ["embedding", "layer_norm", "linear_direct"] {
+    for file in ["embedding", "norm", "linear_direct"] {
         let kernel = &record.kernels.as_ref().unwrap()[file];
         assert!(kernel.split("; ").all(|one| one.contains("WG=16")), "{kernel}");
     }

@@ -7,7 +7,7 @@ use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::exec::check_inputs;
 use webnibble_models::input::text::TextError;
 use webnibble_models::input::{InputError, ModelInputs};
-use webnibble_models::output::UnknownOutput;
+use webnibble_models::output::OutputError;
 
 use super::LoadedModel;
 use crate::error::error;
@@ -34,6 +34,12 @@ impl LoadedModel {
         Ok(Bound { tensors, bindings, tokens_kept })
     }
 
+    /// Has the model make its first output, until a run says what it reads.
+    pub(super) fn want_first(&mut self) {
+        let first: Vec<String> = self.pipeline.graph().output_names().take(1).map(str::to_owned).collect();
+        self.backend.want(&first);
+    }
+
     /// Has later runs give the outputs that were `asked` for, or what the answer is made of.
     pub(super) fn want(&mut self, asked: &[String]) -> Result<(), RemoteError> {
         let wanted = self.pipeline.wanted(asked).map_err(|e| bad_output(&e))?;
@@ -54,7 +60,10 @@ fn bad_input(problem: &InputError) -> RemoteError {
     error(ErrorCode::BadInput, problem.to_string(), hint)
 }
 
-fn bad_output(problem: &UnknownOutput) -> RemoteError {
-    let hint = "name one of them; a package that was made by an older version lacks outputs: make it again";
+fn bad_output(problem: &OutputError) -> RemoteError {
+    let hint = match problem {
+        OutputError::NoAnswer { .. } => "name one of them",
+        _ => "name one of them; a package that was made by an older version lacks outputs: make it again",
+    };
     error(ErrorCode::BadInput, problem.to_string(), hint)
 }

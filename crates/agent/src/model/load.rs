@@ -49,7 +49,7 @@ impl LoadedModel {
         };
         // From here on, leaving early drops the model, which frees what it holds.
         let mut model = Self { backend, pipeline, idle: idle_options(request.options) };
-        model.want(&[])?;
+        model.want_first();
         stop.check()?;
 
         let on_fetch = Rc::clone(&progress);

@@ -21,7 +21,7 @@ use webnibble_models::ModelConfig;
 use super::*;
 use crate::stop::Stop;
 use crate::tasks::sleep;
-use crate::testing::{MAX_LEN, VOCAB, package, ran_on_webgpu, random_weights, serve, tiny_bert};
+use crate::testing::{MAX_LEN, VOCAB, package, ran_on_webgpu, random_weights, serve, tiny_bert, tiny_llama};
 
 const ONCE: RunOptions =
     RunOptions { warmup: Some(0), runs: 1, profile: false, outputs: Vec::new(), deadline_ms: None };
@@ -114,11 +114,10 @@ async fn ids_and_tensors_give_what_their_text_gives() {
     assert!(tensors.report.token_counts.is_empty());
 }
 
-/// The graph's outputs of the tiny BERT on the oracle, by the weights that the package has.
-fn oracle(bits: Bits, names: &[&str], rows: &[Vec<u32>]) -> NamedTensors {
-    let file = tiny_bert(bits);
-    let Parsed::Header(header) = Header::parse(&file).unwrap() else { panic!("the file is whole") };
-    let weights = read_weights(&header, &file).unwrap();
+/// A package's outputs on the oracle.
+fn oracle(file: &[u8], names: &[&str], rows: &[Vec<u32>]) -> NamedTensors {
+    let Parsed::Header(header) = Header::parse(file).unwrap() else { panic!("the file is whole") };
+    let weights = read_weights(&header, file).unwrap();
     let config = ModelConfig::from_json(&header.meta.config).unwrap();
     let graph = config.graph_over(header.meta.sentence.as_ref(), &|name| header.tensor(name).is_some());
     let pipeline = Pipeline::new(graph.clone(), MAX_LEN, header.meta.sentence.clone());
@@ -143,7 +142,7 @@ async fn outputs_that_are_asked_for_are_those_of_the_oracle() {
             let ran = model.run(ids(rows.clone()), &asked, &Stop::new(None), |_, _, _| {}).await.unwrap();
             let names = if names.is_empty() { &["sentence_embedding"][..] } else { names };
             assert_eq!(ran.outputs.iter().map(|(name, _)| name).collect::<Vec<_>>(), names, "{platform}");
-            for ((name, found), (_, expected)) in ran.outputs.iter().zip(oracle(Bits::B8, names, &rows)) {
+            for ((name, found), (_, expected)) in ran.outputs.iter().zip(oracle(&tiny_bert(Bits::B8), names, &rows)) {
                 let error = compare(&expected, found);
                 assert!(error <= 1e-4, "{name} on {platform} is off by {error:e}");
             }
@@ -152,6 +151,34 @@ async fn outputs_that_are_asked_for_are_those_of_the_oracle() {
         let error = model.run(ids(rows.clone()), &unknown, &Stop::new(None), |_, _, _| {}).await.err().unwrap();
         assert_eq!(error.code, ErrorCode::BadInput);
         assert!(error.message.contains("`logits`") && error.message.contains("pooler_output"), "{}", error.message);
+        if let Some(adapter) = &report.adapter {
+            ran_on_webgpu(adapter);
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_llama_scores_tokens_on_webgpu_and_on_the_cpu() {
+    let (file, rows) = (tiny_llama(Bits::B4), vec![vec![2, 4, 5, 6, 3], vec![7, 1, 1, 0, 2]]);
+    for platform in [Platform::Wasm, Platform::Webgpu] {
+        let (mut model, report) = match load(&file, &options(platform)).await {
+            Ok(loaded) => loaded,
+            Err(error) if error.code == ErrorCode::WebgpuUnavailable => {
+                return console_log!("skipped: {}", error.message);
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        let names = ["logits", "last_hidden_state"];
+        let asked = RunOptions { outputs: names.map(str::to_owned).into(), ..ONCE };
+        let ran = model.run(ids(rows.clone()), &asked, &Stop::new(None), |_, _, _| {}).await.unwrap();
+        assert_eq!(ran.outputs[0].1.shape(), [2, 5, VOCAB]);
+        for ((name, found), (_, expected)) in ran.outputs.iter().zip(oracle(&file, &names, &rows)) {
+            let error = compare(&expected, found);
+            assert!(error <= 1e-4, "{name} on {platform} is off by {error:e}");
+        }
+        let error = run(&mut model, ids(rows.clone())).await.err().unwrap();
+        assert_eq!(error.code, ErrorCode::BadInput);
+        assert!(error.message.contains("name the outputs"), "{}", error.message);
         if let Some(adapter) = &report.adapter {
             ran_on_webgpu(adapter);
         }

@@ -3,7 +3,7 @@
 use super::dim::{Dim, show_dims};
 use super::error::GraphError;
 use super::state::{State, StateId, StateWrite};
-use super::value::{Value, ValueId};
+use super::value::{Columns, Value, ValueId};
 use super::weight::{Weight, WeightId};
 use crate::tensor::DType;
 
@@ -200,6 +200,14 @@ impl Checker<'_> {
                 Err(self.wrong(operand, "f32 with a fixed last dimension".into(), found))
             }
         }
+    }
+
+    /// A float value of rank 3 that has `width` columns from the first of `columns` on.
+    pub(super) fn columns(&self, operand: &'static str, columns: Columns, width: usize) -> Result<(), GraphError> {
+        self.value(operand, columns.value, DType::F32, 3)?;
+        let (found, end) = (self.fixed_last(operand, columns.value)?, columns.start + width);
+        let expected = || format!("columns {}..{end} inside its last dimension", columns.start);
+        self.expect(operand, end <= found, expected, || format!("{found} columns"))
     }
 
     /// A float value whose last dimension is `extent`.

@@ -5,7 +5,7 @@ use webnibble_common::wire::ErrorCode;
 use webnibble_models::input::InputError;
 use webnibble_models::input::tensors::NamedInputError;
 use webnibble_models::input::text::TextError;
-use webnibble_models::output::UnknownOutput;
+use webnibble_models::output::OutputError;
 
 use super::failure::Failure;
 
@@ -15,13 +15,23 @@ pub(super) const UNKNOWN_PROMPT: &str = "unknown_prompt";
 /// Code of an output's name that the model does not have.
 pub(super) const UNKNOWN_OUTPUT: &str = "unknown_output";
 
-impl Failure for UnknownOutput {
+/// Code of a model that has no answer, only outputs.
+pub(super) const NO_ANSWER: &str = "no_answer";
+
+impl Failure for OutputError {
     fn code(&self) -> String {
-        UNKNOWN_OUTPUT.into()
+        match self {
+            Self::NoAnswer { .. } => NO_ANSWER.into(),
+            _ => UNKNOWN_OUTPUT.into(),
+        }
     }
 
     fn hint(&self) -> String {
-        "name one of them with --output, or leave it out for the model's answer".into()
+        match self {
+            Self::NoAnswer { .. } => "name one of them with --output",
+            _ => "name one of them with --output, or leave it out for the model's answer",
+        }
+        .into()
     }
 }
 

@@ -280,7 +280,7 @@ fn files_that_are_not_there_or_not_json_are_named() {
     write(folder.path(), "config.json", b"{");
     assert!(error().contains("config.json: should be JSON: EOF while parsing"), "{}", error());
     write(folder.path(), "config.json", br#"{"model_type": "mamba"}"#);
-    assert!(error().ends_with("model family `mamba` is not known; the families are: bert"), "{}", error());
+    assert!(error().ends_with("model family `mamba` is not known; the families are: bert, llama"), "{}", error());
     write(folder.path(), "config.json", tiny_config().to_string().as_bytes());
     assert!(error().ends_with("found no weights"), "{}", error());
     write(folder.path(), "modules.json", b"[]");

@@ -1,8 +1,8 @@
 //! From our operators to those of ONNX.
 
 use webnibble_common::graph::{
-    Activation, Attention, Columns, Dim, Embedding, Graph, LayerNorm, Linear, Norm, Op, Operator, Pool, Pooling,
-    ValueId, WeightId,
+    Activation, Attention, Columns, Dim, Embedding, Gate, Graph, Linear, Norm, NormKind, Normalization, Op, Operator,
+    Pool, Pooling, ValueId, WeightId,
 };
 use webnibble_common::quant::QTensor;
 use webnibble_common::weights::{WeightData, WeightMap};
@@ -68,7 +68,7 @@ impl<'a> Lowering<'a> {
                 let tables = (*table, *positions, *types);
                 let sum = self.embedding(*ids, *token_types, tables, *position_offset)?;
                 match norm {
-                    Some(norm) => self.layer_norm(&sum, *norm),
+                    Some(norm) => self.norm(&sum, *norm),
                     None => Ok(sum),
                 }
             }
@@ -83,9 +83,9 @@ impl<'a> Lowering<'a> {
                     None => activated,
                 })
             }
-            Op::LayerNorm(LayerNorm { x, norm }) => {
+            Op::Norm(Norm { x, by }) => {
                 let x = self.name(*x);
-                self.layer_norm(&x, *norm)
+                self.norm(&x, *by)
             }
             Op::Attention(op) => {
                 if let Some(what) = op.beside_plain() {
@@ -99,6 +99,8 @@ impl<'a> Lowering<'a> {
                 let pooled = self.pool(*x, *mask, *pooling);
                 Ok(if *normalize { self.normalize(&pooled) } else { pooled })
             }
+            Op::Gate(Gate { x, activation }) => Ok(self.gate(*x, *activation)),
+            Op::Rotary(op) => Err(OnnxError::Unsupported { operator: op.name(), what: "embedding of positions" }),
         }
     }
 
@@ -186,10 +188,24 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn layer_norm(&mut self, x: &str, norm: Norm) -> Result<String, OnnxError> {
-        let (weight, bias) = (self.vector(norm.weight)?, self.vector(norm.bias)?);
+    /// The activation of the first half of the columns, times the others.
+    fn gate(&mut self, x: ValueId, activation: Activation) -> String {
+        let x = self.name(x);
+        let attributes = vec![Attribute::int("axis", -1), Attribute::int("num_outputs", 2)];
+        let halves = self.builder.split("Split", &[&x], 2, attributes);
+        let gate = self.activation(halves[0].clone(), activation);
+        self.builder.node("Mul", &[&gate, &halves[1]], Vec::new())
+    }
+
+    fn norm(&mut self, x: &str, norm: Normalization) -> Result<String, OnnxError> {
+        if norm.kind == NormKind::Rms {
+            return Err(OnnxError::Unsupported { operator: "norm", what: "by the root mean square" });
+        }
+        let mut inputs = vec![x.to_owned(), self.vector(norm.weight)?];
+        inputs.extend(norm.bias.map(|bias| self.vector(bias)).transpose()?);
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let attributes = vec![Attribute::int("axis", -1), Attribute::float("epsilon", norm.eps)];
-        Ok(self.builder.node("LayerNormalization", &[x, &weight, &bias], attributes))
+        Ok(self.builder.node("LayerNormalization", &inputs, attributes))
     }
 
     /// Softmax of scaled scores, over the last dimension, times the values.

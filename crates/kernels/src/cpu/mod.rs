@@ -36,14 +36,14 @@ pub use threads::{Helper, Threads};
 /// A run of a graph that goes one operator at a time, so that its caller can yield, cancel or report in between.
 ///
 /// ```
-/// # use webnibble_common::{graph::{Graph, LayerNorm, Norm, Role}, tensor::{DType, Tensor}, weights::{WeightData, WeightMap}};
+/// # use webnibble_common::{graph::{Graph, Norm, Normalization, Role}, tensor::{DType, Tensor}, weights::{WeightData, WeightMap}};
 /// use webnibble_kernels::cpu::Executor;
 ///
 /// # let mut graph = Graph::default();
 /// # let x = graph.input("x", DType::F32, [2.into()]);
 /// # let weight = graph.weight("w", [2], Role::Vector, &["w"]);
 /// # let bias = graph.weight("b", [2], Role::Vector, &["b"]);
-/// # let y = graph.push("y", LayerNorm { x, norm: Norm { weight, bias, eps: 1e-12 } });
+/// # let y = graph.push("y", Norm { x, by: Normalization::layer(weight, bias, 1e-12) });
 /// # graph.output(y);
 /// # let ones = ("w".to_owned(), WeightData::Vector(vec![1.0; 2]));
 /// # let weights = WeightMap::from([ones, ("b".to_owned(), WeightData::Vector(vec![0.0; 2]))]);

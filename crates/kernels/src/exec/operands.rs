@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use webnibble_common::graph::{self, Columns, Graph, StateId, ValueId, WeightId};
+use webnibble_common::graph::{self, Columns, Graph, NormKind, StateId, ValueId, WeightId};
 use webnibble_common::quant::QTensor;
 use webnibble_common::state::StateSet;
 use webnibble_common::tensor::{Tensor, element_count};
@@ -25,14 +25,16 @@ pub(crate) struct Operands<'a> {
     pub(super) values: &'a [Option<Cow<'a, Tensor>>],
 }
 
-/// Scale and shift of a normalization.
+/// A normalization and its vectors.
 #[derive(Clone, Copy)]
-pub(crate) struct Norm<'a> {
+pub(crate) struct Normalization<'a> {
+    /// What rows are divided by.
+    pub(crate) kind: NormKind,
     /// `[hidden]`.
     pub(crate) weight: &'a [f32],
     /// `[hidden]`.
-    pub(crate) bias: &'a [f32],
-    /// Added to the variance.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Added to the variance, or to the mean square.
     pub(crate) eps: f32,
 }
 
@@ -77,9 +79,10 @@ impl<'a> Operands<'a> {
         Strided { data: self.floats(columns.value), stride, start: columns.start }
     }
 
-    /// Positions that the conversation had before this run.
+    /// Positions that the conversation had before this run; none where there is no conversation, which is an error as soon as
+    /// an operator has states.
     pub(crate) fn past(&self) -> usize {
-        self.states().past()
+        self.states.map_or(0, StateSet::past)
     }
 
     /// The blocks of a state, each `[batch, positions, …]`.
@@ -93,8 +96,9 @@ impl<'a> Operands<'a> {
     }
 
     /// A normalization's vectors.
-    pub(crate) fn norm(&self, norm: graph::Norm) -> Norm<'a> {
-        Norm { weight: self.vector(norm.weight), bias: self.vector(norm.bias), eps: norm.eps }
+    pub(crate) fn norm(&self, norm: graph::Normalization) -> Normalization<'a> {
+        let graph::Normalization { kind, weight, bias, eps } = norm;
+        Normalization { kind, weight: self.vector(weight), bias: bias.map(|bias| self.vector(bias)), eps }
     }
 
     /// A matrix in its format.

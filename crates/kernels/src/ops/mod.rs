@@ -6,9 +6,11 @@
 
 pub(crate) mod attention;
 pub(crate) mod embedding;
-pub(crate) mod layer_norm;
+pub(crate) mod gate;
 pub(crate) mod linear;
+pub(crate) mod norm;
 pub(crate) mod pool;
+pub(crate) mod rotary;
 
 use webnibble_common::for_each_op;
 use webnibble_common::graph::{Node, Op};

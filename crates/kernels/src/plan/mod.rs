@@ -4,6 +4,7 @@
 //! shapes: plain data that a backend turns into pipelines, bind groups and dispatches, and replays for every inference.
 //! Which kernel an operator takes, and what it is bound to, stands in its own folder ([`crate::ops`]).
 
+pub(crate) mod activation;
 pub(crate) mod chunks;
 pub(crate) mod device;
 pub(crate) mod error;

@@ -331,7 +331,7 @@ impl<'a> Recorder<'a> {
 
 #[cfg(test)]
 mod tests {
-    use webnibble_common::graph::{LayerNorm, Norm, Role};
+    use webnibble_common::graph::{Norm, Normalization, Role};
 
     use super::*;
     use crate::plan::weights::Formats;
@@ -341,10 +341,10 @@ mod tests {
         let mut graph = Graph::default();
         let x = graph.input("x", DType::F32, [3.into(), 8.into()]);
         let [weight, bias] = ["w", "b"].map(|name| graph.weight(name, [8], Role::Vector, &[name]));
-        let norm = Norm { weight, bias, eps: 1e-12 };
+        let by = Normalization::layer(weight, bias, 1e-12);
         let [mut values, mut last] = [vec![x], Vec::new()];
         for name in ["a", "b.out", "y"] {
-            last = vec![graph.push(name, LayerNorm { x: *values.last().unwrap(), norm })];
+            last = vec![graph.push(name, Norm { x: *values.last().unwrap(), by })];
             values.extend(&last);
         }
         graph.output(last[0]);

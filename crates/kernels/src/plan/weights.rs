@@ -231,7 +231,7 @@ impl WeightPlan {
             let Op::Embedding(Embedding { table, positions, types, norm, .. }) = &node.op else { continue };
             let beside_table = self.parts(graph, *table).into_iter().skip(1).map(|(part, size)| (*table, part, size));
             let mut planes: Vec<_> = beside_table.collect();
-            let others = [*positions, *types, norm.map(|n| n.weight), norm.map(|n| n.bias)];
+            let others = [*positions, *types, norm.map(|n| n.weight), norm.and_then(|n| n.bias)];
             for id in others.into_iter().flatten() {
                 planes.extend(self.parts(graph, id).into_iter().map(|(part, size)| (id, part, size)));
             }

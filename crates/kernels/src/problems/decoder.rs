@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use webnibble_common::graph::{Activation, Attention, Cache, Columns, Graph, Linear, Role, State, ValueId};
+use webnibble_common::graph::{
+    Activation, Attention, Cache, Columns, Graph, Linear, Role, Rotary, RotaryStyle, State, ValueId,
+};
 use webnibble_common::quant::Format;
 use webnibble_common::tensor::{DType, Tensor};
 use webnibble_common::weights::WeightMap;
@@ -38,18 +40,19 @@ struct Size {
     kv_heads: usize,
     head_dim: usize,
     capacity: usize,
+    rotary: Option<RotaryStyle>,
 }
 
-/// Decoders of one sequence and of two, with heads that share keys and values; the states of the first have room for every
-/// position.
+/// Decoders of one sequence and of two, with heads that share keys and values, with rotary positions and without; the states
+/// of the first have room for every position.
 ///
 /// # Errors
 /// None: they are well formed.
 pub fn decoder_problems() -> Result<Vec<DecoderProblem>, ExecError> {
     let sizes = [
-        Size { batch: 1, heads: 4, kv_heads: 2, head_dim: 16, capacity: 1000 },
-        Size { batch: 2, heads: 3, kv_heads: 1, head_dim: 6, capacity: 140 },
-        Size { batch: 2, heads: 2, kv_heads: 2, head_dim: 8, capacity: 260 },
+        Size { batch: 1, heads: 4, kv_heads: 2, head_dim: 16, capacity: 1000, rotary: Some(RotaryStyle::HalfSplit) },
+        Size { batch: 2, heads: 3, kv_heads: 1, head_dim: 6, capacity: 140, rotary: Some(RotaryStyle::Interleaved) },
+        Size { batch: 2, heads: 2, kv_heads: 2, head_dim: 8, capacity: 260, rotary: None },
     ];
     sizes.into_iter().map(DecoderProblem::new).collect()
 }
@@ -122,7 +125,9 @@ impl Size {
                 |x, weight, residual| Linear { x, weight, bias: None, activation: Activation::Identity, residual };
             let fused = graph.push(&name("fused"), linear(x, qkv, None));
             let cache = cached.then(|| self.cache(&mut graph, layer));
-            let attended = graph.push(&name("attention"), Attention { cache, ..self.attention(fused) });
+            let turned = self.rotary(fused, cached).map(|rotary| graph.push(&name("turned"), rotary));
+            let attention = self.attention(fused, turned.unwrap_or(fused));
+            let attended = graph.push(&name("attention"), Attention { cache, ..attention });
             let made = if layer + 1 == LAYERS { "y".to_owned() } else { name("layer") };
             x = graph.push(&made, linear(attended, out, Some(x)));
         }
@@ -130,9 +135,18 @@ impl Size {
         graph
     }
 
-    fn attention(&self, fused: ValueId) -> Attention {
-        let shared = self.kv_heads * self.head_dim;
-        let parts = [0, self.width(), self.width() + shared].map(|start| Columns { value: fused, start });
+    /// Queries and keys, turned.
+    fn rotary(&self, fused: ValueId, continues: bool) -> Option<Rotary> {
+        let (x, frequencies) = (Columns { value: fused, start: 0 }, Rotary::frequencies(1e4, self.head_dim));
+        let (heads, head_dim) = (self.heads + self.kv_heads, self.head_dim);
+        self.rotary.map(|style| Rotary { x, heads, head_dim, frequencies, style, continues })
+    }
+
+    /// Of queries and keys in `turned`, and of values in `fused`.
+    fn attention(&self, fused: ValueId, turned: ValueId) -> Attention {
+        let behind_keys = self.width() + self.kv_heads * self.head_dim;
+        let places = [(turned, 0), (turned, self.width()), (fused, behind_keys)];
+        let parts = places.map(|(value, start)| Columns { value, start });
         Attention { kv_heads: self.kv_heads, causal: true, ..Attention::new(parts, self.heads, self.head_dim) }
     }
 

@@ -1,7 +1,8 @@
 //! A small encoder of two layers as a whole, as BERT has them: operators one after the other, buffers used again.
 
 use webnibble_common::graph::{
-    Activation, Attention, Columns, Embedding, Graph, LayerNorm, Linear, Norm, Pool, Pooling, Role, ValueId, WeightId,
+    Activation, Attention, Columns, Embedding, Graph, Linear, Norm, Normalization, Pool, Pooling, Role, ValueId,
+    WeightId,
 };
 use webnibble_common::quant::{Bits, Format, Granularity, Scheme};
 use webnibble_common::tensor::DType;
@@ -94,14 +95,14 @@ impl Builder {
     }
 
     fn layer_norm(&mut self, name: &str, x: ValueId) -> ValueId {
-        let norm = self.norm(name);
-        self.graph.push(name, LayerNorm { x, norm })
+        let by = self.norm(name);
+        self.graph.push(name, Norm { x, by })
     }
 
-    fn norm(&mut self, name: &str) -> Norm {
+    fn norm(&mut self, name: &str) -> Normalization {
         let weight = self.vector(&format!("{name}.norm.weight"), HIDDEN, 1.0);
         let bias = self.vector(&format!("{name}.norm.bias"), HIDDEN, 0.0);
-        Norm { weight, bias, eps: 1e-12 }
+        Normalization::layer(weight, bias, 1e-12)
     }
 
     fn matrix(&mut self, name: &str, shape: [usize; 2], role: Role) -> WeightId {

@@ -41,6 +41,7 @@ pub(super) fn infer<'a>(operation: &Operation, of: impl Fn(Operand) -> &'a Desc)
         | Operation::Relu { input }
         | Operation::Sigmoid { input }
         | Operation::Tanh { input }
+        | Operation::Sqrt { input }
         | Operation::Reciprocal { input }
         | Operation::Softmax { input, .. }
         | Operation::LayerNormalization { input, .. } => of(*input).clone(),

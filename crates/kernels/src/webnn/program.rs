@@ -67,6 +67,9 @@ pub enum Operation {
     Tanh {
         input: Operand,
     },
+    Sqrt {
+        input: Operand,
+    },
     Reciprocal {
         input: Operand,
     },
@@ -77,7 +80,7 @@ pub enum Operation {
     LayerNormalization {
         input: Operand,
         scale: Operand,
-        bias: Operand,
+        bias: Option<Operand>,
         axes: Vec<usize>,
         epsilon: f64,
     },
@@ -140,6 +143,7 @@ impl Operation {
             Operation::Relu { .. } => "relu",
             Operation::Sigmoid { .. } => "sigmoid",
             Operation::Tanh { .. } => "tanh",
+            Operation::Sqrt { .. } => "sqrt",
             Operation::Reciprocal { .. } => "reciprocal",
             Operation::Softmax { .. } => "softmax",
             Operation::LayerNormalization { .. } => "layerNormalization",
@@ -179,12 +183,13 @@ impl Operation {
             | Operation::Relu { input }
             | Operation::Sigmoid { input }
             | Operation::Tanh { input }
+            | Operation::Sqrt { input }
             | Operation::Reciprocal { input } => Arguments::new([("input", input.into())]),
             Operation::Softmax { input, axis } => Arguments::new([("input", input.into()), ("axis", axis.into())]),
             Operation::LayerNormalization { input, scale, bias, axes, epsilon } => {
                 Arguments::new([("input", input.into())])
                     .option("scale", Some(scale))
-                    .option("bias", Some(bias))
+                    .option("bias", bias.as_ref())
                     .option("axes", Some(axes))
                     .option("epsilon", Some(epsilon))
             }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use webnibble_common::graph::{
-    Activation, Attention, Bindings, Columns, Embedding, Graph, Linear, Norm, Pool, Pooling, Role, ValueId,
+    Activation, Attention, Bindings, Columns, Embedding, Graph, Linear, Normalization, Pool, Pooling, Role, ValueId,
 };
 use webnibble_common::quant::{
     ActivationScale, Bits, Format, Granularity, LinearActivations, QTensor, Quantizer, Scheme,
@@ -41,6 +41,7 @@ fn limits(without: &[&str]) -> Limits {
         "relu",
         "sigmoid",
         "tanh",
+        "sqrt",
         "softmax",
         "layerNormalization",
         "reduceMax",
@@ -314,6 +315,7 @@ fn what_decoders_alone_have_is_refused() {
     let expected = [
         "attention that is causal does not run on WebNN yet",
         "attention with grouped heads does not run on WebNN yet",
+        "rotary embedding of positions does not run on WebNN yet",
     ];
     assert_eq!(refused.into_iter().collect::<Vec<_>>(), expected);
 }
@@ -435,11 +437,8 @@ fn sequence(masked: bool, pooling: Pooling) -> Graph {
     let mask: Option<ValueId> = masked.then(|| graph.input("mask", DType::U32, tokens()));
     let table = graph.weight("table", [9, 8], Role::Embedding, &[]);
     let positions = Some(graph.weight("positions", [50, 8], Role::Embedding, &[]));
-    let norm = Norm {
-        weight: graph.weight("n.w", [8], Role::Vector, &[]),
-        bias: graph.weight("n.b", [8], Role::Vector, &[]),
-        eps: 1e-5,
-    };
+    let [weight, bias] = ["n.w", "n.b"].map(|name| graph.weight(name, [8], Role::Vector, &[]));
+    let norm = Normalization::layer(weight, bias, 1e-5);
     let x = graph.push(
         "x",
         Embedding { ids, token_types: None, table, positions, position_offset: 2, types: None, norm: Some(norm) },

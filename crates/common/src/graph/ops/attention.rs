@@ -5,7 +5,6 @@ use crate::graph::error::GraphError;
 use crate::graph::operator::{Checker, Operator, Read, Rows, Shapes};
 use crate::graph::state::{StateId, StateWrite};
 use crate::graph::value::{Columns, ValueId};
-use crate::tensor::DType;
 
 /// Multi-head scaled dot-product attention; output `[batch, queries, heads · head_dim]`.
 /// A row whose keys are all masked gives zeros.
@@ -80,15 +79,7 @@ impl Attention {
         for (operand, columns, heads) in
             [("q", self.q, self.heads), ("k", self.k, self.kv_heads), ("v", self.v, self.kv_heads)]
         {
-            let width = heads * self.head_dim;
-            check.value(operand, columns.value, DType::F32, 3)?;
-            let found = check.fixed_last(operand, columns.value)?;
-            check.expect(
-                operand,
-                columns.start + width <= found,
-                || format!("columns {}..{} inside its last dimension", columns.start, columns.start + width),
-                || format!("{found} columns"),
-            )?;
+            check.columns(operand, columns, heads * self.head_dim)?;
         }
         Ok(())
     }
@@ -141,6 +132,7 @@ impl Operator for Attention {
 mod tests {
     use super::*;
     use crate::graph::{Graph, State};
+    use crate::tensor::DType;
 
     /// Four heads of two columns over two of keys and values, kept in a cache; made otherwise by `change`.
     fn cached(change: impl FnOnce(&mut Graph, &mut Attention)) -> Graph {

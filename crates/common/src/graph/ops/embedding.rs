@@ -1,6 +1,6 @@
 //! Embedding: rows of tables, summed and normalized.
 
-use super::layer_norm::Norm;
+use super::norm::Normalization;
 use crate::graph::dim::Dim;
 use crate::graph::error::GraphError;
 use crate::graph::operator::{Checker, Operator, Positions, Read, Rows, Shapes};
@@ -24,8 +24,8 @@ pub struct Embedding {
     pub position_offset: usize,
     /// Segment table, `[type_vocab, hidden]`.
     pub types: Option<WeightId>,
-    /// Layer normalization of the sum.
-    pub norm: Option<Norm>,
+    /// Normalization of the sum: layer normalization with scale and shift.
+    pub norm: Option<Normalization>,
 }
 
 impl Operator for Embedding {
@@ -57,7 +57,10 @@ impl Operator for Embedding {
         if let Some(value) = self.token_types {
             check.same_shape("token_types", value, self.ids, DType::U32)?;
         }
-        self.norm.map_or(Ok(()), |norm| norm.check(check, hidden))
+        let Some(norm) = self.norm else { return Ok(()) };
+        let expected = || "layer normalization with a shift".to_owned();
+        check.expect("norm", norm.is_layer_with_bias(), expected, || "another".into())?;
+        norm.check(check, hidden)
     }
 
     fn row_numbers(&self) -> Vec<(ValueId, WeightId)> {

@@ -4,18 +4,22 @@
 
 mod attention;
 mod embedding;
-mod layer_norm;
+mod gate;
 mod linear;
+mod norm;
 mod pool;
+mod rotary;
 
 use super::operator::{Operator, Read};
 use super::value::ValueId;
 
 pub use attention::{Attention, Cache};
 pub use embedding::Embedding;
-pub use layer_norm::{LayerNorm, Norm};
+pub use gate::Gate;
 pub use linear::{Activation, Linear};
+pub use norm::{Norm, NormKind, Normalization};
 pub use pool::{Pool, Pooling};
+pub use rotary::{Rotary, RotaryStyle};
 
 /// The one list of operators: expands `$then! { Operator module, … }`, with the operator's type and the name of its file or
 /// folder. Whatever has to know every operator is made by it.
@@ -24,10 +28,12 @@ macro_rules! for_each_op {
     ($then:ident) => {
         $then! {
             Linear linear,
-            LayerNorm layer_norm,
+            Norm norm,
             Attention attention,
             Embedding embedding,
             Pool pool,
+            Rotary rotary,
+            Gate gate,
         }
     };
 }

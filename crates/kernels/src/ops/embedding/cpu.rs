@@ -4,7 +4,7 @@ use webnibble_common::graph::Embedding;
 
 use crate::cpu::threads::Threads;
 use crate::exec::operands::Operands;
-use crate::ops::layer_norm::cpu::normalize_row;
+use crate::ops::norm::cpu::normalize_row;
 
 /// `norm(table[ids] + positions[s + offset] + types[token_types])`, `[tokens, hidden]`.
 pub(crate) fn compute(op: &Embedding, operands: Operands<'_>, _: &Threads) -> Vec<f32> {

@@ -115,7 +115,7 @@ pub(crate) fn record(r: &mut Recorder<'_>, op: &Embedding, output: ValueId) -> R
         hidden: layout.cols as u32,
         position_offset: *position_offset as u32,
         norm_weight: offset(norm.map(|n| n.weight)),
-        norm_bias: offset(norm.map(|n| n.bias)),
+        norm_bias: offset(norm.and_then(|n| n.bias)),
         eps: norm.map_or(0.0, |n| n.eps),
         last_row: layout.rows as u32 - 1,
         ..EmbeddingParams::default()

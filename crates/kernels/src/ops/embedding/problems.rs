@@ -1,6 +1,7 @@
-//! Embedding: tables of every width, with and without positions, segments and normalization.
+//! Embedding: tables of every width, with and without positions, segments and normalization; tables that a linear operator
+//! reads too.
 
-use webnibble_common::graph::{Embedding, Graph, Norm, Role};
+use webnibble_common::graph::{Activation, Embedding, Graph, Linear, Normalization, Role};
 use webnibble_common::quant::{Bits, Format, Granularity, Scheme};
 use webnibble_common::tensor::DType;
 use webnibble_common::weights::WeightMap;
@@ -33,7 +34,7 @@ pub(crate) fn problems() -> Vec<Problem> {
         FLAGS.len(),
         FLAGS.len(),
     ];
-    pairs(&sizes, &[]).iter().map(|row| problem(row)).collect()
+    pairs(&sizes, &[]).iter().map(|row| problem(row)).chain(tied()).collect()
 }
 
 fn problem(row: &[usize]) -> Problem {
@@ -73,11 +74,37 @@ fn problem(row: &[usize]) -> Problem {
         weights.insert("norm.bias".to_owned(), random.vector(hidden, 0.1));
         let mut vector = |name: &str| graph.weight(name, [hidden], Role::Vector, &[]);
         // Tables of one scale can give tokens whose columns are nearly equal: an epsilon as real models have it tames them.
-        Norm { weight: vector("norm.weight"), bias: vector("norm.bias"), eps: 1e-5 }
+        Normalization::layer(vector("norm.weight"), vector("norm.bias"), 1e-5)
     });
     let position_offset = offset.unwrap_or(0);
     let op = Embedding { ids, token_types, table: words, positions, position_offset, types: segments, norm };
     let y = graph.push("y", op);
     graph.output(y);
+    Problem { name, graph, weights, inputs, tolerance: TOLERANCE }
+}
+
+/// Tables that are the matrix of a linear operator too, as where a model's last product is with its token table.
+fn tied() -> impl Iterator<Item = Problem> {
+    let sizes = [BITS.len(), SCHEMES.len(), GRANULARITIES.len(), HIDDEN.len(), SEQ.len()];
+    pairs(&sizes, &[]).into_iter().map(|row| {
+        let format = Format { bits: BITS[row[0]], scheme: SCHEMES[row[1]], granularity: GRANULARITIES[row[2]] };
+        tied_problem(format, HIDDEN[row[3]], SEQ[row[4]])
+    })
+}
+
+fn tied_problem(format: Format, hidden: usize, seq: usize) -> Problem {
+    let name = format!("embedding {format} [2, {seq}] -> {hidden} tied");
+    let mut random = Random::named(&name);
+    let mut graph = Graph::default();
+    let ids = graph.input("ids", DType::U32, ["batch".into(), "seq".into()]);
+    let table = graph.weight("table", [VOCAB, hidden], Role::Embedding, &[]);
+    let embedding =
+        Embedding { ids, token_types: None, table, positions: None, position_offset: 0, types: None, norm: None };
+    let x = graph.push("x", embedding);
+    let linear = Linear { x, weight: table, bias: None, activation: Activation::Identity, residual: None };
+    let y = graph.push("y", linear);
+    graph.output(y);
+    let weights = WeightMap::from([("table".to_owned(), random.matrix([VOCAB, hidden], format))]);
+    let inputs = vec![("ids".to_owned(), random.ids(&[2, seq], VOCAB))];
     Problem { name, graph, weights, inputs, tolerance: TOLERANCE }
 }

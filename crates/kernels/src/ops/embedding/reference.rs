@@ -3,7 +3,7 @@
 use webnibble_common::graph::Embedding;
 
 use crate::exec::operands::Operands;
-use crate::ops::layer_norm::reference::normalize_row;
+use crate::ops::norm::reference::normalize_row;
 
 /// Table rows of each token, summed, and the normalization of the sum: `[tokens, hidden]`.
 pub(crate) fn compute(op: &Embedding, operands: Operands<'_>) -> Vec<f32> {

@@ -3,7 +3,7 @@
 use webnibble_common::graph::{Embedding, WeightId};
 use webnibble_common::quant::{Bits, Layout};
 
-use crate::ops::layer_norm::webnn::normalize;
+use crate::ops::norm::webnn::normalize;
 use crate::webnn::constants::{CodePart, Sign, Source};
 use crate::webnn::error::WebNnError;
 use crate::webnn::operand::{DataType, Operand};

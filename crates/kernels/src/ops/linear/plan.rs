@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
-use webnibble_common::graph::{Activation, Linear, ValueId};
+use webnibble_common::graph::{Linear, ValueId};
 use webnibble_common::package::Part;
 use webnibble_common::quant::{Bits, Layout};
 use webnibble_common::tensor::element_count;
 
 use crate::params::WeightParams;
+use crate::plan::activation::activation_code;
 use crate::plan::chunks::parts;
 use crate::plan::device::DeviceCaps;
 use crate::plan::error::PlanError;
@@ -166,18 +167,6 @@ fn tiling(m: usize, n: usize, wish: Tiling, half: bool, caps: &DeviceCaps) -> Ti
         Tiling::Auto if fit(4) => Tiling::Fixed(32, 32, 16, 4),
         Tiling::Auto => Tiling::Fixed(32, 32, 16, 2),
         chosen => chosen,
-    }
-}
-
-/// Number of an activation in `activation.wgsl`.
-fn activation_code(activation: Activation) -> u32 {
-    match activation {
-        Activation::Identity => 0,
-        Activation::Relu => 1,
-        Activation::Gelu => 2,
-        Activation::GeluTanh => 3,
-        Activation::Silu => 4,
-        Activation::Tanh => 5,
     }
 }
 

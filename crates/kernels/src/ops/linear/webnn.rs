@@ -156,7 +156,11 @@ impl Int8<'_, '_> {
 }
 
 /// The function of that name; every formula as transformers' `ACT2FN` has it.
-fn activate(recorder: &mut Recorder<'_>, activation: Activation, input: Operand) -> Result<Operand, WebNnError> {
+pub(crate) fn activate(
+    recorder: &mut Recorder<'_>,
+    activation: Activation,
+    input: Operand,
+) -> Result<Operand, WebNnError> {
     match activation {
         Activation::Identity => Ok(input),
         Activation::Relu => recorder.call(Operation::Relu { input }),

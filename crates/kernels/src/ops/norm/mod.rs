@@ -1,4 +1,4 @@
-//! Layer normalization over the last dimension.
+//! Normalization over the last dimension.
 
 pub(crate) mod cpu;
 pub(crate) mod plan;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use webnibble_common::graph::{Graph, Role};
 use webnibble_common::quant::{Format, Quantizer};
@@ -24,6 +25,12 @@ impl Checkpoint {
     /// The same tensors under other names.
     pub(crate) fn renamed(self, rename: impl Fn(&str) -> String) -> Self {
         Self(self.0.into_iter().map(|(name, values)| (rename(&name), values)).collect())
+    }
+
+    /// The same tensors without one.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.0.remove(name).unwrap();
+        self
     }
 
     /// Whether there is a tensor for a source of a graph.
@@ -55,19 +62,27 @@ impl Checkpoint {
     }
 }
 
-/// Inputs (`in.*`, integers) and outputs (`out.*`) of a golden, without these prefixes.
+/// Inputs (`in.*`, integers) and outputs (`out.*`, tokens among them) of a golden, without these prefixes.
 pub(crate) fn read_io(file: &Path) -> (Vec<(String, Tensor)>, BTreeMap<String, Tensor>) {
     let bytes = std::fs::read(file).unwrap();
     let (mut inputs, mut outputs) = (Vec::new(), BTreeMap::new());
     for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
         if let Some(name) = name.strip_prefix("in.") {
-            let ids = view.data().as_chunks::<8>().0.iter().map(|b| u32::try_from(i64::from_le_bytes(*b)).unwrap());
-            inputs.push((name.to_owned(), Tensor::u32(view.shape(), ids.collect()).unwrap()));
+            inputs.push((name.to_owned(), ids_of(&view)));
         } else if let Some(name) = name.strip_prefix("out.") {
-            outputs.insert(name.to_owned(), Tensor::f32(view.shape(), floats_of(view.data())).unwrap());
+            let tensor = match view.dtype() {
+                Dtype::I64 => ids_of(&view),
+                _ => Tensor::f32(view.shape(), floats_of(view.data())).unwrap(),
+            };
+            outputs.insert(name.to_owned(), tensor);
         }
     }
     (inputs, outputs)
+}
+
+fn ids_of(view: &TensorView<'_>) -> Tensor {
+    let ids = view.data().as_chunks::<8>().0.iter().map(|b| u32::try_from(i64::from_le_bytes(*b)).unwrap());
+    Tensor::u32(view.shape(), ids.collect()).unwrap()
 }
 
 fn floats_of(bytes: &[u8]) -> Vec<f32> {
