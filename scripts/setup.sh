@@ -14,6 +14,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 WASM_PACK_VERSION=0.15.1
+NPM_VERSION=10.9.9
 
 # Two runs at once (two shells, two make targets) would fight over apt and cargo's locks.
 exec 9>"${TMPDIR:-/tmp}/webnibble-setup.lock"
@@ -184,7 +185,10 @@ setup_npm() {
     local done_mark="$REPO/www/node_modules/.package-lock.json"
     if [ ! -f "$done_mark" ] || [ "$REPO/www/package-lock.json" -nt "$done_mark" ]; then
         step "npm ci in www/: wasm-opt shrinks the agent, other engines are compared with ours (170 MB)"
-        npm ci --prefix "$REPO/www" --no-audit --no-fund --loglevel=error >/dev/null
+        # Before version 10 npm takes no folder in place of a package. From elsewhere: npx reads the folder that it starts in.
+        local npm=(npm)
+        [ "$(npm --version | cut -d. -f1)" -ge 10 ] || npm=(npx --yes "npm@$NPM_VERSION")
+        (cd / && "${npm[@]}" ci --prefix "$REPO/www" --no-audit --no-fund --loglevel=error >/dev/null)
         touch "$done_mark"
     fi
 }
