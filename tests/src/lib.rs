@@ -155,9 +155,14 @@ pub fn webkit() -> Result<Vec<String>, String> {
     Ok(vec!["--browser".into(), "webkit".into()])
 }
 
-/// The folder of the committed BERT with random weights, and its answers.
+/// The folder of a family's committed model with random weights, and its answers.
+pub fn golden_model(family: &str) -> PathBuf {
+    repository().join("tests/data/goldens").join(family)
+}
+
+/// That of BERT.
 pub fn golden_bert() -> PathBuf {
-    repository().join("tests/data/goldens/bert")
+    golden_model("bert")
 }
 
 /// Whether the real model is here, as `scripts/fetch-models.sh` puts it.

@@ -1,55 +1,69 @@
-//! The golden BERT: its inputs, its answer, and how far another answer is from it.
+//! Golden models: their inputs, their answers, and how far another answer is from them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use safetensors::SafeTensors;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use webnibble_common::io::Output;
 use webnibble_common::record::RunRecord;
 use webnibble_common::tensor::Tensor;
-use webnibble_tests::{Sandbox, golden_bert};
+use webnibble_tests::{Sandbox, golden_model};
 
-/// The golden model's inputs by name, and its answer.
-pub(crate) fn golden() -> (Vec<(String, Tensor)>, Vec<f32>) {
-    let bytes = std::fs::read(golden_bert().join("io.safetensors")).unwrap();
+/// A golden model's tensors whose names begin with `prefix` (`in.` or `out.`), by the rest of their names in order.
+pub(crate) fn golden_tensors(family: &str, prefix: &str) -> Vec<(String, Tensor)> {
+    let bytes = std::fs::read(golden_model(family).join("io.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let ids = |name: &str| {
-        let tensor = file.tensor(&format!("in.{name}")).unwrap();
-        let whole = tensor.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32);
-        (name.to_owned(), Tensor::u32(tensor.shape(), whole.collect()).unwrap())
-    };
-    let inputs = ["input_ids", "attention_mask", "token_type_ids"].map(ids).into();
-    let expected = file.tensor("out.last_hidden_state").unwrap();
-    let expected = expected.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-    (inputs, expected)
-}
-
-/// Every output of the golden model that transformers gave, by its name.
-pub(crate) fn golden_outputs() -> Vec<(String, Tensor)> {
-    let bytes = std::fs::read(golden_bert().join("io.safetensors")).unwrap();
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    let outputs = file.tensors().into_iter().filter_map(|(name, view)| {
-        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-        Some((name.strip_prefix("out.")?.to_owned(), Tensor::f32(view.shape(), values).unwrap()))
+    let named = file.iter().filter_map(|(name, view)| {
+        let tensor = match view.dtype() {
+            Dtype::F32 => Tensor::f32(view.shape(), values(view.data(), f32::from_le_bytes)),
+            Dtype::I64 => Tensor::u32(view.shape(), values(view.data(), |bytes| i64::from_le_bytes(bytes) as u32)),
+            other => panic!("{name} is {other:?}"),
+        };
+        Some((name.strip_prefix(prefix)?.to_owned(), tensor.unwrap()))
     });
-    outputs.collect()
+    named.collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 
-/// The golden model's inputs as `--input` takes them, and its answer.
+fn values<T, const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.chunks_exact(N).map(|bytes| value(bytes.try_into().unwrap())).collect()
+}
+
+/// The golden BERT's inputs by name, and its answer.
+pub(crate) fn golden() -> (Vec<(String, Tensor)>, Vec<f32>) {
+    let answer = golden_outputs().into_iter().find(|(name, _)| name == "last_hidden_state");
+    (golden_tensors("bert", "in."), answer.unwrap().1.as_f32().unwrap().to_vec())
+}
+
+/// Every output of the golden BERT that transformers gave, by its name.
+pub(crate) fn golden_outputs() -> Vec<(String, Tensor)> {
+    golden_tensors("bert", "out.")
+}
+
+/// The golden BERT's inputs as `--input` takes them, and its answer.
 pub(crate) fn golden_input(sandbox: &Sandbox) -> (PathBuf, Vec<f32>) {
     let (inputs, expected) = golden();
+    (input_file(sandbox, &inputs), expected)
+}
+
+/// Ids and masks as `--input` takes them.
+pub(crate) fn input_file(sandbox: &Sandbox, inputs: &[(String, Tensor)]) -> PathBuf {
     let document = inputs.iter().map(|(name, tensor)| {
         let ids = tensor.as_u32().unwrap();
         (name.clone(), json!({ "shape": tensor.shape(), "dtype": "u32", "data": ids }))
     });
     let path = sandbox.path().join("input.json");
     std::fs::write(&path, Value::Object(document.collect()).to_string()).unwrap();
-    (path, expected)
+    path
 }
 
 pub(crate) fn run_golden(sandbox: &Sandbox, input: &Path, options: &[&str]) -> RunRecord {
-    let (bert, input) = (golden_bert(), input.to_str().unwrap());
-    let args = ["run", "--json", "--gpu", "software", "--model", bert.to_str().unwrap(), "--input", input];
+    run_golden_model(sandbox, "bert", input, options)
+}
+
+pub(crate) fn run_golden_model(sandbox: &Sandbox, family: &str, input: &Path, options: &[&str]) -> RunRecord {
+    let (model, input) = (golden_model(family), input.to_str().unwrap());
+    let args = ["run", "--json", "--gpu", "software", "--model", model.to_str().unwrap(), "--input", input];
     let finished = sandbox.run(&[&args, options].concat());
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let record: RunRecord = serde_json::from_str(&finished.stdout).unwrap();

@@ -14,6 +14,7 @@ mod fallback;
 mod faults;
 mod fidelity;
 mod golden;
+mod llama;
 mod machine;
 mod named;
 mod opened;
