@@ -18,10 +18,17 @@ part() {
 build_page() {
     if [ -d pkg/baseline ]; then scripts/build-wasm.sh; else scripts/build-wasm.sh threads; fi
 }
+build_native() { cargo build --release -p webnibble-cli; }
 
+# Side by side, since the end of each has work for one core alone. Of xargs, whose children end with Ctrl-C as this script does.
+build() { printf '%s\n' page native | xargs -n 1 -P 2 "$REPO/scripts/demo.sh" --build; }
+
+if [ "${1:-}" = --build ]; then
+    "build_$2"
+    exit
+fi
 part set-up scripts/setup.sh native wasm model chromium
-part "binary for the page" build_page
-part "command line" cargo build --release -p webnibble-cli
+part "page and command line" build
 part model scripts/fetch-models.sh
 part demo cargo run --quiet --release -p webnibble-cli -- demo "$@"
 say
