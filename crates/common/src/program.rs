@@ -60,6 +60,13 @@ pub enum ProgramError {
     },
 }
 
+impl From<Graph> for Program {
+    /// A program of that graph alone, as [`ENCODE`].
+    fn from(graph: Graph) -> Self {
+        Self::of(ENCODE, graph)
+    }
+}
+
 impl Program {
     /// A program of one graph.
     pub fn of(name: &str, graph: Graph) -> Self {
@@ -88,6 +95,22 @@ impl Program {
         self.states.clone_from(&graph.states);
         self.graphs.push((name.to_owned(), graph));
         Ok(())
+    }
+
+    /// The first graph.
+    ///
+    /// # Errors
+    /// When there is no graph at all.
+    pub fn first(&self) -> Result<&Graph, ProgramError> {
+        self.graphs().next().map(|(_, graph)| graph).ok_or_else(no_graph)
+    }
+
+    /// The last graph, which knows every weight and state that any of them has.
+    ///
+    /// # Errors
+    /// When there is no graph at all.
+    pub fn last(&self) -> Result<&Graph, ProgramError> {
+        self.graphs().last().map(|(_, graph)| graph).ok_or_else(no_graph)
     }
 
     /// Every weight of every graph, each once.
@@ -130,6 +153,10 @@ impl Program {
             graph.validate().map_err(|error| ProgramError::Graph { graph: name.to_owned(), error: Box::new(error) })
         })
     }
+}
+
+fn no_graph() -> ProgramError {
+    ProgramError::NoGraph { wanted: "of any name".to_owned(), found: Vec::new() }
 }
 
 /// The first of `before` that is not there any more, or not what it was.

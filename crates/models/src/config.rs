@@ -53,8 +53,8 @@ impl ModelConfig {
     }
 
     /// The graph over a checkpoint or a package, `has` saying which tensors it holds by their names in the graph: token ids
-    /// to the last hidden state or to what may come next, or with `sentence` to one embedding a text. That is the first of its outputs; the others are
-    /// what may be asked for by name, as far as the weights are there.
+    /// to the last hidden state or to what may come next, or with `sentence` to one embedding a text. That is the first of
+    /// its outputs; the others are what may be asked for by name, as far as the weights are there.
     pub fn graph_over(&self, sentence: Option<&SentenceConfig>, has: &dyn Fn(&str) -> bool) -> Graph {
         match self {
             ModelConfig::Bert(config) => config.graph(sentence, has),

@@ -6,8 +6,8 @@
 //! with its residual.
 
 use webnibble_common::graph::{
-    Activation, Attention, Cache, Columns, Dim, Embedding, Gate, Graph, Linear, Norm, Normalization, Role, Rotary,
-    RotaryStyle, State, StateId, ValueId, WeightId,
+    Activation, Attention, Cache, Columns, Dim, Embedding, Gate, Graph, Linear, Norm, Normalization, Pool, Pooling,
+    Role, Rotary, RotaryStyle, State, StateId, ValueId, WeightId,
 };
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::program::{DECODE, ENCODE, Program};
@@ -27,6 +27,9 @@ const BASE: &str = "LlamaModel";
 
 /// Name of the output that scores what may come next at each position, f32 `[batch, seq, vocab]`.
 pub const LOGITS: &str = "logits";
+
+/// Name of the first output of [`DECODE`]: it scores what may come behind the last position, f32 `[batch, vocab]`.
+pub const NEXT_LOGITS: &str = "next_logits";
 
 const TABLE: &str = "embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
@@ -162,7 +165,8 @@ impl LlamaConfig {
     }
 
     /// The program: the graph [`ENCODE`] of whole texts, and [`DECODE`], which continues a conversation: its `input_ids` stand
-    /// behind those of the runs before, whose keys and values are states.
+    /// behind those of the runs before, whose keys and values are states. Where there is a head, its first output is
+    /// [`NEXT_LOGITS`].
     pub fn program(&self, sentence: Option<&SentenceConfig>) -> Program {
         let mut program = Program::of(ENCODE, self.graph(sentence));
         let decode = |graph: &mut Graph| {
@@ -211,7 +215,12 @@ impl Builder<'_> {
         let last = self.norm(LAST_HIDDEN_STATE, x, "norm");
         outputs.insert(0, last);
         if self.config.has_head {
-            outputs.insert(0, self.head(last));
+            outputs.insert(0, self.head(LOGITS, last));
+        }
+        if self.config.has_head && self.cached {
+            let row = Pool { x: last, mask: None, pooling: Pooling::Last, normalize: false };
+            let row = self.graph.push("last_position", row);
+            outputs.insert(0, self.head(NEXT_LOGITS, row));
         }
         if let (Some(sentence), Some(mask)) = (sentence, self.mask) {
             outputs.insert(0, sentence_embedding(&mut self.graph, last, mask, sentence));
@@ -285,11 +294,11 @@ impl Builder<'_> {
         self.graph.state(State { name: name.to_owned(), dtype: DType::F32, shape, capacity })
     }
 
-    fn head(&mut self, x: ValueId) -> ValueId {
+    fn head(&mut self, name: &str, x: ValueId) -> ValueId {
         let shape = [self.config.vocab_size, self.config.hidden_size];
         let tied = self.config.tie_word_embeddings;
         let weight = if tied { self.table() } else { self.weight(HEAD, shape, Role::Linear, &[HEAD]) };
-        self.linear(LOGITS, x, (weight, None), None)
+        self.linear(name, x, (weight, None), None)
     }
 
     fn table(&mut self) -> WeightId {

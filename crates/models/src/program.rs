@@ -9,8 +9,13 @@ impl ModelConfig {
     /// The program: for encoders the one graph [`ENCODE`], that of [`ModelConfig::graph`], and no states; for decoders also
     /// [`DECODE`](webnibble_common::program::DECODE), which continues a conversation.
     pub fn program(&self, sentence: Option<&SentenceConfig>) -> Program {
+        self.program_over(sentence, &|_| false)
+    }
+
+    /// The same over a checkpoint or a package, as [`ModelConfig::graph_over`].
+    pub fn program_over(&self, sentence: Option<&SentenceConfig>, has: &dyn Fn(&str) -> bool) -> Program {
         match self {
-            ModelConfig::Bert(_) => Program::of(ENCODE, self.graph(sentence)),
+            ModelConfig::Bert(_) => Program::of(ENCODE, self.graph_over(sentence, has)),
             ModelConfig::Llama(config) => config.program(sentence),
         }
     }

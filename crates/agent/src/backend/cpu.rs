@@ -8,6 +8,7 @@ use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph};
 use webnibble_common::options::Platform;
 use webnibble_common::package::{Header, Plane};
+use webnibble_common::program::Program;
 use webnibble_common::quant::Bits;
 use webnibble_common::record::ImplementationType;
 use webnibble_common::state::StateSet;
@@ -18,6 +19,7 @@ use webnibble_kernels::exec::{ExecError, Int8Linears};
 
 use super::outcome::{Built, RunOutcome, RunRequest, activations_adjustment, adjusted};
 use super::planes::Planes;
+use super::selected::Selected;
 use crate::error::error;
 use crate::plane_sink::buffer;
 use crate::stop::Stop;
@@ -26,9 +28,7 @@ use crate::threads;
 
 /// A model whose weights lie, still quantized, in wasm memory.
 pub(crate) struct Model {
-    graph: Graph,
-    /// What runs: the graph as far as the outputs need it that are wanted.
-    wanted: Graph,
+    selected: Selected,
     header: Header,
     /// Planes that came, until [`Model::finish_load`] makes weights of them.
     planes: Planes,
@@ -73,15 +73,14 @@ impl Int8Asked {
 impl Model {
     /// A model that waits for the planes that `header` lists. Where `options` name another platform than its own, the
     /// executor simulates that.
-    pub(crate) fn new(graph: Graph, header: &Header, options: &LoadOptions, threads: Rc<Threads>) -> Self {
+    pub(crate) fn new(program: Program, header: &Header, options: &LoadOptions, threads: Rc<Threads>) -> Self {
         let implementation_type = match options.platform {
             Platform::Webgpu => ImplementationType::SimulatedWebgpu,
             Platform::Webnn => ImplementationType::SimulatedWebnn,
             Platform::Wasm | Platform::Auto => ImplementationType::RealWasm,
         };
         Self {
-            wanted: graph.clone(),
-            graph,
+            selected: Selected::first(program),
             header: header.clone(),
             planes: Planes::default(),
             weights: WeightMap::new(),
@@ -106,13 +105,13 @@ impl Model {
 
     /// Makes weights of the planes. Nothing is compiled.
     pub(crate) async fn finish_load(&mut self) -> Result<Built, RemoteError> {
-        self.weights = self.planes.weights(&self.graph, &self.header)?;
-        let activations = self.header.meta.activations.as_ref();
+        self.weights = self.planes.weights(self.selected.last(), &self.header)?;
+        let (graph, activations) = (self.selected.last(), self.header.meta.activations.as_ref());
         self.int8 = match (self.int8_asked, activations) {
             (Some(Int8Asked::AsWebnn), Some(activations)) => {
-                Int8Linears::new(&self.graph, &self.weights, activations).map_err(|e| failed(&e))?
+                Int8Linears::new(graph, &self.weights, activations).map_err(|e| failed(&e))?
             }
-            (Some(Int8Asked::Dynamic), _) => Int8Linears::dynamic(&self.graph, &self.weights),
+            (Some(Int8Asked::Dynamic), _) => Int8Linears::dynamic(graph, &self.weights),
             _ => Int8Linears::default(),
         };
         Ok(Built::default())
@@ -120,12 +119,12 @@ impl Model {
 
     /// What it computes: the graph as far as the outputs need it that are wanted.
     pub(crate) fn wanted(&self) -> &Graph {
-        &self.wanted
+        self.selected.wanted()
     }
 
-    /// Has later runs give these outputs alone.
-    pub(crate) fn want(&mut self, outputs: &[String]) {
-        self.wanted = self.graph.only(outputs);
+    /// Has later runs be of that graph, and give these outputs alone.
+    pub(crate) fn want(&mut self, graph: &str, outputs: &[String]) -> Result<(), RemoteError> {
+        self.selected.want(graph, outputs)
     }
 
     /// Nothing depends on the shape.
@@ -135,7 +134,7 @@ impl Model {
 
     /// An empty conversation of `batch` items, in wasm memory.
     pub(crate) fn new_states(&self, batch: usize) -> Result<StateSet, RemoteError> {
-        let states = StateSet::new(&self.graph.states, batch, &Bindings::new([("batch", batch)]));
+        let states = StateSet::new(&self.selected.last().states, batch, &Bindings::new([("batch", batch)]));
         states.map_err(|e| failed(&e.into()))
     }
 
@@ -148,7 +147,7 @@ impl Model {
         stop: &Stop,
     ) -> Result<RunOutcome, RemoteError> {
         let mut pacer = Pacer::new();
-        let executor = Executor::new(&self.wanted, &self.weights, request.inputs).map_err(|e| failed(&e))?;
+        let executor = Executor::new(self.selected.wanted(), &self.weights, request.inputs).map_err(|e| failed(&e))?;
         let mut executor = executor.on(&self.threads).with_activations(&self.int8);
         if let Some(states) = states {
             executor = executor.with_states(states).map_err(|e| failed(&e))?;
@@ -194,7 +193,7 @@ impl Model {
         let known = [("product", threads::product().to_owned()), ("threads", threads)];
         let mut variants = BTreeMap::from(known.map(|(k, v)| (k.to_owned(), v)));
         if let (Some(asked), false) = (self.int8_asked, self.int8.is_empty()) {
-            variants.insert("linear".to_owned(), format!("{}: {}", asked.name(), self.int8.count_in(&self.wanted)));
+            variants.insert("linear".to_owned(), format!("{}: {}", asked.name(), self.int8.count_in(self.wanted())));
         }
         variants
     }

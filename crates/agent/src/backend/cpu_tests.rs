@@ -18,7 +18,7 @@ async fn load(problem: &Problem) -> Model {
 async fn load_with(problem: &Problem, options: &LoadOptions) -> Model {
     let file = package(&problem.graph, &problem.weights, serde_json::Value::Null, None, &[]);
     let Ok(Parsed::Header(header)) = Header::parse(&file) else { panic!("{}: no header", problem.name) };
-    let mut model = Model::new(problem.graph.clone(), &header, options, Rc::default());
+    let mut model = Model::new(problem.graph.clone().into(), &header, options, Rc::default());
     for plane in &header.planes {
         let view = model.begin_plane(plane).unwrap();
         view.copy_from(&file[plane.begin as usize..plane.end as usize]);

@@ -11,15 +11,16 @@ use std::rc::{Rc, Weak};
 
 use js_sys::Uint8Array;
 use webnibble_common::capabilities::Adapter;
-use webnibble_common::graph::{Bindings, Graph};
+use webnibble_common::graph::Bindings;
 use webnibble_common::options::{ExecutionProvider, Platform};
 use webnibble_common::package::{Header, Plane};
+use webnibble_common::program::{DECODE, Program};
 use webnibble_common::quant::Bits;
 use webnibble_common::record::{ImplementationType, WebNnInfo};
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
 use webnibble_kernels::cpu::Threads;
 
-use crate::error::error;
+use crate::error::{error, internal};
 use crate::plane_sink::PlaneSink;
 use crate::stop::Stop;
 use crate::sys;
@@ -30,6 +31,7 @@ mod conversations;
 pub(crate) mod cpu;
 mod outcome;
 mod planes;
+mod selected;
 mod spares;
 mod states;
 #[cfg(test)]
@@ -111,20 +113,21 @@ impl Model {
     /// A model without weights yet, on the platform that `options` names.
     pub(crate) async fn new(
         devices: &mut Devices,
-        graph: Graph,
+        program: impl Into<Program>,
         header: &Header,
         options: &LoadOptions,
     ) -> Result<Self, RemoteError> {
+        let program = program.into();
         match options.platform {
-            Platform::Wasm => Ok(Self::cpu(devices, graph, header, options).await),
+            Platform::Wasm => Ok(Self::cpu(devices, program, header, options).await),
             Platform::Webgpu | Platform::Webnn if options.simulate => {
-                Ok(Self::cpu(devices, graph, header, options).await)
+                Ok(Self::cpu(devices, program, header, options).await)
             }
             Platform::Webgpu => {
                 let gpu = devices.gpu(options.settings.portable_kernels == Some(true)).await?;
-                webgpu::Model::new(&gpu, graph, header, options).map(Model::WebGpu)
+                webgpu::Model::new(&gpu, program, header, options).map(Model::WebGpu)
             }
-            Platform::Webnn => Self::webnn_on_device(devices, graph, header, options).await.map(Model::WebNn),
+            Platform::Webnn => Self::webnn_on_device(devices, program, header, options).await.map(Model::WebNn),
             Platform::Auto => Err(error(
                 ErrorCode::Unsupported,
                 "platform should be webgpu, webnn or wasm, found auto",
@@ -136,10 +139,12 @@ impl Model {
     /// On the device that was asked for; where that is no more than preferred, on any that takes the model.
     async fn webnn_on_device(
         devices: &mut Devices,
-        graph: Graph,
+        program: Program,
         header: &Header,
         options: &LoadOptions,
     ) -> Result<webnn::Model, RemoteError> {
+        // Conversations do not run there: what continues them is never asked for.
+        let graph = program.first().map_err(|e| internal(e.to_string()))?.clone();
         let device = options.settings.execution_provider;
         let model = match devices.webnn(device).await {
             Ok(context) => webnn::Model::new(&context, graph.clone(), header, options),
@@ -155,8 +160,8 @@ impl Model {
         }
     }
 
-    async fn cpu(devices: &mut Devices, graph: Graph, header: &Header, options: &LoadOptions) -> Self {
-        Model::Cpu(cpu::Model::new(graph, header, options, devices.threads(options.settings.threads).await))
+    async fn cpu(devices: &mut Devices, program: Program, header: &Header, options: &LoadOptions) -> Self {
+        Model::Cpu(cpu::Model::new(program, header, options, devices.threads(options.settings.threads).await))
     }
 
     /// Closes loading once every plane came: checks for failed allocations, and builds pipelines where that was asked.
@@ -165,9 +170,21 @@ impl Model {
         dispatch!(self, model => model.finish_load().await)
     }
 
-    /// Has later runs give these outputs of the graph alone: what they do not need is not computed. Before that, runs give all.
-    pub(crate) fn want(&mut self, outputs: &[String]) {
-        dispatch!(self, model => model.want(outputs));
+    /// Has later runs be of the program's graph of that name, and give these outputs alone: what they do not need is not
+    /// computed. Before that, runs are of the first graph and give all.
+    ///
+    /// # Errors
+    /// `unsupported` for a graph that continues conversations on WebNN, `internal` for one that the program has not.
+    pub(crate) fn want(&mut self, graph: &str, outputs: &[String]) -> Result<(), RemoteError> {
+        match self {
+            Model::WebGpu(model) => model.want(graph, outputs),
+            Model::Cpu(model) => model.want(graph, outputs),
+            Model::WebNn(_) if graph == DECODE => Err(no_conversations()),
+            Model::WebNn(model) => {
+                model.want(outputs);
+                Ok(())
+            }
+        }
     }
 
     /// Makes ready for a shape; gives the time it took in ms, 0 when the shape was prepared already.
@@ -179,16 +196,11 @@ impl Model {
     ///
     /// # Errors
     /// `unsupported` on WebNN, and what the backend says.
-    #[cfg_attr(not(test), expect(dead_code, reason = "models that generate text will be run in conversations"))]
     pub(crate) fn new_states(&self, batch: usize) -> Result<States, RemoteError> {
         match self {
             Model::WebGpu(model) => model.new_states(batch).map(States::WebGpu),
             Model::Cpu(model) => model.new_states(batch).map(States::Cpu),
-            Model::WebNn(_) => Err(error(
-                ErrorCode::Unsupported,
-                "models that keep states of a conversation do not run on WebNN yet",
-                "ask for --platform webgpu or wasm",
-            )),
+            Model::WebNn(_) => Err(no_conversations()),
         }
     }
 
@@ -280,6 +292,11 @@ impl Model {
     pub(crate) fn dispose(&mut self) {
         dispatch!(self, model => model.dispose());
     }
+}
+
+fn no_conversations() -> RemoteError {
+    let message = "models that keep states of a conversation do not run on WebNN yet";
+    error(ErrorCode::Unsupported, message, "ask for --platform webgpu or wasm")
 }
 
 /// An inference that was begun. Dropped unread, it gives back what it holds.

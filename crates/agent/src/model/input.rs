@@ -2,6 +2,7 @@
 
 use webnibble_common::graph::Bindings;
 use webnibble_common::io::{Input, NamedTensors};
+use webnibble_common::program::ENCODE;
 use webnibble_common::record::TokensKept;
 use webnibble_common::wire::{ErrorCode, RemoteError};
 use webnibble_kernels::exec::check_inputs;
@@ -35,16 +36,15 @@ impl LoadedModel {
     }
 
     /// Has the model make its first output, until a run says what it reads.
-    pub(super) fn want_first(&mut self) {
+    pub(super) fn want_first(&mut self) -> Result<(), RemoteError> {
         let first: Vec<String> = self.pipeline.graph().output_names().take(1).map(str::to_owned).collect();
-        self.backend.want(&first);
+        self.backend.want(ENCODE, &first)
     }
 
     /// Has later runs give the outputs that were `asked` for, or what the answer is made of.
     pub(super) fn want(&mut self, asked: &[String]) -> Result<(), RemoteError> {
         let wanted = self.pipeline.wanted(asked).map_err(|e| bad_output(&e))?;
-        self.backend.want(&wanted);
-        Ok(())
+        self.backend.want(ENCODE, &wanted)
     }
 }
 

@@ -3,15 +3,15 @@
 use std::rc::Rc;
 
 use futures_util::lock::Mutex;
-use webnibble_common::graph::Graph;
 use webnibble_common::package::{Header, TOKENIZER};
 use webnibble_common::profiles::idle_options;
+use webnibble_common::program::Program;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, Stage};
 use webnibble_models::{ModelConfig, Pipeline, refuse_heads};
 
 use super::LoadedModel;
 use crate::backend::{self, Devices};
-use crate::error::error;
+use crate::error::{error, internal};
 use crate::stop::Stop;
 use crate::sys;
 use crate::weights::Package;
@@ -38,18 +38,19 @@ impl LoadedModel {
         let package = Package::open(request.url, request.digest, stop).await?;
         let header = &package.header;
         let package_bytes = header.total_bytes;
-        let (graph, max_positions) = graph_of(header)?;
+        let (program, max_positions) = program_of(header)?;
         let max_len = header.meta.max_tokens(max_positions);
-        let pipeline = Pipeline::new(graph.clone(), max_len, header.meta.sentence.clone());
+        let graph = program.first().map_err(|e| internal(e.to_string()))?.clone();
+        let pipeline = Pipeline::new(graph, max_len, header.meta.sentence.clone());
         // The devices are for whoever needs them next, and not held while weights are fetched.
         let backend = {
             let mut devices = devices.lock().await;
             stop.check()?;
-            backend::Model::new(&mut devices, graph, header, request.options).await?
+            backend::Model::new(&mut devices, program, header, request.options).await?
         };
         // From here on, leaving early drops the model, which frees what it holds.
         let mut model = Self { backend, pipeline, idle: idle_options(request.options) };
-        model.want_first();
+        model.want_first()?;
         stop.check()?;
 
         let on_fetch = Rc::clone(&progress);
@@ -84,8 +85,8 @@ impl LoadedModel {
     }
 }
 
-/// The graph that the package's config describes, and its longest input; every weight that it needs is in the package.
-fn graph_of(header: &Header) -> Result<(Graph, usize), RemoteError> {
+/// The program that the package's config describes, and its longest input; every weight that it needs is in the package.
+fn program_of(header: &Header) -> Result<(Program, usize), RemoteError> {
     let bad =
         |message: String| error(ErrorCode::BadPackage, message, "make the package again with `webnibble quantize`");
     let config = ModelConfig::from_json(&header.meta.config).map_err(|e| bad(e.to_string()))?;
@@ -93,16 +94,16 @@ fn graph_of(header: &Header) -> Result<(Graph, usize), RemoteError> {
         refuse_heads(&header.meta.config, []).map_err(|e| bad(e.to_string()))?;
     }
     config.check_counts(&|name| Some(header.tensor(name)?.shape.clone())).map_err(|e| bad(e.to_string()))?;
-    let graph = config.graph_over(header.meta.sentence.as_ref(), &|name| header.tensor(name).is_some());
-    graph.validate().map_err(|e| bad(e.to_string()))?;
-    for weight in &graph.weights {
+    let program = config.program_over(header.meta.sentence.as_ref(), &|name| header.tensor(name).is_some());
+    program.validate().map_err(|e| bad(e.to_string()))?;
+    for weight in program.weights() {
         let found = header.meta.tensors.get(&weight.name).map(|tensor| &tensor.shape);
         if found != Some(&weight.shape) {
             let found = found.map_or("none".to_owned(), |shape| format!("{shape:?}"));
             return Err(bad(format!("tensor `{}` should have shape {:?}, found {found}", weight.name, weight.shape)));
         }
     }
-    Ok((graph, config.max_positions()))
+    Ok((program, config.max_positions()))
 }
 
 fn with_tokenizer(pipeline: Pipeline, bytes: &[u8]) -> Result<Pipeline, RemoteError> {

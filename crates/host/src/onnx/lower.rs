@@ -282,9 +282,10 @@ impl<'a> Lowering<'a> {
         let (x, over) = (self.name(x), self.builder.ints(&[1]));
         let drop_axis = || vec![Attribute::int("keepdims", 0)];
         match (pooling, mask) {
-            (Pooling::Cls, _) => {
-                let first = self.builder.weight("first_token", &[], ElementType::Int64, vec![0; 8]);
-                self.builder.node("Gather", &[&x, &first], vec![Attribute::int("axis", 1)])
+            (Pooling::Cls | Pooling::Last, _) => {
+                let (name, index) = if pooling == Pooling::Cls { ("first_token", 0i64) } else { ("last_token", -1) };
+                let index = self.builder.weight(name, &[], ElementType::Int64, index.to_le_bytes().to_vec());
+                self.builder.node("Gather", &[&x, &index], vec![Attribute::int("axis", 1)])
             }
             (Pooling::Mean, None) => self.builder.node("ReduceMean", &[&x, &over], drop_axis()),
             (Pooling::Mean, Some(mask)) => {

@@ -21,6 +21,7 @@ use web_sys::console;
 use webnibble_common::capabilities::Adapter;
 use webnibble_common::graph::{Bindings, Graph, ValueId};
 use webnibble_common::package::Header;
+use webnibble_common::program::Program;
 use webnibble_common::record::ImplementationType;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::{Adjustment, ErrorCode, LoadOptions, RemoteError};
@@ -38,6 +39,7 @@ use self::recorded::Recorded;
 #[cfg(test)]
 use super::outcome::RunOutcome;
 use super::outcome::{Built, RunRequest};
+use super::selected::Selected;
 use crate::error::{error, internal};
 use crate::sys::now_ms;
 
@@ -49,9 +51,7 @@ pub(crate) struct Model {
     gpu: Rc<Gpu>,
     /// Its buffers, whose failures are its own: other models share the device.
     memory: Rc<Memory>,
-    graph: Graph,
-    /// What runs: the graph as far as the outputs need it that are wanted.
-    wanted: Graph,
+    selected: Selected,
     plan: WeightPlan,
     options: PlanOptions,
     /// Whether portable kernels may be taken where others fail to build.
@@ -71,6 +71,8 @@ const WARM_UP_TOKENS: usize = 8;
 
 struct Prepared {
     bindings: Bindings,
+    /// Of which graph.
+    graph: String,
     /// What it gives.
     outputs: Vec<ValueId>,
     recorded: Rc<Recorded>,
@@ -80,13 +82,13 @@ impl Model {
     /// A model with the buffers that `header`'s tensors need; they are made as their planes come.
     pub(crate) fn new(
         gpu: &Rc<Gpu>,
-        graph: Graph,
+        program: Program,
         header: &Header,
         options: &LoadOptions,
     ) -> Result<Self, RemoteError> {
         let formats = header.meta.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.format)).collect();
         let mut model =
-            Self::with_formats(gpu, graph, &formats, plan_options(options), options.settings.shader_precompilation)?;
+            Self::with_formats(gpu, program, &formats, plan_options(options), options.settings.shader_precompilation)?;
         model.retry_portable = options.settings.portable_kernels != Some(false);
         if options.settings.half_tiles && (model.options.portable || !gpu.caps.f16) {
             let reason = match model.options.portable {
@@ -107,13 +109,14 @@ impl Model {
     /// A model of matrices in `formats`.
     pub(crate) fn with_formats(
         gpu: &Rc<Gpu>,
-        graph: Graph,
+        program: impl Into<Program>,
         formats: &Formats,
         options: PlanOptions,
         precompile: bool,
     ) -> Result<Self, RemoteError> {
         check_workgroup(&gpu.caps, &options).map_err(|e| from_plan(&e))?;
-        let plan = WeightPlan::new(&graph, formats, &gpu.caps, &options).map_err(|e| from_plan(&e))?;
+        let selected = Selected::first(program.into());
+        let plan = WeightPlan::new(selected.last(), formats, &gpu.caps, &options).map_err(|e| from_plan(&e))?;
         let buffers = (0..plan.buffers.len())
             .map(|index| WeightMemory { buffer: None, waiting: plan.planes().filter(|s| s.buffer == index).count() })
             .collect();
@@ -121,8 +124,7 @@ impl Model {
         Ok(Self {
             gpu: Rc::clone(gpu),
             memory: Rc::new(Memory::new(gpu)),
-            wanted: graph.clone(),
-            graph,
+            selected,
             plan,
             options,
             retry_portable: true,
@@ -155,21 +157,22 @@ impl Model {
             self.take_portable(failed)?;
             self.build_every_kernel().await?;
         }
-        let keeps = !self.graph.states.is_empty();
+        let graph = self.wanted();
+        let keeps = !graph.states.is_empty();
         let mut states = keeps.then(|| self.new_states(1)).transpose()?;
         let room = states.as_ref().and_then(States::capacity).unwrap_or(usize::MAX);
-        let seq = WARM_UP_TOKENS.min(longest_input(&self.graph)).min(room);
-        let inputs = zeros(&self.graph, &Bindings::new([("batch", 1), ("seq", seq)]))?;
+        let seq = WARM_UP_TOKENS.min(longest_input(graph)).min(room);
+        let inputs = zeros(graph, &Bindings::new([("batch", 1), ("seq", seq)]))?;
         self.submit(&RunRequest::all_of(&inputs), states.as_mut()).await?.read().await.map(drop)
     }
 
     /// An empty conversation of `batch` items, over buffers of its own.
     pub(crate) fn new_states(&self, batch: usize) -> Result<States, RemoteError> {
-        States::new(&self.memory, &self.held, &self.graph, batch)
+        States::new(&self.memory, &self.held, self.selected.last(), batch)
     }
 
     async fn build_every_kernel(&self) -> Result<(), RemoteError> {
-        let every = kernels(&self.wanted, &self.plan, &self.gpu.caps, &self.options);
+        let every = kernels(self.wanted(), &self.plan, &self.gpu.caps, &self.options);
         self.gpu.build_all(every.iter()).await
     }
 
@@ -186,14 +189,15 @@ impl Model {
         Ok(())
     }
 
-    /// Has later runs give these outputs alone.
-    pub(crate) fn want(&mut self, outputs: &[String]) {
-        self.wanted = self.graph.only(outputs);
+    /// Has later runs be of that graph, and give these outputs alone.
+    pub(crate) fn want(&mut self, graph: &str, outputs: &[String]) -> Result<(), RemoteError> {
+        self.selected.want(graph, outputs)
     }
 
     /// Makes buffers, bind groups and missing pipelines for a shape; gives the time it took in ms, 0 when cached.
     pub(crate) async fn prepare(&mut self, bindings: &Bindings) -> Result<f64, RemoteError> {
-        let is_it = |p: &Prepared| p.bindings == *bindings && p.outputs == self.wanted.outputs;
+        let (name, outputs) = (self.selected.name(), &self.wanted().outputs);
+        let is_it = |p: &Prepared| p.bindings == *bindings && p.graph == name && p.outputs == *outputs;
         if let Some(index) = self.prepared.iter().position(is_it) {
             let used = self.prepared.remove(index);
             self.prepared.push(used);
@@ -207,7 +211,7 @@ impl Model {
                 self.build(bindings).await?
             }
         };
-        if self.chunks_unasked && recording.dispatches.len() > whole_dispatches(&self.wanted) {
+        if self.chunks_unasked && recording.dispatches.len() > whole_dispatches(self.wanted()) {
             let reason = format!("the adapter binds at most {} bytes", self.gpu.caps.storage_binding_bytes);
             self.adjust("chunked_operations", true, None, &reason);
             self.chunks_unasked = false;
@@ -230,7 +234,7 @@ impl Model {
     }
 
     fn lower(&self, bindings: &Bindings) -> Result<Recording, RemoteError> {
-        lower(&self.wanted, &self.plan, bindings, &self.gpu.caps, &self.options).map_err(|e| from_plan(&e))
+        lower(self.wanted(), &self.plan, bindings, &self.gpu.caps, &self.options).map_err(|e| from_plan(&e))
     }
 
     async fn record(&self, bindings: &Bindings, recording: Recording) -> Result<Prepared, RemoteError> {
@@ -240,12 +244,13 @@ impl Model {
         }
         let recorded = Rc::new(Recorded::new(&self.memory, recording, &weights)?);
         self.memory.check().await?;
-        Ok(Prepared { bindings: bindings.clone(), outputs: self.wanted.outputs.clone(), recorded })
+        let (graph, outputs) = (self.selected.name().to_owned(), self.wanted().outputs.clone());
+        Ok(Prepared { bindings: bindings.clone(), graph, outputs, recorded })
     }
 
     /// What it computes: the graph as far as the outputs need it that are wanted.
     pub(crate) fn wanted(&self) -> &Graph {
-        &self.wanted
+        self.selected.wanted()
     }
 
     /// Gives the device an inference; the shape is prepared where it is not yet. A model with states takes them from the
@@ -256,7 +261,7 @@ impl Model {
         states: Option<&mut States>,
     ) -> Result<Pending, RemoteError> {
         let given: Vec<_> = request.inputs.iter().map(|(name, t)| (name.as_str(), t.dtype(), t.shape())).collect();
-        let bindings = self.graph.bind(&given).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
+        let bindings = self.wanted().bind(&given).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
         self.prepare(&bindings).await?;
         let prepared = self.prepared.last().ok_or_else(|| internal("no shape is prepared"))?;
         let given = |name: &str| {
@@ -267,7 +272,7 @@ impl Model {
         let inputs = ports.iter().map(|port| given(&port.name)).collect::<Result<Vec<_>, _>>()?;
         let timed = request.profile && self.gpu.has_timestamps();
         let wants = |output: &str| request.wants(output);
-        let Some(written) = self.wanted.written(&bindings).map_err(|e| internal(e.to_string()))? else {
+        let Some(written) = self.wanted().written(&bindings).map_err(|e| internal(e.to_string()))? else {
             return Pending::submit(&prepared.recorded, (&inputs, None), wants, timed).await;
         };
         let states = states.filter(|states| states.are_of(&self.memory)).ok_or_else(no_states)?;

@@ -63,7 +63,7 @@ impl Model {
 
     /// Where a plane lies: in one place at least.
     fn slots(&self, tensor: &str, part: Part) -> Result<Vec<PlaneSlot>, RemoteError> {
-        match self.plan.slots(&self.graph, tensor, part) {
+        match self.plan.slots(self.selected.last(), tensor, part) {
             [] => Err(unknown_plane(tensor, part)),
             slots => Ok(slots.to_vec()),
         }

@@ -29,6 +29,8 @@ pub enum Pooling {
     Cls,
     /// Maximum over the tokens that the mask keeps.
     Max,
+    /// The last token, whether the mask keeps it or not.
+    Last,
 }
 
 impl Operator for Pool {
@@ -39,10 +41,12 @@ impl Operator for Pool {
     fn reads(&self) -> Vec<Read> {
         let rows = match self.pooling {
             Pooling::Cls => Rows::First,
-            Pooling::Mean | Pooling::Max => Rows::All,
+            Pooling::Mean | Pooling::Max | Pooling::Last => Rows::All,
         };
+        // Rows that are put behind the last would be taken for it: no mask says that they do not count.
+        let mask = self.mask.filter(|_| self.pooling != Pooling::Last);
         let mut reads = vec![rows.of(self.x)];
-        reads.extend(self.mask.map(|mask| Rows::Mask.of(mask)));
+        reads.extend(mask.map(|mask| Rows::Mask.of(mask)));
         reads
     }
 

@@ -7,7 +7,7 @@ use crate::cpu::math::sum_by;
 use crate::cpu::threads::Threads;
 use crate::exec::operands::Operands;
 
-/// Mean, maximum or first token of each sequence, `[batch, hidden]`; zeros where no token is left.
+/// Mean, maximum, first or last token of each sequence, `[batch, hidden]`; zeros where no token is left.
 pub(crate) fn compute(op: &Pool, operands: Operands<'_>, _: &Threads) -> Vec<f32> {
     let (seq, hidden) = (operands.shape(op.x)[1], operands.shape(op.x)[2]);
     let masks = op.mask.map(|mask| operands.ids(mask));
@@ -21,6 +21,7 @@ pub(crate) fn compute(op: &Pool, operands: Operands<'_>, _: &Threads) -> Vec<f32
         };
         match op.pooling {
             Pooling::Cls => out.copy_from_slice(&sequence[..hidden]),
+            Pooling::Last => out.copy_from_slice(&sequence[(seq - 1) * hidden..]),
             Pooling::Mean => mean(kept(), out),
             Pooling::Max => maximum(kept(), out),
         }

@@ -27,8 +27,8 @@ pub(super) struct PoolParams {
 pub(crate) fn record(r: &mut Recorder<'_>, op: &Pool, output: ValueId) -> Result<(), PlanError> {
     let shape = r.shape(op.x)?;
     let (batch, seq, hidden) = (shape[0], shape[1], shape[2]);
-    // The first token counts whether the mask keeps it or not.
-    let mask = op.mask.filter(|_| op.pooling != Pooling::Cls);
+    // The first and the last token count whether the mask keeps them or not.
+    let mask = op.mask.filter(|_| matches!(op.pooling, Pooling::Mean | Pooling::Max));
     let kernel = Kernel::new("pool")
         .flag("MASK", mask.is_some())
         .flag("NORMALIZE", op.normalize)
@@ -39,6 +39,7 @@ pub(crate) fn record(r: &mut Recorder<'_>, op: &Pool, output: ValueId) -> Result
                 Pooling::Mean => 0,
                 Pooling::Cls => 1,
                 Pooling::Max => 2,
+                Pooling::Last => 3,
             },
         )
         .constant("WG", workgroup_for(hidden, r.options));

@@ -1,11 +1,12 @@
-// One vector a sequence: mean or maximum over the tokens that the mask keeps, or the first token; then its norm.
+// One vector a sequence: mean or maximum over the tokens that the mask keeps, or the first or last token; then its norm.
 //
 // A workgroup a sequence. A sequence with no token left gives zeros.
-// Dispatch: (batch, 1, 1). Constants: WG, POOLING (0 mean, 1 first token, 2 maximum), MASK, NORMALIZE. Twin: reference.rs.
+// Dispatch: (batch, 1, 1). Constants: WG, POOLING (0 mean, 1 first token, 2 maximum, 3 last token), MASK, NORMALIZE. Twin: reference.rs.
 
 #permutation MASK NORMALIZE POOLING=0 WG=128
 #permutation MASK NORMALIZE SUBGROUPS POOLING=2 WG=128
 #permutation POOLING=1 WG=64
+#permutation POOLING=3 WG=64
 
 #ifdef SUBGROUPS
 enable subgroups;
@@ -33,6 +34,9 @@ fn pooled(batch: u32, col: u32) -> f32 {
     let first = batch * params.seq * params.hidden + col;
     if POOLING == 1u {
         return x[first];
+    }
+    if POOLING == 3u {
+        return x[first + (params.seq - 1u) * params.hidden];
     }
     var sum = 0.0;
     var count = 0.0;

@@ -8,7 +8,7 @@ use crate::problems::pairs::pairs;
 use crate::problems::problem::{Problem, TOLERANCE};
 use crate::problems::random::{Mask, Random};
 
-const POOLINGS: &[Pooling] = &[Pooling::Mean, Pooling::Cls, Pooling::Max];
+const POOLINGS: &[Pooling] = &[Pooling::Mean, Pooling::Cls, Pooling::Max, Pooling::Last];
 const HIDDEN: &[usize] = &[1, 17, 129, 384];
 const SEQ: &[usize] = &[1, 3, 17, 129];
 const BATCH: &[usize] = &[1, 3];
@@ -26,7 +26,7 @@ fn problem(row: &[usize], spread: f32) -> Problem {
     let &[pooling, hidden, seq, batch, mask, normalize] = row else { unreachable!("a row has one index a factor") };
     let (pooling, mask, normalize) = (POOLINGS[pooling], Mask::ALL[mask], NORMALIZE[normalize]);
     let shape = [BATCH[batch], SEQ[seq], HIDDEN[hidden]];
-    let empty = mask == Mask::Nothing && shape[0] == 1 && pooling != Pooling::Cls;
+    let empty = mask == Mask::Nothing && shape[0] == 1 && matches!(pooling, Pooling::Mean | Pooling::Max);
     let name = format!(
         "pool {pooling:?} {shape:?} {}{}{}",
         mask.name(),

@@ -29,15 +29,20 @@ pub(crate) fn compute(op: &Pool, operands: Operands<'_>) -> Vec<f32> {
 
 /// One column of a sequence, whose tokens lie `stride` apart.
 fn pooled(pooling: Pooling, column: &[f32], stride: usize, mask: Option<&[u32]>) -> f64 {
-    if pooling == Pooling::Cls {
-        return f64::from(column[0]);
+    let tokens = || column.iter().step_by(stride);
+    let one = match pooling {
+        Pooling::Cls => tokens().next(),
+        Pooling::Last => tokens().next_back(),
+        Pooling::Mean | Pooling::Max => None,
+    };
+    if let Some(one) = one {
+        return f64::from(*one);
     }
-    let tokens = column.iter().step_by(stride).enumerate();
-    let kept = tokens.filter(|(token, _)| mask.is_none_or(|mask| mask[*token] != 0));
+    let kept = tokens().enumerate().filter(|(token, _)| mask.is_none_or(|mask| mask[*token] != 0));
     let values: Vec<f64> = kept.map(|(_, value)| f64::from(*value)).collect();
     match pooling {
         _ if values.is_empty() => 0.0,
         Pooling::Max => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        Pooling::Mean | Pooling::Cls => values.iter().sum::<f64>() / values.len() as f64,
+        _ => values.iter().sum::<f64>() / values.len() as f64,
     }
 }

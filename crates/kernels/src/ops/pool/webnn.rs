@@ -23,6 +23,10 @@ pub(crate) fn record(recorder: &mut Recorder<'_>, op: &Pool) -> Result<Operand, 
         (Pooling::Cls, _) => {
             recorder.call(Operation::Slice { input: tokens, starts: vec![0; 3], sizes: vec![batch, 1, hidden] })?
         }
+        (Pooling::Last, _) => {
+            let starts = vec![0, length - 1, 0];
+            recorder.call(Operation::Slice { input: tokens, starts, sizes: vec![batch, 1, hidden] })?
+        }
         (Pooling::Mean, None) => recorder.call(Operation::ReduceMean { input: tokens, axes: vec![1] })?,
         (Pooling::Max, None) => recorder.call(Operation::ReduceMax { input: tokens, axes: vec![1] })?,
         (Pooling::Mean, Some(mask)) => masked_mean(recorder, tokens, mask, [batch, length])?,
