@@ -78,6 +78,7 @@ impl Kind {
             options,
             input: Input::ids(ids),
             outputs: Vec::new(),
+            generate: false,
             compare_f32: false,
             verbose: false,
             revision: String::new(),

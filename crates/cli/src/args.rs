@@ -12,6 +12,7 @@ use webnibble_host::onnx::WeightForm;
 use webnibble_host::quantizer::TensorSource;
 use webnibble_host::server::DEFAULT_ADDRESS;
 
+mod generation;
 mod hyphens;
 mod launch;
 mod options;
@@ -20,6 +21,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 
+use generation::GenerationArgs;
 use launch::{BrowsersArgs, LaunchArgs};
 use options::{ExecutionArgs, FormatArgs, MeasureArgs, PromptArgs, QuantizationArgs, WholeArgs};
 use rows::{EngineArgs, PrecisionArgs};
@@ -121,21 +123,37 @@ pub(crate) struct RunArgs {
     /// An audio file (not there yet)
     #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) audio: Option<PathBuf>,
-    /// A prompt to go on from (not there yet)
-    #[arg(long, value_name = "TEXT", group = "what")]
+    /// A prompt that a model of text goes on from; shown as it comes
+    #[arg(long, value_name = "TEXT", group = "what", conflicts_with_all = ["output", "runs", "warmup", "profile"])]
     pub(crate) prompt: Option<String>,
     /// Compare with the model in f32 even where that takes more than 2 GiB on this machine
     #[arg(long)]
     pub(crate) compare_f32: bool,
     #[command(flatten)]
+    pub(crate) generation: GenerationArgs,
+    #[command(flatten)]
     pub(crate) execution: ExecutionArgs,
 }
 
 impl RunArgs {
+    /// The options that were typed.
+    pub(crate) fn options(&self) -> Options {
+        Options { generation: self.generation.options(), ..self.execution.options() }
+    }
+
+    /// Whether the model is to go on from its input.
+    pub(crate) fn generates(&self) -> bool {
+        self.prompt.is_some() || self.ids.is_some() && self.generation.options().max_tokens.is_some()
+    }
+
+    /// Whether something was typed about text that is generated, and none is.
+    pub(crate) fn generates_for_nothing(&self) -> bool {
+        self.generation.is_given() && !self.generates()
+    }
+
     /// The kind of input that was typed, where no model takes it yet.
     pub(crate) fn not_yet(&self) -> Option<&'static str> {
-        let kinds =
-            [(self.image.is_some(), "--image"), (self.audio.is_some(), "--audio"), (self.prompt.is_some(), "--prompt")];
+        let kinds = [(self.image.is_some(), "--image"), (self.audio.is_some(), "--audio")];
         kinds.iter().find(|(typed, _)| *typed).map(|(_, kind)| *kind)
     }
 }

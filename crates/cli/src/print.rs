@@ -11,6 +11,13 @@ pub(crate) fn line(text: impl AsRef<str>) {
     let _ = writeln!(std::io::stdout(), "{}", text.as_ref());
 }
 
+/// Prints a piece of a text as it comes. What would steer the terminal is left out: a model may say anything.
+pub(crate) fn piece(text: &str) {
+    let shown: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush());
+}
+
 /// Prints one JSON document to stdout.
 pub(crate) fn json(document: &impl Serialize) {
     line(pretty(document));

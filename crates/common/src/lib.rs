@@ -10,6 +10,7 @@
 pub mod capabilities;
 pub mod error;
 pub mod fallback;
+pub mod generate;
 pub mod graph;
 pub mod implementation;
 pub mod io;

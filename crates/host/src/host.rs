@@ -17,7 +17,7 @@ use crate::browser::{Browser, BrowserConfig, BrowserMemory};
 use crate::error::HostError;
 use crate::onnx::OnnxFolder;
 use crate::server::{DEFAULT_ADDRESS, Server};
-use crate::session::{ProgressSink, RunOutcome, Session, SessionConfig};
+use crate::session::{PartSink, ProgressSink, RunOutcome, Session, SessionConfig};
 use crate::task::ms_since;
 
 /// How long the page may take from being opened to telling what it can do. Most of it is the adapter's.
@@ -115,6 +115,12 @@ impl HostBuilder {
     /// Is told how far requests are. Called from the session's task: it must not block.
     pub fn progress(mut self, progress: ProgressSink) -> Self {
         self.session.progress = Some(progress);
+        self
+    }
+
+    /// Is told what requests generate, piece by piece. Called from the session's task: it must not block.
+    pub fn parts(mut self, parts: PartSink) -> Self {
+        self.session.parts = Some(parts);
         self
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use webnibble_common::graph::Graph;
 use webnibble_common::io::{Input, NamedTensors};
+use webnibble_common::options::GenerationOptions;
 use webnibble_common::package::{Activations, SentenceConfig, TOKENIZER, max_tokens};
 use webnibble_common::quant::{Bits, Quantizer};
 use webnibble_common::record::QuantizationError;
@@ -13,10 +14,11 @@ use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_common::wire::ErrorCode;
 use webnibble_kernels::cpu;
 use webnibble_kernels::exec::{ExecError, Int8Linears, check_inputs};
-use webnibble_models::Pipeline;
+use webnibble_models::generate::{GenerateError, Generation, GenerationConfig, prompt_ids};
 use webnibble_models::input::text::TextError;
 use webnibble_models::input::{InputError, ModelInputs};
 use webnibble_models::output::OutputError;
+use webnibble_models::{ModelError, Pipeline};
 
 use crate::error::Failure;
 use crate::loader::{LoadError, Model, ModelFolder, PackageFile};
@@ -52,6 +54,12 @@ pub enum ReferenceError {
     /// The model has no such output.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The model says of itself what makes no sense.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The model does not go on from it.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
     /// The model does not run.
     #[error(transparent)]
     Exec(#[from] ExecError),
@@ -63,6 +71,8 @@ impl Failure for ReferenceError {
             Self::Tokenizer(error) => error.code(),
             Self::Input(error) => error.code(),
             Self::Output(error) => error.code(),
+            Self::Generate(GenerateError::Option { .. }) => "bad_options".into(),
+            Self::Generate(_) => ErrorCode::BadInput.name(),
             Self::Exec(error) if error.is_bad_input() => ErrorCode::BadInput.name(),
             _ => "reference".into(),
         }
@@ -74,6 +84,11 @@ impl Failure for ReferenceError {
             Self::Tokenizer(error) => error.hint(),
             Self::Input(error) => error.hint(),
             Self::Output(error) => error.hint(),
+            Self::Generate(GenerateError::NotGenerating) => {
+                "take a model that generates text, such as a LLaMA, or give --text".into()
+            }
+            Self::Generate(GenerateError::Rows { .. }) => "give one --prompt, or --ids with one row".into(),
+            Self::Generate(_) => "`webnibble run --help` shows the options of text".into(),
             _ => "`webnibble inspect` shows what the model is; --ids and --input must fit it".into(),
         }
     }
@@ -267,6 +282,31 @@ pub(crate) fn inputs_of(model: &Model, input: &Input, names: &[String]) -> Resul
     pipeline.wanted(names)?;
     let inputs = pipeline.inputs(input)?;
     check_inputs(pipeline.graph(), &inputs.tensors)?;
+    Ok(inputs)
+}
+
+/// A prompt as the tensors that a model takes: sees that it goes on from it, in every way that can be seen before it runs.
+///
+/// # Errors
+/// When the model does not generate, the input does not fit it or is more than one, and for options that make no sense.
+pub(crate) fn prompt_of(
+    model: &Model,
+    input: &Input,
+    options: &GenerationOptions,
+) -> Result<ModelInputs, ReferenceError> {
+    let (config, config_json) = match model {
+        Model::Folder(folder) => (&folder.config, &folder.config_json),
+        Model::Package(package) => (&package.config, &package.header.meta.config),
+        Model::Onnx(_) => return Err(GenerateError::NotGenerating.into()),
+    };
+    if !config.generates() {
+        return Err(GenerateError::NotGenerating.into());
+    }
+    let pipeline = pipeline_of(model, needs_tokenizer(input) || options.stop.is_some())?;
+    let inputs = pipeline.inputs(input)?;
+    check_inputs(pipeline.graph(), &inputs.tensors)?;
+    let config = GenerationConfig::from_json(config_json, None)?;
+    Generation::new(&config, options, prompt_ids(&inputs.tensors)?, &pipeline)?;
     Ok(inputs)
 }
 

@@ -70,6 +70,15 @@ impl ModelConfig {
         }
     }
 
+    /// Whether it goes on from an input, token by token: its program has the graph
+    /// [`DECODE`](webnibble_common::program::DECODE), and that scores what comes next.
+    pub fn generates(&self) -> bool {
+        match self {
+            ModelConfig::Bert(_) => false,
+            ModelConfig::Llama(config) => config.has_head,
+        }
+    }
+
     /// Longest input in tokens, special ones included.
     pub fn max_positions(&self) -> usize {
         match self {

@@ -56,6 +56,13 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| wrong(field, "a positive number".to_owned(), value.to_string()))
     }
 
+    /// A finite number from 0 on, where it is there.
+    pub(crate) fn number_if_there(self, field: &'static str) -> Result<Option<f32>, ModelError> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let number = value.as_f64().map(|n| n as f32).filter(|n| n.is_finite() && *n >= 0.0);
+        number.map(Some).ok_or_else(|| wrong(field, "a number from 0 on".to_owned(), value.to_string()))
+    }
+
     /// A string.
     pub(crate) fn text(self, field: &'static str, default: &'a str) -> Result<&'a str, ModelError> {
         let Some(value) = self.get(field) else { return Ok(default) };

@@ -5,6 +5,7 @@
 //!
 //! - [`ModelConfig`]: family and dimensions of a model, its graph.
 //! - [`checkpoint`]: which tensor of a checkpoint a graph's source is.
+//! - [`generate`]: which token comes next, and when a text has ended.
 //! - [`input`]: texts, ids and named tensors to the tensors that a program takes, with tokenizer, limits and prompts.
 //! - [`output`]: outputs to what the caller asked for.
 //! - [`Pipeline`]: both around a program: what page, embedding page and host share.
@@ -17,6 +18,7 @@ mod config;
 mod counts;
 mod error;
 mod fields;
+pub mod generate;
 mod head;
 mod hidden;
 pub mod input;

@@ -18,9 +18,9 @@ pub enum OutputError {
         /// Those that it has.
         known: Vec<String>,
     },
-    /// An answer, which nothing makes of its outputs yet.
+    /// An answer to one pass over the input, where it goes on from that token by token.
     #[error(
-        "the model scores what comes next, and nothing chooses words by the scores yet: name the outputs that are wanted, of {}",
+        "the model scores what comes next: have it go on from a prompt, or name the outputs that are wanted, of {}",
         .known.join(", ")
     )]
     NoAnswer {

@@ -1,12 +1,14 @@
 //! What surrounds a program: inputs to tensors before it runs, outputs to an answer after. The page, an embedding page and the
 //! host's reference have no other way.
 
+use std::sync::Arc;
+
 use webnibble_common::graph::Graph;
 use webnibble_common::io::{Input, Output};
 use webnibble_common::package::SentenceConfig;
 use webnibble_common::tensor::Tensor;
 
-use crate::input::text::TextError;
+use crate::input::text::{TextError, TextTokenizer};
 use crate::input::{InputEncoder, InputError, ModelInputs};
 use crate::output::{self, OutputError};
 
@@ -36,6 +38,16 @@ impl Pipeline {
     /// The program, with every output that it has.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The longest input in tokens, special ones included.
+    pub fn max_len(&self) -> usize {
+        self.encoder.max_len()
+    }
+
+    /// The tokenizer, where there is one.
+    pub fn tokenizer(&self) -> Option<Arc<TextTokenizer>> {
+        self.encoder.tokenizer()
     }
 
     /// Any input as the tensors that the program takes. Their types, shapes and elements are checked by who runs it.

@@ -62,6 +62,7 @@ impl Opened {
             options,
             input: Input::Tensors { tensors: golden().0 },
             outputs: Vec::new(),
+            generate: false,
             compare_f32: false,
             verbose: false,
             revision: String::new(),

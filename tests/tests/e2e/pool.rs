@@ -40,6 +40,7 @@ impl Golden {
             options,
             input: self.input.clone(),
             outputs: Vec::new(),
+            generate: false,
             compare_f32: false,
             verbose: false,
             revision: String::new(),

@@ -24,6 +24,7 @@ use crate::panic;
 use crate::stop::Stop;
 
 mod convert;
+mod generate;
 mod read;
 mod sys;
 
@@ -140,6 +141,19 @@ impl Model {
         })
     }
 
+    /// Has the model go on from a text or a row of token ids: an async iterator over the pieces, as they come.
+    ///
+    /// # Errors
+    /// A `WebnibbleError` for options and prompts that are none; whatever else fails, its iteration throws.
+    #[wasm_bindgen(unchecked_return_type = "TextStream")]
+    pub fn generate(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "string | { ids: number[][] }")] prompt: &JsValue,
+        #[wasm_bindgen(js_name = options, unchecked_optional_param_type = "GenerateOptions")] given: &JsValue,
+    ) -> Result<JsValue, JsValue> {
+        generate::begin(Rc::clone(&self.loaded), prompt, given).map_err(|e| thrown(&e))
+    }
+
     /// Frees the model's memory, once a run under way has ended.
     pub fn dispose(&self) {
         let loaded = Rc::clone(&self.loaded);
@@ -185,7 +199,7 @@ async fn run(
     let (stop, on_progress) = (Stop::new(deadline_ms), callback(on_progress)?);
     let progress = progress_to(on_progress, &stop);
     let _watch = Watch::of(signal, &stop);
-    let options = wire::RunOptions { warmup, runs, profile, outputs, deadline_ms };
+    let options = wire::RunOptions { warmup, runs, profile, outputs, deadline_ms, generate: None };
     let request_stop = stop.clone();
     unless_stopped(&stop, async move { run_on(&loaded, input, &options, &request_stop, progress).await }).await
 }
@@ -199,14 +213,16 @@ async fn run_on(
 ) -> Result<JsValue, RemoteError> {
     let mut loaded = loaded.lock().await;
     stop.check()?;
-    let Some(model) = loaded.as_mut() else {
-        return Err(error(ErrorCode::UnknownModel, "the model was disposed of", "load it again"));
-    };
+    let model = loaded.as_mut().ok_or_else(disposed)?;
     let ran = model.run(input, options, stop, progress).await?;
     let tensors = outputs(&ran.outputs)?;
     let answer = answer(&tensors, model.pipeline().embeddings(&ran.outputs, &options.outputs))?;
     let report = plain(&ran.report);
     Ok(object(&[("output", answer.into()), ("outputs", tensors.into()), ("report", report)])?.into())
+}
+
+fn disposed() -> RemoteError {
+    error(ErrorCode::UnknownModel, "the model was disposed of", "load it again")
 }
 
 /// What `work` gives; the reason to stop as soon as there is one, though a browser may still be at work on what it was

@@ -141,6 +141,64 @@ export interface RunReport {
   dispatches: number | null;
   gpu_peak_bytes: number | null;
   wasm_heap_bytes: number;
+  /** What was generated, where that was asked for. */
+  generated?: {
+    text: string | null;
+    tokens: number[];
+    finish_reason: FinishReason;
+    prompt_tokens: number;
+    /** From the prompt's tokens given to the first token chosen. */
+    prefill_ms: number;
+    /** Of each further token, the time since the one before it. */
+    token_ms: number[];
+  };
+}
+
+/** Why a text ended. */
+export type FinishReason = "end_token" | "stop_string" | "max_tokens" | "context_full";
+
+/** How a text is generated; what is not given is as the model's own configuration says. */
+export interface GenerateOptions {
+  /** Most tokens to make. */
+  maxTokens?: number;
+  /** Divides the scores before a token is drawn; 0 always takes the likeliest. */
+  temperature?: number;
+  /** Draw from that many of the likeliest tokens; 0 from all. */
+  topK?: number;
+  /** Draw from the likeliest tokens up to that probability in all. */
+  topP?: number;
+  /** Draw from tokens at least that likely, relative to the likeliest. */
+  minP?: number;
+  /** Above 1, makes tokens that were there before less likely. */
+  repetitionPenalty?: number;
+  /** Of the random numbers: the same seed draws the same tokens. */
+  seed?: number;
+  /** Texts that end it, and are no part of it. */
+  stop?: string[];
+  /** Go on behind the model's end tokens. */
+  ignoreEos?: boolean;
+  deadlineMs?: number;
+  signal?: AbortSignal;
+}
+
+/** A piece of a text: what is certain of it by now and was not told before, and the tokens since the last piece. */
+export interface TextPart {
+  text: string;
+  tokens: number[];
+}
+
+export interface GenerateResult {
+  output: { kind: "text"; text: string | null; tokens: number[]; finish_reason: FinishReason };
+  report: RunReport;
+}
+
+/**
+ * A text as it comes: `for await (const { text } of model.generate(prompt)) …`. Leaving the loop ends it. The last step of an
+ * iteration by hand has the result as its value.
+ */
+export interface TextStream extends AsyncIterableIterator<TextPart> {
+  /** The whole text, once it has ended. */
+  result(): Promise<GenerateResult>;
 }
 
 /** A tensor of a result, row-major. */

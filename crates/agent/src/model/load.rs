@@ -7,6 +7,7 @@ use webnibble_common::package::{Header, TOKENIZER};
 use webnibble_common::profiles::idle_options;
 use webnibble_common::program::Program;
 use webnibble_common::wire::{ErrorCode, LoadOptions, LoadReport, RemoteError, Stage};
+use webnibble_models::generate::GenerationConfig;
 use webnibble_models::{ModelConfig, Pipeline, refuse_heads};
 
 use super::LoadedModel;
@@ -38,8 +39,8 @@ impl LoadedModel {
         let package = Package::open(request.url, request.digest, stop).await?;
         let header = &package.header;
         let package_bytes = header.total_bytes;
-        let (program, max_positions) = program_of(header)?;
-        let max_len = header.meta.max_tokens(max_positions);
+        let (program, config) = program_of(header)?;
+        let max_len = header.meta.max_tokens(config.max_positions());
         let graph = program.first().map_err(|e| internal(e.to_string()))?.clone();
         let pipeline = Pipeline::new(graph, max_len, header.meta.sentence.clone());
         // The devices are for whoever needs them next, and not held while weights are fetched.
@@ -49,7 +50,9 @@ impl LoadedModel {
             backend::Model::new(&mut devices, program, header, request.options).await?
         };
         // From here on, leaving early drops the model, which frees what it holds.
-        let mut model = Self { backend, pipeline, idle: idle_options(request.options) };
+        let generation = config.generates().then(|| GenerationConfig::from_json(&header.meta.config, None));
+        let generation = generation.transpose().map_err(|e| bad_package(&e))?;
+        let mut model = Self { backend, pipeline, generation, idle: idle_options(request.options) };
         model.want_first()?;
         stop.check()?;
 
@@ -85,25 +88,28 @@ impl LoadedModel {
     }
 }
 
-/// The program that the package's config describes, and its longest input; every weight that it needs is in the package.
-fn program_of(header: &Header) -> Result<(Program, usize), RemoteError> {
-    let bad =
-        |message: String| error(ErrorCode::BadPackage, message, "make the package again with `webnibble quantize`");
-    let config = ModelConfig::from_json(&header.meta.config).map_err(|e| bad(e.to_string()))?;
+/// The program that the package's config describes; every weight that it needs is in the package.
+fn program_of(header: &Header) -> Result<(Program, ModelConfig), RemoteError> {
+    let config = ModelConfig::from_json(&header.meta.config).map_err(|e| bad_package(&e))?;
     if header.meta.sentence.is_none() {
-        refuse_heads(&header.meta.config, []).map_err(|e| bad(e.to_string()))?;
+        refuse_heads(&header.meta.config, []).map_err(|e| bad_package(&e))?;
     }
-    config.check_counts(&|name| Some(header.tensor(name)?.shape.clone())).map_err(|e| bad(e.to_string()))?;
+    config.check_counts(&|name| Some(header.tensor(name)?.shape.clone())).map_err(|e| bad_package(&e))?;
     let program = config.program_over(header.meta.sentence.as_ref(), &|name| header.tensor(name).is_some());
-    program.validate().map_err(|e| bad(e.to_string()))?;
+    program.validate().map_err(|e| bad_package(&e))?;
     for weight in program.weights() {
         let found = header.meta.tensors.get(&weight.name).map(|tensor| &tensor.shape);
         if found != Some(&weight.shape) {
             let found = found.map_or("none".to_owned(), |shape| format!("{shape:?}"));
-            return Err(bad(format!("tensor `{}` should have shape {:?}, found {found}", weight.name, weight.shape)));
+            let message = format!("tensor `{}` should have shape {:?}, found {found}", weight.name, weight.shape);
+            return Err(bad_package(&message));
         }
     }
-    Ok((program, config.max_positions()))
+    Ok((program, config))
+}
+
+fn bad_package(problem: &impl ToString) -> RemoteError {
+    error(ErrorCode::BadPackage, problem.to_string(), "make the package again with `webnibble quantize`")
 }
 
 fn with_tokenizer(pipeline: Pipeline, bytes: &[u8]) -> Result<Pipeline, RemoteError> {

@@ -4,10 +4,12 @@
 
 use webnibble_common::wire::{Adjustment, Stage};
 use webnibble_models::Pipeline;
+use webnibble_models::generate::GenerationConfig;
 
 use crate::backend;
 use crate::sys;
 
+mod generate;
 mod input;
 mod load;
 mod measure;
@@ -22,6 +24,8 @@ pub(crate) struct LoadedModel {
     /// The program, and what is made of inputs and outputs.
     pipeline: Pipeline,
     backend: backend::Model,
+    /// Of a model that goes on from its input: what it says of how. `None` of another.
+    generation: Option<GenerationConfig>,
     /// Options that do nothing for what computes.
     idle: Vec<Adjustment>,
 }

@@ -57,6 +57,7 @@ impl LoadedModel {
             first_ms,
             warmup,
             run_ms,
+            generated: None,
             gpu_ms,
             kernels: last.kernels,
             webnn: self.backend.webnn(),

@@ -236,6 +236,7 @@ impl Model {
             first_ms,
             warmup,
             run_ms,
+            generated: None,
             gpu_ms: None,
             kernels: None,
             webnn: self.webnn.clone(),

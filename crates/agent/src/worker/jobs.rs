@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures_util::lock::Mutex;
+use webnibble_common::generate::Part;
 use webnibble_common::io::Input;
 use webnibble_common::options::Engine;
 use webnibble_common::tensor::Tensor;
@@ -109,10 +110,15 @@ impl Workshop {
     ) -> Result<Answer, RemoteError> {
         let progress = progress_of(id, stop);
         let Some(loaded) = self.models.get_mut(model) else { return Err(self.unknown_model(model)) };
-        let Ran { outputs: mut tensors, mut report } = match loaded {
-            Loaded::Native(model) => model.run(input, options, stop, progress).await?,
-            Loaded::TransformersJs(model) => model.run(input, options, stop, progress).await?,
+        let ran = match (loaded, &options.generate) {
+            (Loaded::Native(model), None) => model.run(input, options, stop, progress).await?,
+            (Loaded::Native(model), Some(generate)) => {
+                model.generate(&input, generate, stop, progress, parts_of(id, stop)).await?
+            }
+            (Loaded::TransformersJs(model), None) => model.run(input, options, stop, progress).await?,
+            (Loaded::TransformersJs(_), Some(_)) => return Err(generates_nothing()),
         };
+        let Ran { outputs: mut tensors, mut report } = ran;
         let (times, measured) = take_times(&mut report);
         tensors.extend(times.iter().map(|info| info.name.clone()).zip(measured));
         Ok(Answer { tensors, message: AgentMessage::Ran { report: Box::new(report), times } })
@@ -129,6 +135,22 @@ impl Workshop {
 impl Answer {
     fn of(message: AgentMessage) -> Self {
         Self { tensors: Vec::new(), message }
+    }
+}
+
+fn generates_nothing() -> RemoteError {
+    let message = "transformers.js generates no text here yet";
+    error(ErrorCode::Unsupported, message, "leave out --engine transformers-js")
+}
+
+/// Sends the pieces of what is generated until the request is stopped.
+fn parts_of(id: u64, stop: &Stop) -> impl FnMut(Part) + use<> {
+    let (stop, mut index) = (stop.clone(), 0);
+    move |part| {
+        if stop.check().is_ok() {
+            outbox::part(id, index, part);
+            index += 1;
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::JsValue;
+use webnibble_common::generate::Part;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::frame::{FrameKind, split};
 use webnibble_common::wire::{AgentMessage, Envelope, Stage};
@@ -19,6 +20,11 @@ pub(crate) fn send(id: u64, body: AgentMessage) {
 /// Sends how far a request is.
 pub(crate) fn progress(id: u64, stage: Stage, done: u64, total: u64) {
     send(id, AgentMessage::Progress { stage, done, total });
+}
+
+/// Sends a piece of what request `id` generates.
+pub(crate) fn part(id: u64, index: u64, part: Part) {
+    send(id, AgentMessage::Part { index, part });
 }
 
 /// Sends a line for the host's log.

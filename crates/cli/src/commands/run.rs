@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use webnibble_common::io::{Input, NamedTensors, Output, tensors_from_json};
-use webnibble_common::record::{ErrorInfo, InputInfo, RunRecord, Status, Times};
+use webnibble_common::record::{ErrorInfo, InputInfo, RunRecord, Status, Times, TokensPerSec};
 use webnibble_host::error::is_usage;
 use webnibble_host::run::{RunProgress, RunProgressSink, RunRequest, run as run_model};
 
@@ -28,21 +29,29 @@ pub(crate) async fn run(args: RunArgs, json: bool, verbose: bool) -> ExitCode {
         Ok(input) => input,
         Err(error) => return wrong_arguments(format!("{error:#}"), "", json),
     };
+    if args.generates_for_nothing() {
+        let hint = "give --prompt, or --ids with --max-tokens";
+        return wrong_arguments("options for text that is generated, and nothing to go on from", hint, json);
+    }
     let bar = Bar::new(!json && !verbose);
-    let options = args.execution.options();
+    let (options, generates) = (args.options(), args.generates());
     let no_fallback = options.fallback == Some(false);
     let request = RunRequest {
         model: args.model,
         options,
         input,
         outputs: args.output,
+        generate: generates,
         compare_f32: args.compare_f32,
         verbose,
         revision: env!("WEBNIBBLE_REVISION").into(),
-        progress: Some(sink(&bar)),
+        progress: Some(if generates && !json { streaming(&bar) } else { sink(&bar) }),
     };
     let record = run_model(request).await;
     bar.clear();
+    if generates && !json {
+        print::line("");
+    }
     match (json, &record.error) {
         (true, _) => print::json(&record),
         (false, None) => print_summary(&record),
@@ -62,6 +71,23 @@ pub(crate) fn sink(bar: &Bar) -> RunProgressSink {
         // Files are counted in bytes as they are fetched; what is computed here, in pieces.
         RunProgress::Host { what, done, total } => bar.show(what, done, total, what.contains('.')),
         RunProgress::Page { stage, done, total } => bar.stage(stage, done, total),
+        // Whoever shows it as it comes does so besides.
+        RunProgress::Part { .. } => {}
+    })
+}
+
+/// The same, with the text on standard output as it comes: the bar ends with its first piece.
+fn streaming(bar: &Bar) -> RunProgressSink {
+    let (told, bar, begun) = (sink(bar), bar.clone(), AtomicBool::new(false));
+    Arc::new(move |at| match at {
+        RunProgress::Part { text, .. } => {
+            if !begun.swap(true, Ordering::Relaxed) {
+                bar.clear();
+            }
+            print::piece(text);
+        }
+        _ if begun.load(Ordering::Relaxed) => {}
+        _ => told(at),
     })
 }
 
@@ -84,6 +110,9 @@ fn input(args: &RunArgs) -> anyhow::Result<Input> {
     }
     if let Some(path) = &args.input {
         return Ok(Input::Tensors { tensors: tensors(path)? });
+    }
+    if let Some(prompt) = &args.prompt {
+        return Ok(Input::texts(vec![prompt.clone()]));
     }
     let texts = match &args.text_file {
         Some(path) => lines(path)?,
@@ -238,6 +267,13 @@ fn metric_rows(record: &RunRecord) -> Vec<(&'static str, String)> {
     rows.extend(metrics.inference_time_ms.map(|found| ("inference", times(found))));
     rows.extend(metrics.cpu_time_ms.map(|found| ("on the CPU", times(found))));
     rows.extend(metrics.gpu_time_ms.map(|found| ("on the GPU", times(found))));
+    if let Some(first) = metrics.time_to_first_token_ms {
+        rows.push(("first token", format!("after {first:.0} ms")));
+    }
+    if let Some(TokensPerSec { prefill, decode }) = metrics.tokens_per_sec {
+        let decode = decode.map(|decode| format!(", {decode:.1} generated")).unwrap_or_default();
+        rows.push(("tokens/s", format!("{prefill:.1} of the prompt{decode}")));
+    }
     if let Some(items) = metrics.throughput_items_per_sec {
         rows.push(("throughput", format!("{items:.1} items/s")));
     }
@@ -271,6 +307,13 @@ fn print_output(output: &Output) {
     match output {
         Output::Embeddings { embeddings } => {
             embeddings.iter().for_each(|embedding| print::line(format!("{:<14} {}", "embedding", shown(embedding))));
+        }
+        // The text was shown as it came.
+        Output::Text { text, tokens, finish_reason } => {
+            if text.is_none() {
+                print::line(format!("{:<14} {tokens:?}", "tokens"));
+            }
+            print::line(format!("{:<14} after {} tokens: {finish_reason}", "ended", tokens.len()));
         }
         Output::Tensors { tensors } => tensors.iter().for_each(|(name, tensor)| {
             print::line(format!("{name:<14} {:?} {}", tensor.shape, shown(&tensor.data)));

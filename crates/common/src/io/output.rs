@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::generate::FinishReason;
 use crate::tensor::{Tensor, TensorError};
 
 /// The answer: one of these, told apart by `kind`.
@@ -14,6 +15,15 @@ pub enum Output {
     Embeddings {
         /// The vectors.
         embeddings: Vec<Vec<f32>>,
+    },
+    /// What a model went on with.
+    Text {
+        /// The text; `None` of a model without tokenizer.
+        text: Option<String>,
+        /// Its tokens, without those of the prompt and without an end token.
+        tokens: Vec<u32>,
+        /// Why it ended.
+        finish_reason: FinishReason,
     },
     /// Raw numbers: the outputs that were asked for, or those of a model whose answer nothing is made of.
     Tensors {
@@ -48,6 +58,7 @@ enum Read {
     Embeddings { embeddings: Vec<Vec<f32>> },
     Tensors { tensors: BTreeMap<String, TensorOutput> },
     Tensor { tensor: TensorOutput },
+    Text { text: Option<String>, tokens: Vec<u32>, finish_reason: FinishReason },
 }
 
 impl From<Read> for Output {
@@ -55,6 +66,7 @@ impl From<Read> for Output {
         match read {
             Read::Embeddings { embeddings } => Output::Embeddings { embeddings },
             Read::Tensors { tensors } => Output::Tensors { tensors },
+            Read::Text { text, tokens, finish_reason } => Output::Text { text, tokens, finish_reason },
             Read::Tensor { tensor } => {
                 Output::Tensors { tensors: BTreeMap::from([("last_hidden_state".to_owned(), tensor)]) }
             }
@@ -74,7 +86,10 @@ mod tests {
         let tensors = Output::Tensors { tensors: BTreeMap::from([("last_hidden_state".to_owned(), tensor)]) };
         let embeddings = Output::Embeddings { embeddings: vec![vec![0.5, -1.0]] };
         let of_tensor = json!({"shape": [1, 2], "data": [0.5, -1.0]});
+        let said =
+            Output::Text { text: Some(" Paris".into()), tokens: vec![7042], finish_reason: FinishReason::MaxTokens };
         for (output, text) in [
+            (&said, json!({"kind": "text", "text": " Paris", "tokens": [7042], "finish_reason": "max_tokens"})),
             (&embeddings, json!({"kind": "embeddings", "embeddings": [[0.5, -1.0]]})),
             (&tensors, json!({"kind": "tensors", "tensors": {"last_hidden_state": of_tensor}})),
         ] {

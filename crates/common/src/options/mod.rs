@@ -98,6 +98,8 @@ pub struct GenerationOptions {
     pub seed: Option<u64>,
     /// Texts that end the generation.
     pub stop: Option<Vec<String>>,
+    /// Go on behind the model's end tokens.
+    pub ignore_eos: Option<bool>,
 }
 
 #[cfg(test)]

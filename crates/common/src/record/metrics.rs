@@ -28,6 +28,9 @@ pub struct PerformanceMetrics {
     pub gpu_time_ms: Option<Times>,
     /// Items of the batch times measured runs, by the time of these runs.
     pub throughput_items_per_sec: Option<f64>,
+    /// From the prompt's tokens given to the first one chosen, of models that generate.
+    #[serde(default)]
+    pub time_to_first_token_ms: Option<f64>,
     /// Of models that generate.
     pub tokens_per_sec: Option<TokensPerSec>,
     /// Memory.
@@ -102,8 +105,8 @@ pub struct InitializationTime {
 pub struct TokensPerSec {
     /// Of the prompt.
     pub prefill: f64,
-    /// Of what is generated.
-    pub decode: f64,
+    /// Of what is generated behind the first token; `None` where nothing is.
+    pub decode: Option<f64>,
 }
 
 /// Memory, in bytes.

@@ -99,7 +99,8 @@ fn full() -> RunRecord {
             cpu_time_ms: Some(times),
             gpu_time_ms: Some(times),
             throughput_items_per_sec: Some(500.0),
-            tokens_per_sec: Some(TokensPerSec { prefill: 1.0, decode: 2.0 }),
+            time_to_first_token_ms: Some(6.0),
+            tokens_per_sec: Some(TokensPerSec { prefill: 1.0, decode: Some(2.0) }),
             memory: MemoryUse {
                 weights_bytes: Some(1),
                 gpu_peak_bytes: Some(2),
@@ -136,7 +137,7 @@ fn names_and_order_are_those_that_were_released() {
 fn what_was_not_measured_is_null_and_not_left_out() {
     let metrics = serde_json::to_value(PerformanceMetrics::default()).unwrap();
     let fields = metrics.as_object().unwrap();
-    assert_eq!(fields.len(), 14);
+    assert_eq!(fields.len(), 15);
     let is_null = |name: &str| fields[name].is_null();
     assert!(fields.keys().filter(|name| *name != "memory").all(|name| is_null(name)));
     assert!(fields["memory"].as_object().unwrap().values().all(serde_json::Value::is_null));

@@ -6,6 +6,7 @@ use super::load::{LoadOptions, LoadReport};
 use super::run::{RunOptions, RunReport};
 use crate::capabilities::Capabilities;
 use crate::error::RemoteError;
+use crate::generate::Part;
 use crate::io::{Input, TensorInfo};
 
 /// From the host to the agent.
@@ -99,6 +100,13 @@ pub enum AgentMessage {
         done: u64,
         /// Of how many; 0 where unknown.
         total: u64,
+    },
+    /// What comes piece by piece of a request, in order: a piece that was heard before is passed over.
+    Part {
+        /// Counts the pieces of the request, from 0.
+        index: u64,
+        /// The piece.
+        part: Part,
     },
     /// Answers `load`.
     Loaded {

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::capabilities::{Adapter, Capabilities};
+use crate::generate::{FinishReason, Generated, Part};
 use crate::implementation::ImplementationType;
 use crate::io::Input;
-use crate::options::{PageSettings, Platform};
+use crate::options::{GenerationOptions, PageSettings, Platform};
 use crate::prompt::PromptChoice;
 use crate::quant::Bits;
 use crate::tensor::DType;
@@ -73,6 +74,7 @@ fn host_model_messages() {
         runs: 10,
         profile: true,
         outputs: vec!["pooler_output".into()],
+        generate: None,
         deadline_ms: None,
     };
     check(
@@ -196,6 +198,35 @@ fn loaded() {
 }
 
 #[test]
+fn text_that_is_generated() {
+    let generate = GenerationOptions { max_tokens: Some(8), stop: Some(vec!["\n".into()]), ..Default::default() };
+    let options = RunOptions { generate: Some(generate), ..RunOptions::default() };
+    check(
+        HostMessage::Run { model: "m".into(), input: Input::ids(vec![vec![1, 2]]), options },
+        json!({"v": 1, "id": 7, "type": "run", "model": "m", "input": {"kind": "ids", "ids": [[1, 2]]},
+            "options": {"warmup": null, "runs": 0, "profile": false, "deadline_ms": null,
+                "generate": {"max_tokens": 8, "temperature": null, "top_k": null, "top_p": null, "min_p": null,
+                    "repetition_penalty": null, "seed": null, "stop": ["\n"], "ignore_eos": null}}}),
+    );
+    check(
+        AgentMessage::Part { index: 3, part: Part { text: " Paris".into(), tokens: vec![7042] } },
+        json!({"v": 1, "id": 7, "type": "part", "index": 3, "part": {"text": " Paris", "tokens": [7042]}}),
+    );
+    let generated = Generated {
+        text: None,
+        tokens: vec![7042],
+        finish_reason: FinishReason::EndToken,
+        prompt_tokens: 5,
+        prefill_ms: 2.0,
+        token_ms: vec![0.5],
+    };
+    let json = json!({"text": null, "tokens": [7042], "finish_reason": "end_token", "prompt_tokens": 5,
+        "prefill_ms": 2.0, "token_ms": [0.5]});
+    assert_eq!(serde_json::to_value(&generated).unwrap(), json);
+    assert_eq!(serde_json::from_value::<Generated>(json).unwrap(), generated);
+}
+
+#[test]
 fn ran() {
     let report = RunReport {
         implementation_type: ImplementationType::RealWasm,
@@ -207,6 +238,7 @@ fn ran() {
         first_ms: 2.0,
         warmup: Warmup { runs: 2, ms: 3.0, steady: None },
         run_ms: vec![1.5],
+        generated: None,
         gpu_ms: Some(vec![0.5]),
         kernels: Some(vec![KernelTime { operator: "x".into(), kernel: "linear_q4".into(), ms: 0.25, bytes: 64 }]),
         webnn: None,

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
+use crate::generate::Generated;
 use crate::implementation::ImplementationType;
 use crate::io::TensorInfo;
+use crate::options::GenerationOptions;
 use crate::tokens::TokensKept;
 use crate::warmup::Warmup;
 use crate::webnn::WebNnInfo;
@@ -27,6 +29,10 @@ pub struct RunOptions {
     /// The model's outputs that are read, by name; where none is named, what its answer is made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
+    /// Have the model go on from its input, a text or a row of ids, token by token, in `part` messages as they come. It does
+    /// so once: `warmup`, `runs` and `outputs` have no meaning then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generate: Option<GenerationOptions>,
     /// The deadline of the whole request.
     #[serde(default)]
     pub deadline_ms: Option<u64>,
@@ -48,12 +54,15 @@ pub struct RunReport {
     pub tokens_kept: Vec<TokensKept>,
     /// Preparing buffers, bind groups and missing pipelines for this shape; 0 when it was cached.
     pub prepare_ms: f64,
-    /// The first run for this shape, preparation included.
+    /// The first run for this shape, preparation included; of generated text, until its first token.
     pub first_ms: f64,
     /// What was run between the first run and the measured ones.
     pub warmup: Warmup,
     /// Each measured run: input written to output read.
     pub run_ms: Vec<f64>,
+    /// What was generated, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Generated>,
     /// GPU time of each measured run, with `profile`, where the adapter has timestamps.
     pub gpu_ms: Option<Vec<f64>>,
     /// Time of each kernel in the last run, with `profile`.

@@ -74,6 +74,7 @@ impl BenchRequest {
             options,
             input,
             outputs: Vec::new(),
+            generate: false,
             compare_f32: false,
             verbose: self.verbose,
             revision: self.revision.clone(),

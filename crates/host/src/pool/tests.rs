@@ -105,6 +105,7 @@ fn request(model: &str) -> RunRequest {
         options: Options::default(),
         input: Input::ids(vec![vec![1]]),
         outputs: Vec::new(),
+        generate: false,
         compare_f32: false,
         verbose: false,
         revision: String::new(),

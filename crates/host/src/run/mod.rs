@@ -17,8 +17,8 @@ use webnibble_common::wire::{ErrorCode, RemoteError};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::loader::Model;
-use crate::reference::compare;
-use crate::session::ProgressSink;
+use crate::reference::{Compared, compare};
+use crate::session::{PartSink, ProgressSink};
 use crate::task::ms_since;
 
 mod answer;
@@ -137,9 +137,14 @@ async fn answer_in_page(
 async fn complete(work: Assignment<'_>, answered: Answered) -> Answer {
     let Assignment { host, request, prepared } = work;
     let memory = host.browser_memory();
-    tell(request, "comparing with f32", 0, 0);
-    let outputs = &answered.measured.outputs;
-    let compared = compare(&prepared.model, request.wanted_of(&prepared.tensors), outputs).await;
+    let compared = match request.generate {
+        // A token that is chosen otherwise changes all that follow it: there is nothing to compare one by one.
+        true => Compared::default(),
+        false => {
+            tell(request, "comparing with f32", 0, 0);
+            compare(&prepared.model, request.wanted_of(&prepared.tensors), &answered.measured.outputs).await
+        }
+    };
     Answer::Page(Box::new(PageAnswer { answered, memory, timestamped: None, compared, ratio: None }))
 }
 
@@ -152,7 +157,8 @@ async fn answer_here(
 ) -> Result<Answer, HostError> {
     let routes = chain::routes(prepared.platform, request.engine(), prepared.resolved.fallback.value);
     let only_onnx = matches!(*prepared.model, Model::Onnx(_));
-    if only_onnx || !chain::needs_no_browser(&error, &request.options.launch, &routes) {
+    // What stands in here runs a graph once, and generates nothing.
+    if only_onnx || request.generate || !chain::needs_no_browser(&error, &request.options.launch, &routes) {
         return Err(error);
     }
     let why = error.info();
@@ -162,13 +168,20 @@ async fn answer_here(
 
 async fn start_host(request: &RunRequest, first_answer: &FirstAnswer) -> Result<Host, HostError> {
     let (progress, first_answer) = (request.progress.clone(), first_answer.clone());
+    let told = progress.clone();
+    let parts: PartSink = Arc::new(move |part| {
+        if let Some(told) = &told {
+            told(RunProgress::Part { text: &part.text, tokens: &part.tokens });
+        }
+    });
     let sink: ProgressSink = Arc::new(move |at| {
         first_answer.hear(at);
         if let Some(progress) = &progress {
             progress(RunProgress::Page { stage: at.stage, done: at.done, total: at.total });
         }
     });
-    Host::builder().launch(request.options.launch.clone()).verbose(request.verbose).progress(sink).start().await
+    let launch = request.options.launch.clone();
+    Host::builder().launch(launch).verbose(request.verbose).progress(sink).parts(parts).start().await
 }
 
 #[cfg(test)]

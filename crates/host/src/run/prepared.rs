@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use webnibble_common::io::NamedTensors;
-use webnibble_common::options::{BrowserKind, Options, Platform};
+use webnibble_common::options::{BrowserKind, Engine, Options, Platform};
 use webnibble_common::profiles::{self, Context, Resolved, ResolvedSettings};
 use webnibble_common::record::InputInfo;
 use webnibble_models::input::ModelInputs;
@@ -86,10 +86,30 @@ pub(super) fn resolve_each(request: &RunRequest, model: &Model) -> Result<Resolv
 
 /// What the model takes of an input: tensors, the prompt, and how many tokens of each text.
 pub(super) fn encode(model: &Model, request: &RunRequest) -> Result<EncodedInput, HostError> {
-    let ModelInputs { tensors, tokens_kept } = reference::inputs_of(model, &request.input, &request.outputs)?;
+    let inputs = if request.generate {
+        check_generates(request)?;
+        reference::prompt_of(model, &request.input, &request.options.generation)?
+    } else {
+        reference::inputs_of(model, &request.input, &request.outputs)?
+    };
+    let ModelInputs { tensors, tokens_kept } = inputs;
     let prompt_name = prompt_name(model, &request.input)?;
     let info = InputInfo { prompt_name, ..input_info(&request.input, &tokens_kept) };
     Ok(EncodedInput { info, tensors: Arc::new(tensors) })
+}
+
+/// Refuses what does not generate text yet.
+fn check_generates(request: &RunRequest) -> Result<(), HostError> {
+    let not_yet =
+        |what: &str, instead: &str| Err(HostError::NotYet { what: what.to_owned(), instead: instead.to_owned() });
+    match (request.platform(), request.engine()) {
+        (_, Engine::TransformersJs) => {
+            not_yet("text that transformers.js generates", "leave out --engine transformers-js")
+        }
+        (Platform::Auto, _) => not_yet("`auto` for text that is generated", "give --platform webgpu or wasm"),
+        (Platform::Webnn, _) => not_yet("text that is generated on WebNN", "give --platform webgpu or wasm"),
+        (Platform::Webgpu | Platform::Wasm, _) => Ok(()),
+    }
 }
 
 /// Name of the prompt that is put before texts.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use webnibble_common::capabilities::Adapter;
+use webnibble_common::generate::Generated;
 use webnibble_common::options::{BrowserKind, Platform};
 use webnibble_common::package::PackageMeta;
 use webnibble_common::profiles::{self, ResolvedSettings, Source};
@@ -12,7 +13,7 @@ use webnibble_common::quant::Bits;
 use webnibble_common::record::{
     BrowserInfo, Choice, Fallback, ImplementationType, InitializationTime, InputInfo, MemoryReduction, MemoryUse,
     ModelInfo, OptionValue, Output, PerformanceMetrics, ProfileRow, QuantizationInfo, RunInfo, RunRecord,
-    SCHEMA_VERSION, Status, Times, WebNnInfo,
+    SCHEMA_VERSION, Status, Times, TokensPerSec, WebNnInfo,
 };
 use webnibble_common::wire::{Adjustment, KernelTime, LoadReport};
 use webnibble_models::output;
@@ -157,11 +158,16 @@ impl Ran {
             activation_bits: Some(loaded.activation_bits),
             metrics,
             profile: report.kernels.map(|kernels| kernels.into_iter().map(profile_row).collect()),
-            output: output::answer(
-                &answered.measured.outputs,
-                &request.outputs,
-                prepared.package.header.meta.sentence.is_some(),
-            ),
+            output: match report.generated {
+                Some(Generated { text, tokens, finish_reason, .. }) => {
+                    Some(Output::Text { text, tokens, finish_reason })
+                }
+                None => output::answer(
+                    &answered.measured.outputs,
+                    &request.outputs,
+                    prepared.package.header.meta.sentence.is_some(),
+                ),
+            },
         }
     }
 
@@ -200,6 +206,7 @@ fn metrics(answer: &PageAnswer, prepared: &PreparedModel, request: &RunRequest) 
     let items = input_info(&request.input, &report.tokens_kept).batch * report.run_ms.len();
     let total_ms: f64 = report.run_ms.iter().sum();
     let gpu_ms = report.gpu_ms.as_ref().or(answer.timestamped.as_ref());
+    let generated = report.generated.as_ref().filter(|_| real);
     PerformanceMetrics {
         start_to_first_result_ms: answered.start,
         initialization_time_ms: initialization_time(loaded, onnx),
@@ -209,12 +216,23 @@ fn metrics(answer: &PageAnswer, prepared: &PreparedModel, request: &RunRequest) 
         cpu_time_ms: times.filter(|_| !real),
         gpu_time_ms: gpu_ms.and_then(|times| Times::of(times)),
         throughput_items_per_sec: (total_ms > 0.0 && real).then(|| items as f64 / total_ms * 1e3),
+        time_to_first_token_ms: generated.map(|generated| generated.prefill_ms),
+        tokens_per_sec: generated.map(tokens_per_sec),
         memory: memory(answer),
         memory_reduction_percent: reduction(loaded, onnx, meta),
         quantization_error: answer.compared.error,
         not_compared: answer.compared.reason.clone(),
         engine_ratio: answer.ratio,
         ..PerformanceMetrics::default()
+    }
+}
+
+/// How fast the prompt was read, and how fast what follows its first token came.
+fn tokens_per_sec(generated: &Generated) -> TokensPerSec {
+    let following_ms: f64 = generated.token_ms.iter().sum();
+    TokensPerSec {
+        prefill: generated.prompt_tokens as f64 / generated.prefill_ms * 1e3,
+        decode: (following_ms > 0.0).then(|| generated.token_ms.len() as f64 / following_ms * 1e3),
     }
 }
 

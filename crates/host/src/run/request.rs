@@ -21,6 +21,8 @@ pub struct RunRequest {
     pub input: Input,
     /// The model's outputs that are read, by name; where none is named, what its answer is made of.
     pub outputs: Vec<String>,
+    /// Has the model go on from the input, a text or a row of ids, as `options.generation` says, in place of one pass over it.
+    pub generate: bool,
     /// Compares the answer with that of the model in f32 however large that is; otherwise only where it is cheap, which is
     /// up to [`CHEAP_F32_BYTES`](crate::reference::CHEAP_F32_BYTES).
     pub compare_f32: bool,
@@ -87,6 +89,13 @@ pub enum RunProgress<'a> {
         done: u64,
         /// Of how many.
         total: u64,
+    },
+    /// A piece of what is generated.
+    Part {
+        /// Its text; empty where it is still open, and of a model without tokenizer.
+        text: &'a str,
+        /// Its tokens.
+        tokens: &'a [u32],
     },
     /// A step in the page.
     Page {

@@ -152,7 +152,8 @@ async fn load_onnx(work: Assignment<'_>, options: LoadOptions) -> Result<Loaded,
 pub(super) async fn runs(work: Assignment<'_>, options: RunOptions) -> Result<RunOutcome, HostError> {
     let Assignment { host, request, prepared } = work;
     let name = prepared.loaded_as.as_str();
-    let options = RunOptions { outputs: request.outputs.clone(), ..options };
+    let generate = request.generate.then(|| request.options.generation.clone());
+    let options = RunOptions { outputs: request.outputs.clone(), generate, ..options };
     let ran = host.run(name, request.input.clone(), options, RUN_LIMIT).await?;
     check_kept(&prepared.resolved, &ran.0)?;
     Ok(ran)

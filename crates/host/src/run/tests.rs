@@ -19,6 +19,7 @@ fn request(options: Options) -> RunRequest {
         options,
         input: Input::texts(vec!["a".into(), "b".into()]),
         outputs: Vec::new(),
+        generate: false,
         compare_f32: false,
         verbose: false,
         revision: "abc".into(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use axum::extract::ws::Message;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{oneshot, watch};
+use webnibble_common::generate::Part;
 use webnibble_common::wire::frame::{self, FrameAssembler, FrameKind};
 use webnibble_common::wire::{
     AgentMessage, Envelope, ErrorCode, HostMessage, RemoteError, RunReport, Stage, TensorInfo, put_times,
@@ -46,6 +47,9 @@ pub struct Progress {
     pub total: u64,
 }
 
+/// Called for every piece of what a request generates, in order and each once, from the session's task: it must not block.
+pub type PartSink = Arc<dyn Fn(&Part) + Send + Sync>;
+
 /// How a session keeps time.
 #[derive(Clone)]
 pub struct SessionConfig {
@@ -55,12 +59,14 @@ pub struct SessionConfig {
     pub grace: Duration,
     /// Hears of progress.
     pub progress: Option<ProgressSink>,
+    /// Hears what is generated.
+    pub parts: Option<PartSink>,
 }
 
 impl Default for SessionConfig {
     /// A browser that was killed without a word is noticed after 4.5 + 3 s; one whose socket closes, after 3 s.
     fn default() -> Self {
-        Self { heartbeat: Duration::from_millis(1500), grace: Duration::from_secs(3), progress: None }
+        Self { heartbeat: Duration::from_millis(1500), grace: Duration::from_secs(3), progress: None, parts: None }
     }
 }
 
@@ -75,6 +81,8 @@ struct Waiting {
     seen: bool,
     /// Outputs so far.
     frames: FrameAssembler,
+    /// Pieces so far of what is generated.
+    parts: u64,
     deadline: Instant,
     /// Why it is given up at its deadline.
     late: ErrorCode,
@@ -225,6 +233,7 @@ impl Loop {
                     sink(Progress { request: id, stage, done, total });
                 }
             }
+            AgentMessage::Part { index, part } => self.hear_part(id, index, &part),
             AgentMessage::Loaded { report } => self.answer(id, |_| Ok(Answer::Loaded(report))),
             AgentMessage::Ran { report, times } => self.answer(id, |frames| ran(report, &times, frames)),
             AgentMessage::Done => self.answer(id, |_| Ok(Answer::Done)),
@@ -236,6 +245,23 @@ impl Loop {
             AgentMessage::Hello { .. } => {
                 self.violated(RemoteError::new(ErrorCode::Protocol, "found a second `hello` on one socket", ""));
             }
+        }
+    }
+
+    /// Passes a piece on. A page that came back sends again what may have been lost.
+    fn hear_part(&mut self, id: u64, index: u64, part: &Part) {
+        let Some(waiting) = self.waiting.get_mut(&id) else { return };
+        waiting.seen = true;
+        if index < waiting.parts {
+            return;
+        }
+        if index > waiting.parts {
+            let message = format!("piece {} of request {id} should come, found {index}", waiting.parts);
+            return self.violated(RemoteError::new(ErrorCode::Protocol, message, ""));
+        }
+        waiting.parts += 1;
+        if let Some(sink) = &self.config.parts {
+            sink(part);
         }
     }
 
@@ -282,7 +308,7 @@ impl Loop {
         }
         let frames = FrameAssembler::new(FrameKind::Output, id);
         let (deadline, late) = (deadline + DEADLINE_SLACK, ErrorCode::Deadline);
-        self.waiting.insert(id, Waiting { reply, messages, sent, seen: false, frames, deadline, late });
+        self.waiting.insert(id, Waiting { reply, messages, sent, seen: false, frames, parts: 0, deadline, late });
     }
 
     fn cancel(&mut self, id: u64) {

@@ -22,7 +22,7 @@ mod event_loop;
 mod pending;
 
 use event::{Event, PageState, Request, ended};
-pub use event_loop::{Progress, ProgressSink, SessionConfig};
+pub use event_loop::{PartSink, Progress, ProgressSink, SessionConfig};
 pub use pending::{Pending, RunOutcome};
 
 /// A handle to a session. Dropping it ends the session.

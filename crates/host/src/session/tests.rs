@@ -1,6 +1,7 @@
 //! Sessions against a fake agent: answers, order, loss, return, deadlines, cancelling.
 
 use tokio_tungstenite::tungstenite::Message;
+use webnibble_common::generate::Part;
 use webnibble_common::options::Platform;
 use webnibble_common::quant::Bits;
 use webnibble_common::record::ImplementationType;
@@ -14,7 +15,7 @@ use crate::fake_agent::{self, FakeAgent, PATIENCE};
 
 /// Gives nothing up before the test does, however long this machine does something else.
 fn patient() -> SessionConfig {
-    SessionConfig { heartbeat: PATIENCE, grace: PATIENCE, progress: None }
+    SessionConfig { heartbeat: PATIENCE, grace: PATIENCE, progress: None, parts: None }
 }
 
 /// Pings soon, and gives a page up that is silent for 3 s.
@@ -68,6 +69,7 @@ fn run_report(shapes: &[&[usize]]) -> Box<RunReport> {
         first_ms: 1.0,
         warmup: Warmup { runs: 2, ms: 3.0, steady: None },
         run_ms: vec![1.0],
+        generated: None,
         gpu_ms: None,
         kernels: None,
         webnn: None,
@@ -109,6 +111,44 @@ async fn load_reports_progress_and_is_answered() {
     agent.tell(id, AgentMessage::Loaded { report: load_report() }).await;
     assert_eq!(pending.wait().await.unwrap(), *load_report());
     assert_eq!(*seen.lock().unwrap(), [Progress { request: id, stage: Stage::Fetch, done: 1, total: 2 }]);
+}
+
+fn part(index: u64, text: &str) -> AgentMessage {
+    AgentMessage::Part { index, part: Part { text: text.into(), tokens: vec![index as u32] } }
+}
+
+#[tokio::test]
+async fn pieces_are_heard_in_order_and_once() {
+    let heard = Arc::new(std::sync::Mutex::new(String::new()));
+    let sink = Arc::clone(&heard);
+    let parts: PartSink = Arc::new(move |part| sink.lock().unwrap().push_str(&part.text));
+    let (server, session, mut agent) = pair(SessionConfig { parts: Some(parts), ..patient() }).await;
+    let pending = run(&session);
+    let id = next_run(&mut agent).await;
+    agent.tell(id, part(0, "Once")).await;
+    agent.tell(id + 100, part(0, "another's")).await;
+    agent.tell(id, part(1, " upon")).await;
+    let key = agent.resume_key.clone();
+    drop(agent);
+    let mut agent = FakeAgent::connect(&server, "", Some(&key)).await;
+    // What may have been lost is told again.
+    agent.tell(id, part(1, " upon")).await;
+    agent.tell(id, part(2, " a time")).await;
+    agent.send(output(id, 0, &[1.0])).await;
+    agent.tell(id, ran(run_report(&[&[1]]))).await;
+    pending.wait().await.unwrap();
+    assert_eq!(*heard.lock().unwrap(), "Once upon a time");
+}
+
+#[tokio::test]
+async fn a_piece_that_is_missing_breaks_the_session() {
+    let (_server, session, mut agent) = pair(quick()).await;
+    let pending = run(&session);
+    let id = next_run(&mut agent).await;
+    agent.tell(id, part(0, "Once")).await;
+    agent.tell(id, part(2, " a time")).await;
+    let error = tokio::time::timeout(PATIENCE, pending.wait()).await.unwrap().unwrap_err();
+    assert!(error.message.contains(&format!("piece 1 of request {id} should come, found 2")), "{error}");
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 pub mod tensors;
 pub mod text;
 
+use std::sync::Arc;
+
 use webnibble_common::graph::Graph;
 use webnibble_common::io::{Input, NamedTensors};
 use webnibble_common::package::SentenceConfig;
@@ -44,7 +46,7 @@ pub enum InputError {
 pub struct InputEncoder {
     limits: Limits,
     sentence: Option<SentenceConfig>,
-    tokenizer: Option<TextTokenizer>,
+    tokenizer: Option<Arc<TextTokenizer>>,
 }
 
 impl InputEncoder {
@@ -61,7 +63,17 @@ impl InputEncoder {
     pub fn with_tokenizer(self, tokenizer_json: &[u8]) -> Result<Self, TextError> {
         let Limits { max_len, vocab_size, .. } = self.limits;
         let tokenizer = TextTokenizer::from_bytes(tokenizer_json, max_len, vocab_size)?;
-        Ok(Self { limits: tokenizer.limits(), tokenizer: Some(tokenizer), ..self })
+        Ok(Self { limits: tokenizer.limits(), tokenizer: Some(Arc::new(tokenizer)), ..self })
+    }
+
+    /// The longest row in tokens, special ones included.
+    pub fn max_len(&self) -> usize {
+        self.limits.max_len
+    }
+
+    /// The tokenizer, where there is one.
+    pub fn tokenizer(&self) -> Option<Arc<TextTokenizer>> {
+        self.tokenizer.clone()
     }
 
     /// Any input as the tensors that `graph` takes.

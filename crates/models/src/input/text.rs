@@ -192,6 +192,11 @@ impl TextTokenizer {
         Encoded::pad(&rows, self.limits.pad_id, tokens_kept, before.pooled_apart)
     }
 
+    /// The text of token ids, special tokens left out. Ids that the tokenizer does not know have none.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        caught(|| self.tokenizer.decode(ids, true)).unwrap_or_default()
+    }
+
     /// What a prompt puts before a text's own tokens.
     fn before(&self, prompt: &str) -> Result<Before, TextError> {
         if prompt.is_empty() {
