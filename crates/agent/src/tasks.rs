@@ -3,6 +3,7 @@
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 
 use crate::sys;
 
@@ -37,6 +38,12 @@ pub(crate) async fn sleep(delay_ms: f64) {
     });
     // The sender lives in the timer.
     let _ = receiver.await;
+}
+
+/// Lets what waits for values that are there already go on with them, before anything else does.
+pub(crate) async fn give_way() {
+    // A promise of nothing cannot fail.
+    let _ = JsFuture::from(js_sys::Promise::resolve(&JsValue::UNDEFINED)).await;
 }
 
 /// What `work` gives, or `None` when it takes longer than `limit_ms`; it is dropped then.

@@ -98,14 +98,14 @@ pub(crate) fn tiny_bert(bits: Bits) -> Vec<u8> {
     package(&graph, &weights, config, Some(sentence), &[(TOKENIZER, tokenizer().as_bytes())])
 }
 
-/// A package of a LLaMA of two layers with random weights, whose head is its token table.
+/// A package of a LLaMA of two layers with random weights, whose head is its token table, and the tiny BERT's tokenizer.
 pub(crate) fn tiny_llama(bits: Bits) -> Vec<u8> {
     let config = serde_json::json!({
         "model_type": "llama", "vocab_size": VOCAB, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "intermediate_size": 64, "max_position_embeddings": 16, "tie_word_embeddings": true
+        "num_key_value_heads": 2, "intermediate_size": 64, "max_position_embeddings": 160, "tie_word_embeddings": true
     });
     let graph = ModelConfig::from_json(&config).expect("the config is whole").graph(None);
-    package(&graph, &random_weights(&graph, bits), config, None, &[])
+    package(&graph, &random_weights(&graph, bits), config, None, &[(TOKENIZER, tokenizer().as_bytes())])
 }
 
 /// Weights of every kind that `graph` has, matrices at `bits`.

@@ -7,7 +7,7 @@ use webnibble_common::options::ExecutionProvider;
 use webnibble_common::quant::Bits;
 
 use super::*;
-use crate::testing::{Serving, serve, tiny_bert};
+use crate::testing::{Serving, serve, tiny_bert, tiny_llama};
 
 fn js(text: &str) -> JsValue {
     JSON::parse(text).unwrap()
@@ -177,6 +177,54 @@ async fn runs_queue_up_and_dispose_waits_for_them() {
     JsFuture::from(first).await.unwrap();
     JsFuture::from(second).await.unwrap();
     assert_eq!(code(&run(&model, r#""cat""#, JsValue::UNDEFINED).await.unwrap_err()), "unknown_model");
+}
+
+#[wasm_bindgen_test]
+async fn a_text_is_iterated_over_as_it_comes() {
+    let url = serve(&tiny_llama(Bits::B8));
+    let model = Model::load(url.into(), js(r#"{"platform":"wasm"}"#), JsValue::UNDEFINED).await.unwrap();
+    let five = js(r#"{"maxTokens":5}"#);
+    let stream = model.generate(&js(r#""the cat""#), &five).unwrap();
+    let iterate = js_sys::Function::new_with_args(
+        "stream",
+        "return (async () => {
+            const parts = [];
+            for await (const part of stream) parts.push(part);
+            return { text: parts.map((part) => part.text).join(''), tokens: parts.flatMap((part) => part.tokens),
+                     result: await stream.result(), again: await stream.next() };
+        })()",
+    );
+    let promise: js_sys::Promise = iterate.call1(&JsValue::NULL, &stream).unwrap().unchecked_into();
+    let whole = JsFuture::from(promise).await.unwrap();
+    let text = |value: &JsValue| String::from(JSON::stringify(value).unwrap());
+    assert_eq!(get(&whole, "tokens.length").as_f64(), Some(5.0));
+    assert_eq!(text(&get(&whole, "tokens")), text(&get(&whole, "result.output.tokens")));
+    assert_eq!(text(&get(&whole, "text")), text(&get(&whole, "result.output.text")));
+    assert_eq!(get(&whole, "result.output.finish_reason").as_string().as_deref(), Some("max_tokens"));
+    assert_eq!(get(&whole, "result.report.generated.token_ms.length").as_f64(), Some(4.0));
+    assert_eq!(get(&whole, "again.done").as_bool(), Some(true));
+
+    // Leaving the loop ends the text, and the model is free.
+    let leave =
+        js_sys::Function::new_with_args("stream", "return (async () => { for await (const _ of stream) break; })()");
+    let stream = model.generate(&js(r#"{"ids":[[2,4]]}"#), &js(r#"{"maxTokens":150,"ignoreEos":true}"#)).unwrap();
+    let promise: js_sys::Promise = leave.call1(&JsValue::NULL, &stream).unwrap().unchecked_into();
+    JsFuture::from(promise).await.unwrap();
+    let result = stream.unchecked_into::<Stream>().result();
+    assert_eq!(code(&JsFuture::from(result).await.unwrap_err()), "cancelled");
+
+    let wrong = |options: &str| code(&model.generate(&js(r#""cat""#), &js(options)).unwrap_err());
+    assert_eq!(wrong(r#"{"maxTokenz":5}"#), "bad_option");
+    let late = model.generate(&js(r#""cat""#), &js(r#"{"topP":2}"#)).unwrap().unchecked_into::<Stream>().result();
+    assert_eq!(code(&JsFuture::from(late).await.unwrap_err()), "bad_option");
+}
+
+#[wasm_bindgen]
+extern "C" {
+    type Stream;
+
+    #[wasm_bindgen(method)]
+    fn result(this: &Stream) -> js_sys::Promise;
 }
 
 #[wasm_bindgen_test]

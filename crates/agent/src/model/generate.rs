@@ -17,6 +17,7 @@ use crate::backend::{RunRequest, States};
 use crate::error::{error, internal};
 use crate::stop::Stop;
 use crate::sys::{self, now_ms};
+use crate::tasks::{Pacer, give_way};
 
 /// Tokens of a prompt that run at once: what a kernel makes of them takes memory.
 const CHUNK_TOKENS: usize = 128;
@@ -41,7 +42,7 @@ impl LoadedModel {
         let mut generation = self.generation(options, &ids)?;
         self.backend.want(DECODE, &[NEXT_LOGITS.to_owned()])?;
         let mut states = self.backend.new_states(1)?;
-        let began = now_ms();
+        let (began, mut pacer) = (now_ms(), Pacer::new());
         let mut logits = self.prefill(&ids, &mut states, stop).await?;
         let (mut at_ms, mut prefill_ms, mut token_ms) = (began, None, Vec::new());
         let finish_reason = loop {
@@ -58,6 +59,9 @@ impl LoadedModel {
             if let Some(reason) = finished {
                 break reason;
             }
+            // A small model has its next token before anybody could take this one, or say that it is enough.
+            give_way().await;
+            pacer.pause().await;
             logits = self.next_logits(&[token], &mut states, true, stop).await?;
         };
         let prefill_ms = prefill_ms.ok_or_else(|| internal("no token was chosen"))?;

@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
+use webnibble_common::generate::{FinishReason, Part};
 use webnibble_common::io::{Input, NamedTensors};
-use webnibble_common::options::Platform;
+use webnibble_common::options::{GenerationOptions, Platform};
 use webnibble_common::package::{Header, Parsed, read_weights};
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::quant::Bits;
@@ -24,7 +25,7 @@ use crate::tasks::sleep;
 use crate::testing::{MAX_LEN, VOCAB, package, ran_on_webgpu, random_weights, serve, tiny_bert, tiny_llama};
 
 const ONCE: RunOptions =
-    RunOptions { warmup: Some(0), runs: 1, profile: false, outputs: Vec::new(), deadline_ms: None };
+    RunOptions { warmup: Some(0), runs: 1, profile: false, outputs: Vec::new(), generate: None, deadline_ms: None };
 
 fn options(platform: Platform) -> LoadOptions {
     LoadOptions::on(platform)
@@ -120,7 +121,7 @@ fn oracle(file: &[u8], names: &[&str], rows: &[Vec<u32>]) -> NamedTensors {
     let weights = read_weights(&header, file).unwrap();
     let config = ModelConfig::from_json(&header.meta.config).unwrap();
     let graph = config.graph_over(header.meta.sentence.as_ref(), &|name| header.tensor(name).is_some());
-    let pipeline = Pipeline::new(graph.clone(), MAX_LEN, header.meta.sentence.clone());
+    let pipeline = Pipeline::new(graph.clone(), config.max_positions(), header.meta.sentence.clone());
     let inputs = pipeline.inputs(&Input::ids(rows.to_vec())).unwrap().tensors;
     reference::run(&graph.only(names), &weights, &inputs).unwrap()
 }
@@ -155,6 +156,58 @@ async fn outputs_that_are_asked_for_are_those_of_the_oracle() {
             ran_on_webgpu(adapter);
         }
     }
+}
+
+/// The token with the highest score behind a row.
+fn likeliest_behind(file: &[u8], row: &[u32]) -> u32 {
+    let logits = oracle(file, &["logits"], &[row.to_vec()]).remove(0).1;
+    let last = &logits.as_f32().unwrap()[(row.len() - 1) * VOCAB..];
+    (0..VOCAB).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap() as u32
+}
+
+#[wasm_bindgen_test]
+async fn a_llama_goes_on_with_its_likeliest_tokens() {
+    let file = tiny_llama(Bits::B8);
+    let generation = GenerationOptions { max_tokens: Some(4), ..GenerationOptions::default() };
+    for platform in [Platform::Wasm, Platform::Webgpu] {
+        let mut model = match load(&file, &options(platform)).await {
+            Ok((model, _)) => model,
+            Err(error) if error.code == ErrorCode::WebgpuUnavailable => {
+                return console_log!("skipped: {}", error.message);
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        // A prompt of one part, and one that is run in two.
+        for length in [3, 130] {
+            let mut row: Vec<u32> = (0..length).map(|place| place * 5 % VOCAB as u32).collect();
+            let parts = RefCell::new(Vec::new());
+            let (stop, prompt) = (Stop::new(None), ids(vec![row.clone()]));
+            let tell = |part: Part| parts.borrow_mut().extend(part.tokens);
+            let ran = model.generate(&prompt, &generation, &stop, |_, _, _| {}, tell).await.unwrap();
+            let generated = ran.report.generated.unwrap();
+            assert_eq!((generated.prompt_tokens, generated.token_ms.len()), (row.len(), 3));
+            assert_eq!(generated.finish_reason, FinishReason::MaxTokens);
+            assert_eq!(generated.tokens, *parts.borrow());
+            for token in generated.tokens {
+                assert_eq!(token, likeliest_behind(&file, &row), "{platform}, behind {} tokens", row.len());
+                row.push(token);
+            }
+        }
+        // One that is stopped leaves the model as it was.
+        let stop = Stop::new(None);
+        let tell =
+            |_| stop.because(RemoteError { code: ErrorCode::Cancelled, message: "enough".into(), hint: "".into() });
+        let stopped = model.generate(&ids(vec![vec![1, 2]]), &generation, &stop, |_, _, _| {}, tell).await;
+        assert_eq!(stopped.err().unwrap().code, ErrorCode::Cancelled);
+        let two =
+            model.generate(&ids(vec![vec![1], vec![2]]), &generation, &Stop::new(None), |_, _, _| {}, |_| {}).await;
+        assert!(two.err().unwrap().message.contains("found 2"));
+        let names = RunOptions { outputs: vec!["logits".into()], ..ONCE };
+        model.run(ids(vec![vec![1, 2]]), &names, &Stop::new(None), |_, _, _| {}).await.unwrap();
+    }
+    let (mut bert, one, stop) = (on_cpu(Bits::B4).await, ids(vec![vec![1]]), Stop::new(None));
+    let refused = bert.generate(&one, &generation, &stop, |_, _, _| {}, |_| {}).await.err().unwrap();
+    assert_eq!(refused.code, ErrorCode::Unsupported);
 }
 
 #[wasm_bindgen_test]
