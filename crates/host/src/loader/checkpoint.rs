@@ -93,6 +93,10 @@ impl WeightSource for Checkpoint {
         &self.tensors
     }
 
+    fn types(&self) -> &'static str {
+        "F64, F32, F16 or BF16"
+    }
+
     fn read_f32(&self, name: &str) -> Result<Vec<f32>, LoadError> {
         let tensor = self.tensors.get(name).ok_or_else(|| missing(self, name, "a tensor", &[name.to_owned()]))?;
         let read = || -> std::io::Result<Vec<u8>> {
@@ -106,6 +110,7 @@ impl WeightSource for Checkpoint {
         let convert = converter(&tensor.dtype).ok_or_else(|| LoadError::DType {
             path: tensor.file.clone(),
             tensor: name.to_owned(),
+            expected: self.types(),
             found: tensor.dtype.clone(),
         })?;
         let bytes = read().map_err(|error| LoadError::io(&tensor.file, error))?;

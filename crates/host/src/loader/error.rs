@@ -10,6 +10,8 @@ use webnibble_models::ModelError;
 use webnibble_models::sentence::SentenceError;
 use webnibble_models::tokenizer_files::TokenizerFilesError;
 
+use super::gguf::GgufError;
+
 /// Why a model cannot be loaded. Messages name the file, the tensor, what was expected and what was found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -130,6 +132,14 @@ pub enum LoadError {
         /// What is wrong with it.
         error: HeaderError,
     },
+    /// A GGUF file that cannot be read.
+    #[error("{}: {error}", .path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: GgufError,
+    },
     /// A package that cannot be used.
     #[error("{}: {error}", .path.display())]
     Package {
@@ -199,12 +209,14 @@ pub enum LoadError {
         found: String,
     },
     /// A tensor has a type that weights do not have.
-    #[error("{}: tensor `{tensor}` should be F64, F32, F16 or BF16, found {found}", .path.display())]
+    #[error("{}: tensor `{tensor}` should be {expected}, found {found}", .path.display())]
     DType {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: String,
+        /// The types that are read of its format.
+        expected: &'static str,
         /// Its type.
         found: String,
     },

@@ -1,4 +1,5 @@
-//! A model in Hugging Face layout: `config.json`, weights, `tokenizer.json`, and the files of sentence-transformers.
+//! A model in Hugging Face layout: `config.json`, weights, `tokenizer.json`, and the files of sentence-transformers; or a GGUF
+//! file, which comes to the same.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use webnibble_models::{ModelConfig, ModelError, checkpoint, refuse_heads};
 
 use super::checkpoint::{Checkpoint, INDEX, SINGLE};
 use super::error::LoadError;
+use super::gguf::{self, Gguf};
 use super::source::{WeightSource, missing};
 use super::text_file::{parse_json, read_text, read_text_if_there};
 
@@ -22,7 +24,8 @@ pub(super) const CONFIG: &str = "config.json";
 /// The stages of a sentence-transformers model.
 pub(super) const MODULES: &str = "modules.json";
 
-/// A folder whose files were read and checked, with the weights still on disk.
+/// A folder whose files were read and checked, with the weights still on disk. A GGUF file is one too: its paths are then the
+/// file's.
 #[derive(Debug)]
 pub struct ModelFolder {
     /// Name for people.
@@ -50,12 +53,33 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
-    /// Opens a folder and checks that its counts are those of the checkpoint, and that every weight of the graph is there, of
-    /// the right shape and of a type that is read.
+    /// Opens a folder, or a GGUF file, which has as much, and checks that its counts are those of the checkpoint, and that every
+    /// weight of the graph is there, of the right shape and of a type that is read. A GGUF file's own name for its model comes
+    /// before `name`.
     pub fn open(path: &Path, name: &str) -> Result<ModelFolder, LoadError> {
+        if gguf::is_gguf(path) {
+            return ModelFolder::open_gguf(path, name);
+        }
         let described = describe(path)?;
         let weights = open_weights(&described.transformer)?;
         ModelFolder::of(described, weights, path, name)
+    }
+
+    fn open_gguf(path: &Path, name: &str) -> Result<ModelFolder, LoadError> {
+        let Gguf { name: own_name, config: config_json, mut tokenizer, weights } = gguf::open(path)?;
+        let config =
+            ModelConfig::from_json(&config_json).map_err(|error| LoadError::Model { path: path.to_owned(), error })?;
+        let files = TokenizerFiles::read(|file| Ok::<_, LoadError>(tokenizer.remove(file)))?;
+        let tokenizer = effective_tokenizer(&files, path, &config_json, &SentenceTokenizer::default())?;
+        let described = Described {
+            config_json,
+            config,
+            sentence: None,
+            tokenizer: tokenizer.map(|tokenizer| tokenizer.json),
+            model_max_length: None,
+            transformer: path.to_owned(),
+        };
+        ModelFolder::of(described, Box::new(weights), path, own_name.as_deref().unwrap_or(name))
     }
 
     /// The same with the weights of any format.
@@ -133,7 +157,8 @@ impl ModelFolder {
                 return Err(self.wrong_shape(&name, &source_shape(weight), &tensor.shape));
             }
             if !tensor.is_float {
-                return Err(LoadError::DType { path: tensor.file.clone(), tensor: name, found: tensor.dtype.clone() });
+                let (path, expected) = (tensor.file.clone(), self.weights.types());
+                return Err(LoadError::DType { path, tensor: name, expected, found: tensor.dtype.clone() });
             }
             rows = tensor.shape[0].saturating_add(rows);
             names.push(name);
@@ -238,9 +263,19 @@ fn read_tokenizer(
     sentence: &SentenceTokenizer,
 ) -> Result<Option<EffectiveTokenizer>, LoadError> {
     let files = TokenizerFiles::read(|name| Ok(read_text_if_there(&folder.join(name))?.map(String::into_bytes)))?;
+    effective_tokenizer(&files, folder, config, sentence)
+}
+
+/// What the files come to; `path` is where they lie.
+fn effective_tokenizer(
+    files: &TokenizerFiles,
+    path: &Path,
+    config: &Value,
+    sentence: &SentenceTokenizer,
+) -> Result<Option<EffectiveTokenizer>, LoadError> {
     files
         .effective(config, sentence)
-        .map_err(|error| LoadError::Tokenizer { path: folder.to_owned(), error: Box::new(error) })
+        .map_err(|error| LoadError::Tokenizer { path: path.to_owned(), error: Box::new(error) })
 }
 
 /// The folder of config, weights and tokenizer in a model's: the model's own, unless a readable `modules.json` names another.
@@ -320,6 +355,10 @@ mod tests {
 
         fn tensors(&self) -> &BTreeMap<String, SourceTensor> {
             &self.0
+        }
+
+        fn types(&self) -> &'static str {
+            "F32"
         }
 
         fn read_f32(&self, name: &str) -> Result<Vec<f32>, LoadError> {

@@ -29,7 +29,7 @@ impl Failure for LoadError {
             Self::Hub { .. } => "check the network, and HF_ENDPOINT where it is set",
             Self::Io { error, .. } => hints::io(error),
             Self::NotAModel { .. } => {
-                "give a folder with config.json, *.safetensors and tokenizer.json, or a package that `webnibble quantize` wrote"
+                "give a folder with config.json, *.safetensors and tokenizer.json, a GGUF file, or a package that `webnibble quantize` wrote"
             }
             Self::Model { error: ModelError::Head { .. }, .. } => {
                 "take a model for sentence embeddings or masked words; docs/models.md says which families and heads there are"
@@ -38,6 +38,7 @@ impl Failure for LoadError {
                 "`webnibble inspect` lists the tensors that are there; config.json must be of the same model"
             }
             Self::Model { .. } => "docs/models.md says which families there are, and what their config.json has",
+            Self::Gguf { error, .. } => error.hint(),
             Self::StandIn { what, .. } => what.hint(),
             Self::Offline { .. } => {
                 "run once without it to fetch the model, or give a folder or package that is here by its path: ./model"

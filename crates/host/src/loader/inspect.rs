@@ -7,6 +7,7 @@ use webnibble_common::graph::Role;
 use webnibble_common::package::{Activations, PackageError, Part, Plane, QuantizationMeta, SentenceConfig, TOKENIZER};
 
 use super::folder::weights_folder;
+use super::gguf::{self, is_gguf};
 use super::source::WeightSource;
 use super::{Checkpoint, LoadError, ModelFolder, PackageFile};
 
@@ -49,6 +50,8 @@ pub enum ModelKind {
     Package,
     /// Any other safetensors file.
     Safetensors,
+    /// A GGUF file.
+    Gguf,
 }
 
 /// Where a package has ranges of activations from.
@@ -85,10 +88,13 @@ impl From<&Activations> for InspectedActivations {
     }
 }
 
-/// Looks into a folder, a package or a safetensors file. A model that cannot be run is still listed, with its problem.
+/// Looks into a folder, a package, a GGUF file or a safetensors file. A model that cannot be run is still listed, with its problem.
 pub fn inspect(path: &Path, name: &str) -> Result<Inspection, LoadError> {
     if path.is_dir() {
         return inspect_folder(path, name);
+    }
+    if is_gguf(path) {
+        return inspect_gguf(path, name);
     }
     match PackageFile::open(path) {
         Ok(package) => {
@@ -104,7 +110,7 @@ pub fn inspect(path: &Path, name: &str) -> Result<Inspection, LoadError> {
 
 fn inspect_folder(path: &Path, name: &str) -> Result<Inspection, LoadError> {
     let problem = match ModelFolder::open(path, name) {
-        Ok(folder) => return Ok(of_folder(&folder)),
+        Ok(folder) => return Ok(of_folder(&folder, ModelKind::Folder)),
         Err(error) => error,
     };
     // The tensors may be worth a look even so; when they cannot be read either, the first problem is the one to tell.
@@ -113,9 +119,18 @@ fn inspect_folder(path: &Path, name: &str) -> Result<Inspection, LoadError> {
     Ok(Inspection { problem, ..of_weights(&checkpoint, ModelKind::Folder, name) })
 }
 
-fn of_folder(folder: &ModelFolder) -> Inspection {
+fn inspect_gguf(path: &Path, name: &str) -> Result<Inspection, LoadError> {
+    let problem = match ModelFolder::open(path, name) {
+        Ok(model) => return Ok(of_folder(&model, ModelKind::Gguf)),
+        Err(error) => error,
+    };
+    let Ok(tensors) = gguf::tensors(path) else { return Err(problem) };
+    Ok(Inspection { problem: Some(problem.to_string()), ..of_weights(&tensors, ModelKind::Gguf, name) })
+}
+
+fn of_folder(folder: &ModelFolder, kind: ModelKind) -> Inspection {
     let unused = folder.unused();
-    let mut inspection = of_weights(&*folder.weights, ModelKind::Folder, &folder.name);
+    let mut inspection = of_weights(&*folder.weights, kind, &folder.name);
     for tensor in &mut inspection.tensors {
         tensor.used = Some(!unused.contains(&tensor.name.as_str()));
     }

@@ -2,7 +2,7 @@
 //!
 //! [`find`] looks for what a person typed: a path that exists, then the local models folder, then the hub ([`hub`]).
 //! [`ModelFolder`] is a folder in Hugging Face layout, whose weights are read tensor by tensor from a [`WeightSource`], of which
-//! there is one a format of files (today safetensors: [`Checkpoint`]);
+//! there is one a format of files (safetensors: [`Checkpoint`]; GGUF, which is a file and no folder: [`GgufWeights`]);
 //! [`PackageFile`] is what the quantizer wrote; [`OnnxModel`] is for transformers.js alone. All are checked when opened, before anything large is read: sizes and
 //! ranges of the files, and that every tensor of the model's graph is there in the right shape.
 
@@ -15,6 +15,7 @@ mod checkpoint;
 mod error;
 mod find;
 mod folder;
+mod gguf;
 mod hints;
 pub mod hub;
 mod hub_env;
@@ -36,6 +37,8 @@ pub use error::LoadError;
 pub use find::{FoundModel, find, models_dir};
 pub use folder::ModelFolder;
 use folder::has_weights;
+use gguf::is_gguf;
+pub use gguf::{GgufError, GgufWeights};
 pub(crate) use hints::hint_to_move;
 pub use inspect::{InspectedTensor, Inspection, ModelKind, inspect};
 pub use names::{DEFAULT_MODEL, SHORT_NAMES, nearest};
@@ -53,7 +56,7 @@ pub use crate::disk::use_cache;
 /// A model that is ready to be quantized or served.
 #[derive(Debug)]
 pub enum Model {
-    /// A folder in Hugging Face layout: weights in floats.
+    /// A folder in Hugging Face layout, or a GGUF file: weights that are read as floats.
     Folder(Box<ModelFolder>),
     /// A package: weights quantized already.
     Package(Box<PackageFile>),
@@ -71,12 +74,12 @@ impl Model {
         }
     }
 
-    /// Opens a folder or a package file; `name` is for people.
+    /// Opens a folder, a GGUF file or a package file; `name` is for people.
     pub fn open(path: &Path, name: &str) -> Result<Model, LoadError> {
         if !has_weights(path) && has_onnx(path) {
             return Ok(Model::Onnx(Box::new(OnnxModel::open(path, name, None)?)));
         }
-        if path.is_dir() {
+        if path.is_dir() || is_gguf(path) {
             return Ok(Model::Folder(Box::new(ModelFolder::open(path, name)?)));
         }
         Ok(Model::Package(Box::new(PackageFile::open(path)?)))

@@ -13,14 +13,17 @@ use super::names;
 /// The tensors of a model, in files of one format. What the files say of themselves is read and checked when they are opened;
 /// values are read when they are asked for, so that a model is never in memory as a whole.
 ///
-/// Today there is one, [`Checkpoint`](super::Checkpoint), for safetensors. Another format implements this, and `folder.rs`
-/// opens it where its files are there.
+/// There are [`Checkpoint`](super::Checkpoint) for safetensors and [`GgufWeights`](super::GgufWeights). Another format implements
+/// this, and `folder.rs` opens it where its files are there.
 pub trait WeightSource: Debug + Send + Sync {
     /// The file, or the folder of several.
     fn path(&self) -> &Path;
 
-    /// Every tensor, by its name in the files.
+    /// Every tensor, by its name in a checkpoint of Hugging Face's, whatever the files call it.
     fn tensors(&self) -> &BTreeMap<String, SourceTensor>;
+
+    /// Names of the element types that are read as f32, for people.
+    fn types(&self) -> &'static str;
 
     /// The values of a tensor as f32, row-major.
     ///
