@@ -271,8 +271,10 @@ fn metric_rows(record: &RunRecord) -> Vec<(&'static str, String)> {
         rows.push(("first token", format!("after {first:.0} ms")));
     }
     if let Some(TokensPerSec { prefill, decode }) = metrics.tokens_per_sec {
-        let decode = decode.map(|decode| format!(", {decode:.1} generated")).unwrap_or_default();
-        rows.push(("tokens/s", format!("{prefill:.1} of the prompt{decode}")));
+        // A software adapter may take many seconds for one.
+        let speed = |tokens: f64| if tokens < 10.0 { format!("{tokens:.2}") } else { format!("{tokens:.0}") };
+        let decode = decode.map(|decode| format!(", {} generated", speed(decode))).unwrap_or_default();
+        rows.push(("tokens/s", format!("{} of the prompt{decode}", speed(prefill))));
     }
     if let Some(items) = metrics.throughput_items_per_sec {
         rows.push(("throughput", format!("{items:.1} items/s")));

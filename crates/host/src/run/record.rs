@@ -315,7 +315,11 @@ fn window_adjustment(browser: &BrowserInfo) -> Adjustment {
 fn model_info(prepared: &PreparedModel, request: &RunRequest, onnx: Option<&OnnxForm>) -> ModelInfo {
     let header = &prepared.package.header;
     let meta = &header.meta;
-    let task = if meta.sentence.is_some() { "sentence-embedding" } else { "feature-extraction" };
+    let task = match (request.generate, &meta.sentence) {
+        (true, _) => "text-generation",
+        (false, Some(_)) => "sentence-embedding",
+        (false, None) => "feature-extraction",
+    };
     let digest = onnx.filter(|onnx| !onnx.exported).map_or(&header.digest, |onnx| &onnx.digest);
     ModelInfo {
         name: meta.name.clone(),

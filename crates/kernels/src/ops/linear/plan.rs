@@ -160,8 +160,8 @@ fn tiling(m: usize, n: usize, wish: Tiling, half: bool, caps: &DeviceCaps) -> Ti
     let fit = |slices: usize| caps.workgroup_storage_bytes >= slices * slice_bytes;
     let eight_slices = caps.invocations >= 512 && fit(8);
     match wish {
-        Tiling::Auto if m <= FEW_ROWS => Tiling::Rows,
         Tiling::Auto if caps.software && !half => Tiling::Direct,
+        Tiling::Auto if m <= FEW_ROWS => Tiling::Rows,
         Tiling::Auto if m * n >= MANY_OUTPUTS => Tiling::Fixed(64, 64, 16, 1),
         Tiling::Auto if small_tiles <= FEW_TILES && eight_slices => Tiling::Fixed(32, 32, 16, 8),
         Tiling::Auto if fit(4) => Tiling::Fixed(32, 32, 16, 4),
