@@ -42,3 +42,24 @@ fn a_real_file_says_paris() {
     let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
     assert_eq!(best, PARIS);
 }
+
+#[test]
+fn a_real_vocabulary_has_the_known_ids() {
+    let model = match model() {
+        Ok(model) => model,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    let json = model.tokenizer.as_deref().unwrap();
+    let tokenizer = TextTokenizer::from_bytes(json, 64, 49152).unwrap();
+    let ids = |text: &str| tokenizer.encode_batch(&[text], "", false).unwrap().input_ids.clone();
+    assert_eq!(ids(PROMPT), PROMPT_IDS);
+    assert_eq!(ids("Hello world"), [19556, 905]);
+    // Digits one by one, and the words of a chat.
+    assert_eq!(ids("11<|im_end|>"), [33, 33, 2]);
+    // The tokens say the text again, with the letter that stands for a space.
+    let json: serde_json::Value = serde_json::from_slice(json).unwrap();
+    let vocabulary = json["model"]["vocab"].as_object().unwrap();
+    let token = |id: &u32| vocabulary.iter().find(|(_, other)| **other == *id).unwrap().0.as_str();
+    assert_eq!(PROMPT_IDS.iter().map(token).collect::<String>().replace('\u{120}', " "), PROMPT);
+    assert_eq!(vocabulary["\u{120}Paris"], PARIS);
+}

@@ -128,7 +128,7 @@ fn read_header(path: &Path) -> Result<Header, LoadError> {
     let mut prefix = Vec::new();
     file.by_ref().take(8).read_to_end(&mut prefix).map_err(io)?;
     if prefix.starts_with(b"GGUF") {
-        let message = "GGUF files are not read: take the model's folder in Hugging Face layout";
+        let message = "expected a package, found a GGUF file: make one of it with `webnibble quantize`";
         return Err(LoadError::not_a_model(path, message));
     }
     let package = |error| LoadError::package(path, error);

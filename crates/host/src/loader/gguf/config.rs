@@ -59,6 +59,10 @@ pub(super) fn config(header: &Header, rope_factors: Option<&[f32]>) -> Result<Va
 
 /// Metadata under which the architecture is another model than the graph's.
 fn refuse_variants(metadata: &Metadata) -> Result<(), GgufError> {
+    let parts = "split.count";
+    if let Some(count) = metadata.count(parts)?.filter(|count| *count > 1) {
+        return Err(GgufError::metadata(parts, "1: files in parts are to be merged first", count.to_string()));
+    }
     let experts = "llama.expert_count";
     if let Some(count) = metadata.count(experts)?.filter(|count| *count > 0) {
         return Err(GgufError::metadata(experts, "0: models of experts are not read", count.to_string()));

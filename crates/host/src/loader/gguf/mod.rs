@@ -12,6 +12,8 @@ mod file;
 mod metadata;
 mod names;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 mod tokenizer;
 mod weights;
