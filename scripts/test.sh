@@ -125,6 +125,7 @@ if wanted wasm; then
     WEBNIBBLE_WASM_VARIANT=threads part wasm-threads scripts/wasm-test.sh --no-fail-fast --lib threads -- --nocapture
 fi
 if wanted e2e; then
+    scripts/fetch-models.sh smollm2 >/dev/null || say "no SmolLM2: no real text is generated"
     scripts/fetch-selenium-grid.sh >/dev/null || say "no Selenium Grid: pools are tested without one"
     scripts/fetch-bundlers.sh >/dev/null || say "no bundlers: no page is built by Vite and webpack"
     part e2e nextest -E 'package(webnibble-tests)'

@@ -179,8 +179,26 @@ pub fn mini_lm_available() -> Result<(), String> {
 
 /// The folder of the real model.
 pub fn mini_lm() -> PathBuf {
+    models().join("all-MiniLM-L6-v2")
+}
+
+/// Whether a real model of text is there (`scripts/fetch-models.sh smollm2`), on which tests show that an answer makes sense.
+///
+/// # Errors
+/// The reason why not.
+pub fn smol_lm_available() -> Result<(), String> {
+    let file = smol_lm();
+    if file.is_file() { Ok(()) } else { Err(format!("no {} (scripts/fetch-models.sh smollm2)", file.display())) }
+}
+
+/// The real model of text.
+pub fn smol_lm() -> PathBuf {
+    models().join("SmolLM2-135M-Instruct.Q4_1.gguf")
+}
+
+fn models() -> PathBuf {
     let models = std::env::var_os("WEBNIBBLE_MODELS").filter(|path| !path.is_empty());
-    models.map_or_else(|| cache().join("webnibble/models"), PathBuf::from).join("all-MiniLM-L6-v2")
+    models.map_or_else(|| cache().join("webnibble/models"), PathBuf::from)
 }
 
 /// A program on PATH.

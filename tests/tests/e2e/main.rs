@@ -25,6 +25,7 @@ mod profiles;
 mod report;
 mod run;
 mod serve;
+mod text;
 mod threads;
 mod transformers_js;
 mod webnn;
