@@ -10,6 +10,7 @@ use super::*;
 use crate::error::Failure as _;
 use crate::loader::source::WeightSource as _;
 use crate::loader::{Model, ModelFolder, ModelKind, inspect};
+use crate::quantizer::{QuantizeOptions, quantize, write_package};
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/gguf").join(name)
@@ -63,6 +64,24 @@ fn a_llama_is_the_same_in_both_formats() {
             }
         });
     }
+}
+
+#[test]
+fn a_file_is_quantized_like_a_folder() {
+    with_file(&golden().bytes(), |path| {
+        let packed = |path: &Path| {
+            let model = ModelFolder::open(path, "golden").unwrap();
+            quantize(&model, &QuantizeOptions::default(), &mut |_| {}).unwrap()
+        };
+        let (found, expected) = (packed(path), packed(&golden_folder()));
+        assert_eq!(found.report.total().bytes, expected.report.total().bytes);
+        assert_eq!(found.meta.tensors, expected.meta.tensors);
+        let package = write_package(&found, &path.with_file_name("q4.safetensors")).unwrap();
+        assert_eq!((package.header.meta.name.as_str(), package.header.meta.family.as_str()), ("golden", "llama"));
+        // Every word of a layer's weights is that of the folder's package.
+        let other = write_package(&expected, &path.with_file_name("other.safetensors")).unwrap();
+        assert_eq!(package.read_weights().unwrap(), other.read_weights().unwrap());
+    });
 }
 
 #[test]
