@@ -298,10 +298,14 @@ fn rotary_positions_are_scaled_as_the_file_says() {
 
 /// Ids of a text, by the tokenizer of a file with this metadata.
 fn ids(file: &Builder, text: &str) -> Vec<u32> {
-    let header = with_file(&file.bytes(), |path| file::Header::read(path).unwrap());
+    with_file(&file.bytes(), |path| ids_of(path, text))
+}
+
+fn ids_of(path: &Path, text: &str) -> Vec<u32> {
+    let header = file::Header::read(path).unwrap();
     let mut files = tokenizer::files(&header.metadata).unwrap();
     let json = files.remove("tokenizer.json").unwrap();
-    let tokenizer = TextTokenizer::from_bytes(&json, 64, 1000).unwrap();
+    let tokenizer = TextTokenizer::from_bytes(&json, 256, 1000).unwrap();
     tokenizer.encode_batch(&[text], "", false).unwrap().input_ids.clone()
 }
 
@@ -382,6 +386,15 @@ fn pieces_are_joined_by_their_scores() {
     let plain =
         quicker.set("tokenizer.ggml.add_space_prefix", BOOL, [0]).set("tokenizer.ggml.add_bos_token", BOOL, [0]);
     assert_eq!(ids(&plain, "hello<s>hello"), [7, 1, 7]);
+}
+
+#[test]
+fn sentence_piece_itself_gives_the_same_ids() {
+    let cases: serde_json::Value = serde_json::from_slice(&std::fs::read(data("pieces.json")).unwrap()).unwrap();
+    for case in cases.as_array().unwrap() {
+        let expected: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
+        assert_eq!(ids_of(&data("pieces.gguf"), case["text"].as_str().unwrap()), expected, "{}", case["text"]);
+    }
 }
 
 #[test]
