@@ -100,6 +100,7 @@ WEBNIBBLE_WEBNN_BROWSER=$(scripts/fetch-webnn-browser.sh) || say "no browser wit
 
 if wanted native; then
     scripts/fetch-onnx-tools.sh >/dev/null || say "no onnx tools: exported files are not checked by onnxruntime"
+    scripts/fetch-models.sh smollm2 >/dev/null || say "no SmolLM2: GGUF files are tested without a real one"
     part native nextest -E 'not package(webnibble-tests)'
 fi
 if wanted doc; then

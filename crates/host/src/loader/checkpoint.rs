@@ -41,7 +41,8 @@ impl Checkpoint {
         let Some(text) = read_text_if_there(&index)? else {
             let others = weight_files(folder);
             let found = if others.is_empty() { "no weights".to_owned() } else { others.join(", ") };
-            let message = format!("expected {SINGLE} or {INDEX}, found {found}");
+            let own_path = if found.contains(".gguf") { "; a GGUF file is given by its own path" } else { "" };
+            let message = format!("expected {SINGLE} or {INDEX}, found {found}{own_path}");
             return Err(LoadError::not_a_model(folder, message));
         };
         let shards = shard_names(&text).map_err(|message| LoadError::Json { path: index.clone(), message })?;
@@ -350,6 +351,8 @@ mod tests {
         assert!(error().ends_with("expected model.safetensors or model.safetensors.index.json, found no weights"));
         write(folder.path(), "pytorch_model.bin", b"PK");
         assert!(error().ends_with("found pytorch_model.bin"));
+        write(folder.path(), "model.gguf", b"GGUF");
+        assert!(error().ends_with("found model.gguf, pytorch_model.bin; a GGUF file is given by its own path"));
     }
 
     #[test]

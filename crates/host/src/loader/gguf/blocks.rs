@@ -161,8 +161,8 @@ fn part_of_k(head: &[u8], part: usize) -> (f32, f32) {
 }
 
 /// `| 128 bytes of low four bits | 64 bytes of high two | 16 × i8 scale | scale f16 |`: a part of 16 has
-/// scale × its scale × (q − 32). Each half of 128 values has 64 bytes of low bits, the first 64 values in their low halves, and 32 bytes of high ones,
-/// each for the values `i`, `i + 32`, `i + 64` and `i + 96`.
+/// scale × its scale × (q − 32). Each half of 128 values has 64 bytes of low bits, the first 64 values in their low halves,
+/// and 32 bytes of high ones, each for the values `i`, `i + 32`, `i + 64` and `i + 96`.
 fn q6_k(block: &[u8], out: &mut [f32]) {
     let (low, high, scales, scale) = (&block[..128], &block[128..192], &block[192..208], half_at(block, 208));
     for (index, out) in out.iter_mut().enumerate() {

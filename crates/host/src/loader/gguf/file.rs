@@ -1,7 +1,7 @@
 //! The header of a GGUF file: metadata, and where each tensor lies.
 //!
-//! `| "GGUF" | version u32 | tensors u64 | values u64 | values … | tensors … | padding | data … |`, little-endian. A string is its
-//! length in u64 and its bytes; a value its key, the code of its type, and itself; a tensor its name, the number of its
+//! `| "GGUF" | version u32 | tensors u64 | values u64 | values … | tensors … | padding | data … |`, little-endian. A string
+//! is its length in u64 and its bytes; a value its key, the code of its type, and itself; a tensor its name, the number of its
 //! dimensions, these from the innermost out, the code of its type, and where it begins in the data. Every count and length is
 //! checked against what is left of the file before memory is taken for it.
 
@@ -310,9 +310,8 @@ fn place(
         let begin = start.checked_add(offset);
         let range = begin.and_then(|begin| Some((begin, begin.checked_add(bytes)?))).filter(|(_, end)| *end <= length);
         let Some((begin, end)) = range else {
-            let message = format!(
-                "expected {bytes} bytes at {offset} of the data, which begin at {start}; the file ends at {length}: it is cut short, or its header is damaged"
-            );
+            let found = format!("found the file's end at {length}: it is cut short, or its header is damaged");
+            let message = format!("expected {bytes} bytes at {offset} of the data, which begin at {start}; {found}");
             return Err(GgufError::tensor(&name, message));
         };
         ranges.push((begin, end, name.clone()));

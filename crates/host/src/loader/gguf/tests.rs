@@ -10,6 +10,7 @@ use super::*;
 use crate::error::Failure as _;
 use crate::loader::source::WeightSource as _;
 use crate::loader::{Model, ModelFolder, ModelKind, inspect};
+use crate::quantizer::{QuantizeOptions, quantize, write_package};
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/gguf").join(name)
@@ -63,6 +64,24 @@ fn a_llama_is_the_same_in_both_formats() {
             }
         });
     }
+}
+
+#[test]
+fn a_file_is_quantized_like_a_folder() {
+    with_file(&golden().bytes(), |path| {
+        let packed = |path: &Path| {
+            let model = ModelFolder::open(path, "golden").unwrap();
+            quantize(&model, &QuantizeOptions::default(), &mut |_| {}).unwrap()
+        };
+        let (found, expected) = (packed(path), packed(&golden_folder()));
+        assert_eq!(found.report.total().bytes, expected.report.total().bytes);
+        assert_eq!(found.meta.tensors, expected.meta.tensors);
+        let package = write_package(&found, &path.with_file_name("q4.safetensors")).unwrap();
+        assert_eq!((package.header.meta.name.as_str(), package.header.meta.family.as_str()), ("golden", "llama"));
+        // Every word of a layer's weights is that of the folder's package.
+        let other = write_package(&expected, &path.with_file_name("other.safetensors")).unwrap();
+        assert_eq!(package.read_weights().unwrap(), other.read_weights().unwrap());
+    });
 }
 
 #[test]
@@ -279,10 +298,14 @@ fn rotary_positions_are_scaled_as_the_file_says() {
 
 /// Ids of a text, by the tokenizer of a file with this metadata.
 fn ids(file: &Builder, text: &str) -> Vec<u32> {
-    let header = with_file(&file.bytes(), |path| file::Header::read(path).unwrap());
+    with_file(&file.bytes(), |path| ids_of(path, text))
+}
+
+fn ids_of(path: &Path, text: &str) -> Vec<u32> {
+    let header = file::Header::read(path).unwrap();
     let mut files = tokenizer::files(&header.metadata).unwrap();
     let json = files.remove("tokenizer.json").unwrap();
-    let tokenizer = TextTokenizer::from_bytes(&json, 64, 1000).unwrap();
+    let tokenizer = TextTokenizer::from_bytes(&json, 256, 1000).unwrap();
     tokenizer.encode_batch(&[text], "", false).unwrap().input_ids.clone()
 }
 
@@ -363,6 +386,15 @@ fn pieces_are_joined_by_their_scores() {
     let plain =
         quicker.set("tokenizer.ggml.add_space_prefix", BOOL, [0]).set("tokenizer.ggml.add_bos_token", BOOL, [0]);
     assert_eq!(ids(&plain, "hello<s>hello"), [7, 1, 7]);
+}
+
+#[test]
+fn sentence_piece_itself_gives_the_same_ids() {
+    let cases: serde_json::Value = serde_json::from_slice(&std::fs::read(data("pieces.json")).unwrap()).unwrap();
+    for case in cases.as_array().unwrap() {
+        let expected: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
+        assert_eq!(ids_of(&data("pieces.gguf"), case["text"].as_str().unwrap()), expected, "{}", case["text"]);
+    }
 }
 
 #[test]

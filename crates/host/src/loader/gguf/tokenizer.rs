@@ -30,7 +30,10 @@ const USER_DEFINED: i128 = 4;
 const SPACE: &str = "\u{2581}";
 
 /// How LLaMA 3 and Qwen 2 split texts, but for how many digits a number may have.
-const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,DIGITS}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const WORDS: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,DIGITS}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
 
 /// How files without a name for it are split: each expression splits what those before it left.
 const DEFAULT: [&str; 4] = [
