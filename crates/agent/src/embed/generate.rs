@@ -18,7 +18,7 @@ use webnibble_common::wire::{ErrorCode, RemoteError};
 
 use super::convert::{object, plain, thrown};
 use super::read::{Given, input, options};
-use super::{Watch, disposed, unless_stopped};
+use super::stopping::{Watch, disposed, unless_stopped};
 use crate::error::{error, internal};
 use crate::model::{LoadedModel, Ran};
 use crate::stop::Stop;

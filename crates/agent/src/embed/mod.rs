@@ -2,23 +2,20 @@
 //!
 //! It runs where it is called: from a Worker if a page must stay smooth while the CPU computes.
 
-use std::pin::pin;
 use std::rc::Rc;
 
-use futures_util::future::{Either, select};
 use futures_util::lock::Mutex;
 use js_sys::Function;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::AbortSignal;
 use webnibble_common::io::Input;
 use webnibble_common::options::{PageSettings, Platform};
 use webnibble_common::prompt::PromptChoice;
-use webnibble_common::wire::{self, ErrorCode, LoadReport, RemoteError, Stage};
+use webnibble_common::wire::{self, LoadReport, RemoteError, Stage};
 
 use crate::backend::Devices;
-use crate::error::{error, internal};
+use crate::error::internal;
 use crate::model::{LoadRequest, LoadedModel};
 use crate::panic;
 use crate::stop::Stop;
@@ -26,11 +23,12 @@ use crate::stop::Stop;
 mod convert;
 mod generate;
 mod read;
+mod stopping;
 mod sys;
 
 use convert::{answer, object, outputs, plain, thrown};
 use read::{Given, callback, input, options, url};
-use sys::Abortable;
+use stopping::{Watch, disposed, unless_stopped};
 
 thread_local! {
     /// Shared by all models of this page or Worker.
@@ -221,27 +219,6 @@ async fn run_on(
     Ok(object(&[("output", answer.into()), ("outputs", tensors.into()), ("report", report)])?.into())
 }
 
-fn disposed() -> RemoteError {
-    error(ErrorCode::UnknownModel, "the model was disposed of", "load it again")
-}
-
-/// What `work` gives; the reason to stop as soon as there is one, though a browser may still be at work on what it was
-/// given. `work` then ends by itself, and frees what it holds.
-async fn unless_stopped<T: 'static>(
-    stop: &Stop,
-    work: impl Future<Output = Result<T, RemoteError>> + 'static,
-) -> Result<T, RemoteError> {
-    match select(Box::pin(work), pin!(stop.stopped())).await {
-        Either::Left((done, _)) => done,
-        Either::Right((Some(reason), work)) => {
-            spawn_local(async { drop(work.await) });
-            Err(reason)
-        }
-        // The caller keeps `stop` until the end.
-        Either::Right((None, work)) => work.await,
-    }
-}
-
 /// Calls back with `Progress`, if there is a function to call, until the request is stopped.
 fn progress_to(on_progress: Option<Function>, stop: &Stop) -> impl Fn(Stage, u64, u64) + use<> {
     let stop = stop.clone();
@@ -253,34 +230,6 @@ fn progress_to(on_progress: Option<Function>, stop: &Stop) -> impl Fn(Stage, u64
             // Showing progress must not end the work.
             web_sys::console::error_1(&thrown);
         }
-    }
-}
-
-/// Stops a request when its caller's signal is aborted; listens until it is dropped.
-struct Watch {
-    signal: AbortSignal,
-    handler: Closure<dyn FnMut()>,
-}
-
-impl Watch {
-    fn of(signal: Option<AbortSignal>, stop: &Stop) -> Option<Self> {
-        let signal = signal?;
-        let stop = stop.clone();
-        let abort = move || stop.because(error(ErrorCode::Cancelled, "the request was aborted", ""));
-        if signal.aborted() {
-            abort();
-            return None;
-        }
-        let handler = Closure::<dyn FnMut()>::new(abort);
-        signal.unchecked_ref::<Abortable>().add_event_listener("abort", handler.as_ref().unchecked_ref());
-        Some(Self { signal, handler })
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let handler = self.handler.as_ref().unchecked_ref();
-        self.signal.unchecked_ref::<Abortable>().remove_event_listener("abort", handler);
     }
 }
 

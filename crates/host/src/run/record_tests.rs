@@ -6,13 +6,15 @@
 use std::path::Path;
 
 use serde_json::Value;
+use webnibble_common::generate::{FinishReason, Generated};
+use webnibble_common::io::Output;
 use webnibble_common::options::{Engine, LaunchOptions, Platform};
 use webnibble_common::record::{ImplementationType, RunRecord};
 use webnibble_common::tensor::DType;
 use webnibble_common::wire::{Adjustment, AgentMessage, ErrorCode, HostMessage, KernelTime, RunReport, TensorInfo};
 
 use super::request::RunRequest;
-use super::testing::{Fault, Small, Step, load_report, page, page_that, request, run_report};
+use super::testing::{Fault, Small, Step, answered, load_report, page, page_that, request, run_report};
 use super::{Answer, Known, References, answer_in_page, record, run, run_in_turns, run_on, run_until, simulate};
 use crate::host::Host;
 
@@ -75,6 +77,36 @@ async fn a_success_on_webgpu() {
     let (small, host) = (Small::new(), full_page().await);
     let record = of_package(&small, |request| request.options.measure.profile = Some(true), Platform::Webgpu, &host);
     check("webgpu", &small, &record.await);
+}
+
+#[tokio::test]
+async fn a_text() {
+    let small = Small::new();
+    let mut request = request(Platform::Wasm, Engine::Native);
+    request.generate = true;
+    let generated = Generated {
+        text: Some(" Paris".into()),
+        tokens: vec![7042],
+        finish_reason: FinishReason::EndToken,
+        prompt_tokens: 5,
+        prefill_ms: 2.0,
+        token_ms: vec![0.5, 0.25],
+    };
+    let report = RunReport {
+        outputs: Vec::new(),
+        run_ms: Vec::new(),
+        generated: Some(generated),
+        ..run_report(ImplementationType::RealWasm)
+    };
+    let record = answered(&small, &request, report);
+    let metrics = &record.performance_metrics;
+    let speed = metrics.tokens_per_sec.unwrap();
+    assert_eq!((metrics.time_to_first_token_ms, speed.prefill), (Some(2.0), 2500.0));
+    assert!((speed.decode.unwrap() - 2666.67).abs() < 0.1, "{speed:?}");
+    assert_eq!((metrics.inference_time_ms, metrics.throughput_items_per_sec), (None, None));
+    let (text, tokens) = (Some(" Paris".into()), vec![7042]);
+    assert_eq!(record.output, Some(Output::Text { text, tokens, finish_reason: FinishReason::EndToken }));
+    assert_eq!(record.model.unwrap().task, "text-generation");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ pub(super) enum Event {
     /// The browser died.
     BrowserGone { reason: String },
     /// The caller asks for something.
-    Request(Request),
+    Request(Box<Request>),
     /// The caller lost interest in a request.
     Cancel { request: u64 },
     /// The caller is done.

@@ -149,7 +149,7 @@ impl Loop {
         match event {
             Event::Page(event) => self.hear(event),
             Event::BrowserGone { reason } => self.end(&disconnected(reason)),
-            Event::Request(request) => self.request(request),
+            Event::Request(request) => self.request(*request),
             Event::Cancel { request } => self.cancel(request),
             Event::Shutdown => {
                 self.send(NO_REQUEST, HostMessage::Shutdown);

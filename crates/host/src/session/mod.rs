@@ -143,7 +143,7 @@ impl Session {
         *next_id += 1;
         let request = Request { id, body, tensors, deadline: Instant::now() + limit, reply };
         // A session that has ended drops the request, and with it the reply: `wait` then says so.
-        let _ = self.events.send(Event::Request(request));
+        let _ = self.events.send(Event::Request(Box::new(request)));
         drop(next_id);
         Pending::new(id, self.events.clone(), receiver)
     }

@@ -188,7 +188,8 @@ async fn requests_of_many_callers_are_queued_in_the_order_of_their_ids() {
     });
     let mut last = 0;
     while let Ok(event) = queue.try_recv() {
-        let Event::Request(Request { id, .. }) = event else { continue };
+        let Event::Request(request) = event else { continue };
+        let id = request.id;
         assert_eq!(id, last + 1, "requests come in the order of their ids");
         last = id;
     }

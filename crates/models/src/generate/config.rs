@@ -73,6 +73,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers build both in place")]
     fn read(config: Value, own: Value) -> GenerationConfig {
         GenerationConfig::from_json(&config, Some(&own)).unwrap()
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use webnibble_common::options::GenerationOptions;
 
 use super::config::GenerationConfig;
-use super::{GenerateError, noise};
+use super::error::GenerateError;
+use super::noise;
 
 /// Likeliest tokens that are put in order first: a nucleus is seldom larger.
 const SHORT_LIST: usize = 256;
@@ -174,6 +175,7 @@ fn check(logits: &[f32]) -> Result<(), GenerateError> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers build it in place")]
     fn sampler(options: GenerationOptions, prompt: &[u32]) -> Sampler {
         Sampler::new(Sampling::of(&GenerationConfig::default(), &options).unwrap(), prompt)
     }
