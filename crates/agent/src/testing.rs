@@ -170,6 +170,7 @@ pub(crate) fn package(
         parameters: 0,
         config,
         sentence,
+        generation_config: None,
         model_max_length: None,
         tensors,
         quantization,

@@ -294,9 +294,12 @@ pub(crate) fn prompt_of(
     input: &Input,
     options: &GenerationOptions,
 ) -> Result<ModelInputs, ReferenceError> {
-    let (config, config_json) = match model {
-        Model::Folder(folder) => (&folder.config, &folder.config_json),
-        Model::Package(package) => (&package.config, &package.header.meta.config),
+    let (config, config_json, own) = match model {
+        Model::Folder(folder) => (&folder.config, &folder.config_json, &folder.generation_config),
+        Model::Package(package) => {
+            let meta = &package.header.meta;
+            (&package.config, &meta.config, &meta.generation_config)
+        }
         Model::Onnx(_) => return Err(GenerateError::NotGenerating.into()),
     };
     if !config.generates() {
@@ -305,7 +308,7 @@ pub(crate) fn prompt_of(
     let pipeline = pipeline_of(model, needs_tokenizer(input) || options.stop.is_some())?;
     let inputs = pipeline.inputs(input)?;
     check_inputs(pipeline.graph(), &inputs.tensors)?;
-    let config = GenerationConfig::from_json(config_json, None)?;
+    let config = GenerationConfig::from_json(config_json, own.as_ref())?;
     Generation::new(&config, options, prompt_ids(&inputs.tensors)?, &pipeline)?;
     Ok(inputs)
 }

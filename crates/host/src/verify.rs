@@ -219,6 +219,7 @@ fn write_model(path: &Path, bits: Bits) -> std::io::Result<()> {
         parameters: graph.parameters(),
         config,
         sentence: None,
+        generation_config: None,
         model_max_length: None,
         tensors,
         quantization: QuantizationMeta {

@@ -300,7 +300,10 @@ fn the_workgroup_size_reaches_every_kernel_that_takes_one() {
     for asked in [16, 256] {
         let options = PlanOptions { workgroup_size: Some(asked), ..PlanOptions::default() };
         let mut files = BTreeSet::new();
-        for dispatch in problems().iter().flat_map(|problem| record(problem, &SOFTWARE, &options).dispatches) {
+        let on = |caps: &DeviceCaps| -> Vec<_> {
+            problems().iter().flat_map(|problem| record(problem, caps, &options).dispatches).collect()
+        };
+        for dispatch in on(&SOFTWARE).into_iter().chain(on(&DeviceCaps::CORE)) {
             let size = dispatch.kernel.constants.iter().find(|(name, _)| *name == "WG").map(|(_, size)| *size);
             // The threads of these go with their tiles.
             if !["attention", "linear_tiles"].contains(&dispatch.kernel.file) {

@@ -45,6 +45,16 @@ pub enum ModelError {
         /// Its shape.
         expected: [usize; 2],
     },
+    /// A field of `generation_config.json` has a value of the wrong type, or one that makes no sense.
+    #[error("generation_config.json: `{field}` should be {expected}, found {found}")]
+    Generation {
+        /// Name of the field.
+        field: &'static str,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
     /// A field has a value of the wrong type, or one that makes no sense.
     #[error("config.json: `{field}` should be {expected}, found {found}")]
     Field {

@@ -50,7 +50,9 @@ impl LoadedModel {
             backend::Model::new(&mut devices, program, header, request.options).await?
         };
         // From here on, leaving early drops the model, which frees what it holds.
-        let generation = config.generates().then(|| GenerationConfig::from_json(&header.meta.config, None));
+        let generation = config
+            .generates()
+            .then(|| GenerationConfig::from_json(&header.meta.config, header.meta.generation_config.as_ref()));
         let generation = generation.transpose().map_err(|e| bad_package(&e))?;
         let mut model = Self { backend, pipeline, generation, idle: idle_options(request.options) };
         model.want_first()?;

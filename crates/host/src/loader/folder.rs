@@ -8,6 +8,7 @@ use sha2::Digest;
 use webnibble_common::graph::{Graph, Weight};
 use webnibble_common::package::{SentenceConfig, max_tokens};
 use webnibble_common::tensor::element_count;
+use webnibble_models::generate::GenerationConfig;
 use webnibble_models::sentence::{MODEL_CONFIG, Modules, SentenceFiles, SentenceTokenizer, TRANSFORMER_CONFIGS};
 use webnibble_models::tokenizer_files::{self, EffectiveTokenizer, TokenizerFiles};
 use webnibble_models::{ModelConfig, ModelError, checkpoint, refuse_heads};
@@ -21,6 +22,8 @@ use super::text_file::{parse_json, read_text, read_text_if_there};
 /// The family and its dimensions.
 pub(super) const CONFIG: &str = "config.json";
 
+/// How a model that generates text does so by its own word.
+pub(super) const GENERATION_CONFIG: &str = "generation_config.json";
 /// The stages of a sentence-transformers model.
 pub(super) const MODULES: &str = "modules.json";
 
@@ -36,6 +39,8 @@ pub struct ModelFolder {
     pub transformer: PathBuf,
     /// `config.json`.
     pub config_json: Value,
+    /// `generation_config.json`, where a model that generates text has one.
+    pub generation_config: Option<Value>,
     /// The family and its dimensions.
     pub config: ModelConfig,
     /// Pooling and normalization, where the folder has a sentence-transformers model.
@@ -76,6 +81,7 @@ impl ModelFolder {
             config,
             sentence: None,
             tokenizer: tokenizer.map(|tokenizer| tokenizer.json),
+            generation_config: None,
             model_max_length: None,
             transformer: path.to_owned(),
         };
@@ -89,7 +95,8 @@ impl ModelFolder {
         path: &Path,
         name: &str,
     ) -> Result<ModelFolder, LoadError> {
-        let Described { config_json, config, sentence, tokenizer, model_max_length, transformer } = described;
+        let Described { config_json, generation_config, config, sentence, tokenizer, model_max_length, transformer } =
+            described;
         check_config(&config_json, &config, sentence.as_ref(), &*weights)?;
         let has = |source: &str| checkpoint::resolve(|name| weights.tensors().contains_key(name), source).is_some();
         let folder = ModelFolder {
@@ -99,6 +106,7 @@ impl ModelFolder {
             transformer,
             weights,
             config_json,
+            generation_config,
             config,
             sentence,
             tokenizer,
@@ -135,6 +143,7 @@ impl ModelFolder {
     pub fn digest(&self) -> [u8; 32] {
         let mut digest = self.weights.digest();
         digest.update(self.config_json.to_string());
+        digest.update(self.generation_config.as_ref().map(Value::to_string).unwrap_or_default());
         digest.update(serde_json::to_string(&self.sentence).unwrap_or_default());
         digest.update(self.tokenizer.as_deref().unwrap_or_default());
         digest.update(self.model_max_length.unwrap_or_default().to_le_bytes());
@@ -219,6 +228,7 @@ fn check_config(
 /// What the small files of a folder say.
 pub(super) struct Described {
     pub(super) config_json: Value,
+    pub(super) generation_config: Option<Value>,
     pub(super) config: ModelConfig,
     pub(super) sentence: Option<SentenceConfig>,
     pub(super) tokenizer: Option<Vec<u8>>,
@@ -252,7 +262,21 @@ pub(super) fn describe(path: &Path) -> Result<Described, LoadError> {
     // A sentence model's own limit comes before the tokenizer's.
     let has_limit = sentence.as_ref().is_some_and(|sentence: &SentenceConfig| sentence.max_seq_length.is_some());
     let model_max_length = model_max_length.filter(|_| !has_limit);
-    Ok(Described { config_json, config, sentence, tokenizer, model_max_length, transformer })
+    let generation_config = match config.generates() {
+        true => read_generation_config(&transformer, &config_json)?,
+        false => None,
+    };
+    Ok(Described { config_json, generation_config, config, sentence, tokenizer, model_max_length, transformer })
+}
+
+/// Reads how a model generates text by its own word; `None` where it has no such file.
+fn read_generation_config(folder: &Path, config: &Value) -> Result<Option<Value>, LoadError> {
+    let path = folder.join(GENERATION_CONFIG);
+    let Some(text) = read_text_if_there(&path)? else { return Ok(None) };
+    let own = parse_json(&path, &text)?;
+    let checked = GenerationConfig::from_json(config, Some(&own));
+    checked.map_err(|error| LoadError::Model { path: folder.to_owned(), error })?;
+    Ok(Some(own))
 }
 
 /// Reads the tokenizer of the folder that has a model's transformer; `None` where it has none. `config` is the model's
@@ -324,7 +348,7 @@ pub(super) fn is_needed(file: &str, modules: Option<&Modules>, shards: &[String]
     let inner = modules.map_or("", |modules| modules.transformer.as_str());
     let of_transformer = file.strip_prefix(&prefix_of(inner)).is_some_and(|name| {
         let small = tokenizer_files::FILES.contains(&name) || TRANSFORMER_CONFIGS.contains(&name);
-        small || [CONFIG, SINGLE, INDEX].contains(&name) || shards.iter().any(|one| one == name)
+        small || [CONFIG, GENERATION_CONFIG, SINGLE, INDEX].contains(&name) || shards.iter().any(|one| one == name)
     });
     let of_pooling = modules.is_some_and(|modules| file == format!("{}{CONFIG}", prefix_of(&modules.pooling)));
     file == MODULES || file == MODEL_CONFIG || of_transformer || of_pooling

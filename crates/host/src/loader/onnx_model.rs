@@ -51,7 +51,7 @@ pub struct OnnxModel {
 impl OnnxModel {
     /// Opens a folder; `hub` has files that it lacks.
     pub(super) fn open(path: &Path, name: &str, hub: Option<OnHub>) -> Result<OnnxModel, LoadError> {
-        let Described { config_json, config, sentence, tokenizer, model_max_length, transformer: path } =
+        let Described { config_json, config, sentence, tokenizer, model_max_length, transformer: path, .. } =
             describe(path)?;
         let is_known = |file: &str| {
             path.join(file).is_file() || hub.as_ref().is_some_and(|hub| hub.files.iter().any(|one| one == file))
@@ -163,6 +163,7 @@ impl OnnxModel {
             parameters: self.graph.parameters(),
             config: self.config_json.clone(),
             sentence: self.sentence.clone(),
+            generation_config: None,
             model_max_length: self.model_max_length,
             tensors: Default::default(),
             quantization: QuantizationMeta {

@@ -407,6 +407,29 @@ fn a_digest_tells_models_apart() {
 }
 
 #[test]
+fn how_a_model_generates_by_its_own_word_is_read_and_checked() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/goldens/llama");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden.join(name), folder.path().join(name)).unwrap();
+    }
+    let open = || ModelFolder::open(folder.path(), "llama");
+    let without = open().unwrap();
+    assert_eq!(without.generation_config, None);
+    write(folder.path(), "generation_config.json", br#"{"eos_token_id": [2, 9], "do_sample": true, "top_k": 5}"#);
+    let with = open().unwrap();
+    assert_eq!(with.generation_config.as_ref().unwrap()["top_k"], 5);
+    assert!(with.digest() != without.digest(), "another package");
+    write(folder.path(), "generation_config.json", br#"{"top_k": "five"}"#);
+    let error = open().unwrap_err().to_string();
+    assert!(
+        error
+            .ends_with("generation_config.json: `top_k` should be a whole number from 0 to 4294967295, found \"five\""),
+        "{error}"
+    );
+}
+
+#[test]
 fn limits_of_the_tokenizer_and_of_the_sentence_model_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     write_model(folder.path(), &tiny_model());

@@ -97,6 +97,7 @@ pub fn quantize_with(
         parameters: total,
         config: model.config_json.clone(),
         sentence: model.sentence.clone(),
+        generation_config: model.generation_config.clone(),
         model_max_length: model.model_max_length,
         tensors,
         quantization: options.meta(),

@@ -45,6 +45,7 @@ fn meta(bits: u8, parameters: u64) -> PackageMeta {
         parameters,
         config: serde_json::Value::Null,
         sentence: None,
+        generation_config: None,
         model_max_length: None,
         tensors: Default::default(),
         quantization: QuantizationMeta {

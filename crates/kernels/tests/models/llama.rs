@@ -12,6 +12,7 @@ use webnibble_kernels::exec::{ExecError, Outputs};
 use webnibble_kernels::problems::compare;
 use webnibble_kernels::reference;
 use webnibble_models::ModelConfig;
+use webnibble_models::llama::{LOGITS, NEXT_LOGITS};
 
 use crate::checkpoint::{Checkpoint, config, read_io};
 use crate::{EXECUTORS, TOLERANCE};
@@ -83,8 +84,14 @@ fn a_conversation_gives_what_the_whole_pass_gives() {
         for at in [0..5, 5..6, 6..7, 7..15, 15..16] {
             let given = input(&ids.as_u32().unwrap()[at.clone()]);
             let outputs = step(graph, &weights, &mut states, &given).unwrap();
-            let error = compare(&rows(&logits, at.start, at.len()), &outputs[0].1);
+            let named = |name: &str| &outputs.iter().find(|(output, _)| output == name).unwrap().1;
+            let error = compare(&rows(&logits, at.start, at.len()), named(LOGITS));
             assert!(error <= TOLERANCE, "{name} at {at:?} is off by {error:e}");
+            let last = rows(named(LOGITS), at.len() - 1, 1);
+            let next = named(NEXT_LOGITS);
+            let last = Tensor::f32(next.shape(), last.as_f32().unwrap().to_vec()).unwrap();
+            let error = compare(&last, next);
+            assert!(error <= TOLERANCE, "{name} behind {at:?} is off by {error:e}");
         }
     }
 }
@@ -101,7 +108,7 @@ fn the_likeliest_tokens_are_those_of_the_golden() {
         let (mut said, mut next) = (prompt.to_vec(), prompt.to_vec());
         while said.len() < greedy.len() {
             let scores = step(&graph, &weights, &mut states, &input(&next)).unwrap().remove(0).1;
-            next = vec![best(rows(&scores, next.len() - 1, 1).as_f32().unwrap())];
+            next = vec![best(scores.as_f32().unwrap())];
             said.extend(&next);
         }
         assert_eq!(said, greedy, "{name}");

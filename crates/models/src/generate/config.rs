@@ -30,26 +30,49 @@ impl GenerationConfig {
     /// # Errors
     /// For a field of another type than these files have.
     pub fn from_json(config: &Value, generation_config: Option<&Value>) -> Result<Self, ModelError> {
-        let nothing = Value::Null;
-        let own = Fields(generation_config.unwrap_or(&nothing));
-        let end_tokens = match end_tokens(own.0)? {
+        let own = match generation_config {
+            Some(own) => Self::own(own).map_err(of_own_file)?,
+            None => OwnWord::default(),
+        };
+        let end_tokens = match own.end_tokens {
             Some(tokens) => tokens,
             None => end_tokens(config)?.unwrap_or_default(),
         };
-        let number = |field| own.number_if_there(field);
+        Ok(Self { end_tokens, ..own.rest })
+    }
+
+    /// What `generation_config.json` says alone.
+    fn own(file: &Value) -> Result<OwnWord, ModelError> {
+        let fields = Fields(file);
         // A file that says how tokens are drawn may still say that the likeliest is taken.
-        let draws = own.flag("do_sample", false)?;
+        let draws = fields.flag("do_sample", false)?;
         let most = u32::MAX as usize;
-        let count = |field| Ok(own.count_if_there(field, 0..=most)?.map(|count| count as u32));
-        Ok(Self {
-            end_tokens,
+        let count = |field| Ok(fields.count_if_there(field, 0..=most)?.map(|count| count as u32));
+        let rest = Self {
+            end_tokens: Vec::new(),
             max_tokens: count("max_new_tokens")?.filter(|count| *count > 0),
-            temperature: draws.then(|| Ok(number("temperature")?.unwrap_or(1.0))).transpose()?,
+            temperature: fields.number_if_there("temperature")?.or(Some(1.0)).filter(|_| draws),
             top_k: count("top_k")?.filter(|_| draws),
-            top_p: number("top_p")?.filter(|_| draws),
-            min_p: number("min_p")?.filter(|_| draws),
-            repetition_penalty: number("repetition_penalty")?,
-        })
+            top_p: fields.number_if_there("top_p")?.filter(|_| draws),
+            min_p: fields.number_if_there("min_p")?.filter(|_| draws),
+            repetition_penalty: fields.number_if_there("repetition_penalty")?,
+        };
+        Ok(OwnWord { end_tokens: end_tokens(file)?, rest })
+    }
+}
+
+/// What a `generation_config.json` says: of end tokens perhaps nothing, and then `config.json` does.
+#[derive(Default)]
+struct OwnWord {
+    end_tokens: Option<Vec<u32>>,
+    rest: GenerationConfig,
+}
+
+/// The same error with the name of its file.
+fn of_own_file(error: ModelError) -> ModelError {
+    match error {
+        ModelError::Field { field, expected, found } => ModelError::Generation { field, expected, found },
+        other => other,
     }
 }
 
@@ -110,7 +133,8 @@ mod tests {
             (json!({}), json!({"top_k": 0.5}), "top_k"),
         ] {
             let error = GenerationConfig::from_json(&config, Some(&own)).unwrap_err().to_string();
-            assert!(error.contains(&format!("`{field}` should be")), "{error}");
+            let file = if own == json!({}) { "config.json" } else { "generation_config.json" };
+            assert!(error.starts_with(&format!("{file}: `{field}` should be")), "{error}");
         }
     }
 }
