@@ -99,7 +99,9 @@ impl Sampler {
 
     fn drawn(&self, scores: &mut [f32]) -> u32 {
         let Sampling { temperature, seed, .. } = self.sampling;
-        scores.iter_mut().for_each(|score| *score /= temperature);
+        // From the largest down, so that however little the temperature is, that one stays a finite number.
+        let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        scores.iter_mut().for_each(|score| *score = (*score - top) / temperature);
         let noisy = |token: &u32| scores[*token as usize] + noise::gumbel(seed, self.step, *token);
         let kept = self.kept(scores);
         // Of equal ones the first, whatever order they were kept in.
@@ -209,6 +211,8 @@ mod tests {
             // Five standard deviations of 10,000 draws are 250 at most.
             assert!((*count as f32 - likely * 1e4).abs() < 250.0, "{found:?}");
         }
+        let cold = counts(GenerationOptions { temperature: Some(1e-40), ..drawing() }, &logits, 50);
+        assert_eq!(cold, [50, 0, 0, 0]);
         let warm = counts(GenerationOptions { temperature: Some(0.5), ..drawing() }, &logits, 10_000);
         assert!((warm[0] as f32 - 7246.0).abs() < 250.0, "squares of the probabilities: {warm:?}");
     }

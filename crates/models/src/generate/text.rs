@@ -45,7 +45,12 @@ impl TextStream {
     fn new_text(&self, decode: impl Fn(&[u32]) -> String) -> String {
         let before = decode(&self.tokens[self.window..self.done]);
         let mut all = decode(&self.tokens[self.window..]);
-        if all.starts_with(&before) { all.split_off(before.len()) } else { String::new() }
+        match all.starts_with(&before) {
+            true => all.split_off(before.len()),
+            // A byte that makes no character takes the bytes before it with it: decoders give up the whole run of them. What
+            // was told stands, and what is new is decoded alone.
+            false => decode(&self.tokens[self.done..]),
+        }
     }
 
     /// Adds certain text; gives what cannot be the beginning of a text that ends it.
@@ -126,6 +131,28 @@ mod tests {
         let mut stream = TextStream::default();
         let pieces = [0, 1, 2, 1].map(|id| stream.push(id, decode).0);
         assert_eq!(pieces, ["Once", " up", "on", " up"]);
+    }
+
+    #[test]
+    fn a_stray_byte_does_not_take_what_follows_with_it() {
+        // As decoders with a fallback to bytes do: a run of bytes that is no text is given up as a whole.
+        let decode = |ids: &[u32]| {
+            let mut text = String::new();
+            for run in ids.chunk_by(|a, b| (*a >= 256) == (*b >= 256)) {
+                let bytes: Vec<u8> = run.iter().map(|id| *id as u8).collect();
+                match (run[0] >= 256, String::from_utf8(bytes)) {
+                    (true, _) => text.push_str(&"word".repeat(run.len())),
+                    (false, Ok(whole)) => text.push_str(&whole),
+                    (false, Err(_)) => text.extend(run.iter().map(|_| char::REPLACEMENT_CHARACTER)),
+                }
+            }
+            text
+        };
+        let mut stream = TextStream::default();
+        let pieces: Vec<String> = [0xe2, 0x82, 0xac, 0xe2, 256, 256].map(|id| stream.push(id, decode).0).into();
+        assert_eq!(pieces, ["", "", "€", "", "\u{fffd}word", "word"]);
+        assert_eq!(stream.push(0xe2, decode).0, "");
+        assert_eq!(stream.finish(decode).0, "\u{fffd}");
     }
 
     proptest! {
