@@ -1,6 +1,7 @@
 //! Text: a model goes on from a prompt, token by token.
 
 use webnibble_common::generate::{Generated, Part};
+use webnibble_common::graph::Bindings;
 use webnibble_common::io::Input;
 use webnibble_common::options::GenerationOptions;
 use webnibble_common::program::DECODE;
@@ -9,6 +10,7 @@ use webnibble_common::tokens::TokensKept;
 use webnibble_common::warmup::Warmup;
 use webnibble_common::wire::{ErrorCode, RemoteError, RunReport, Stage};
 use webnibble_models::generate::{GenerateError, Generation, Step, prompt_ids};
+use webnibble_models::input::tensors::INPUT_IDS;
 use webnibble_models::llama::NEXT_LOGITS;
 
 use super::run::Ran;
@@ -43,10 +45,12 @@ impl LoadedModel {
         self.backend.want(DECODE, &[NEXT_LOGITS.to_owned()])?;
         let mut states = self.backend.new_states(1)?;
         let (began, mut pacer) = (now_ms(), Pacer::new());
+        let first = Bindings::new([("batch", 1), ("seq", ids.len().min(CHUNK_TOKENS))]);
+        let prepare_ms = self.backend.prepare(&first).await?;
         let mut logits = self.prefill(&ids, &mut states, stop).await?;
         let (mut at_ms, mut prefill_ms, mut token_ms) = (began, None, Vec::new());
         let finish_reason = loop {
-            let step = generation.next(&logits).map_err(|e| error(ErrorCode::Internal, e.to_string(), ""))?;
+            let step = generation.next(&logits).map_err(|e| internal(e.to_string()))?;
             let now = now_ms();
             match prefill_ms {
                 None => prefill_ms = Some(now - began),
@@ -67,7 +71,7 @@ impl LoadedModel {
         let prefill_ms = prefill_ms.ok_or_else(|| internal("no token was chosen"))?;
         let (text, tokens) = generation.into_text();
         let generated = Generated { text, tokens, finish_reason, prompt_tokens: ids.len(), prefill_ms, token_ms };
-        Ok(Ran { outputs: Vec::new(), report: self.report_of(prompt.tokens_kept, generated) })
+        Ok(Ran { outputs: Vec::new(), report: self.report_of(prompt.tokens_kept, prepare_ms, generated) })
     }
 
     /// Runs a prompt in parts; the scores of what may come behind it.
@@ -90,7 +94,7 @@ impl LoadedModel {
     ) -> Result<Vec<f32>, RemoteError> {
         stop.check()?;
         let ids = Tensor::u32([1, ids.len()], ids.to_vec()).map_err(|e| internal(e.to_string()))?;
-        let inputs = [("input_ids".to_owned(), ids)];
+        let inputs = [(INPUT_IDS.to_owned(), ids)];
         let wanted = [NEXT_LOGITS.to_owned()];
         let request = RunRequest { wanted: Some(if read { &wanted } else { &[] }), ..RunRequest::all_of(&inputs) };
         let outcome = self.backend.submit(&request, Some(states), stop).await?.read().await?;
@@ -106,14 +110,14 @@ impl LoadedModel {
         Generation::new(config, options, ids, &self.pipeline).map_err(|e| refused(&e))
     }
 
-    fn report_of(&self, tokens_kept: Vec<TokensKept>, generated: Generated) -> RunReport {
+    fn report_of(&self, tokens_kept: Vec<TokensKept>, prepare_ms: f64, generated: Generated) -> RunReport {
         RunReport {
             implementation_type: self.backend.implementation_type(),
             outputs: Vec::new(),
             token_counts: vec![generated.prompt_tokens],
             truncated: tokens_kept.iter().any(|tokens| tokens.is_cut()),
             tokens_kept,
-            prepare_ms: 0.0,
+            prepare_ms,
             first_ms: generated.prefill_ms,
             warmup: Warmup::NONE,
             run_ms: Vec::new(),

@@ -10,7 +10,7 @@ use webnibble_models::ModelError;
 use webnibble_models::sentence::SentenceError;
 use webnibble_models::tokenizer_files::TokenizerFilesError;
 
-use super::gguf::GgufError;
+use super::gguf::error::GgufError;
 
 /// Why a model cannot be loaded. Messages name the file, the tensor, what was expected and what was found.
 #[derive(Debug, thiserror::Error)]

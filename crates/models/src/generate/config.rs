@@ -1,6 +1,7 @@
 //! What a model's own files say of how it generates.
 
 use serde_json::Value;
+use webnibble_common::options::GenerationOptions;
 
 use crate::error::ModelError;
 use crate::fields::{Fields, wrong};
@@ -10,18 +11,8 @@ use crate::fields::{Fields, wrong};
 pub struct GenerationConfig {
     /// Tokens that end a text.
     pub end_tokens: Vec<u32>,
-    /// Most tokens to make.
-    pub max_tokens: Option<u32>,
-    /// Divides the scores; `None` takes the likeliest token.
-    pub temperature: Option<f32>,
-    /// Draw from that many of the likeliest tokens.
-    pub top_k: Option<u32>,
-    /// Draw from the likeliest tokens up to that probability in all.
-    pub top_p: Option<f32>,
-    /// Draw from tokens at least that likely, relative to the likeliest.
-    pub min_p: Option<f32>,
-    /// Above 1, makes tokens that were there before less likely.
-    pub repetition_penalty: Option<f32>,
+    /// What holds where nobody says otherwise; without a temperature the likeliest token is taken.
+    pub defaults: GenerationOptions,
 }
 
 impl GenerationConfig {
@@ -30,42 +21,32 @@ impl GenerationConfig {
     /// # Errors
     /// For a field of another type than these files have.
     pub fn from_json(config: &Value, generation_config: Option<&Value>) -> Result<Self, ModelError> {
-        let own = match generation_config {
-            Some(own) => Self::own(own).map_err(of_own_file)?,
-            None => OwnWord::default(),
-        };
-        let end_tokens = match own.end_tokens {
+        let own = generation_config.map(|own| Ok((end_tokens(own)?, defaults(own)?)));
+        let (own_tokens, defaults) = own.transpose().map_err(of_own_file)?.unwrap_or_default();
+        let end_tokens = match own_tokens {
             Some(tokens) => tokens,
             None => end_tokens(config)?.unwrap_or_default(),
         };
-        Ok(Self { end_tokens, ..own.rest })
-    }
-
-    /// What `generation_config.json` says alone.
-    fn own(file: &Value) -> Result<OwnWord, ModelError> {
-        let fields = Fields(file);
-        // A file that says how tokens are drawn may still say that the likeliest is taken.
-        let draws = fields.flag("do_sample", false)?;
-        let most = u32::MAX as usize;
-        let count = |field| Ok(fields.count_if_there(field, 0..=most)?.map(|count| count as u32));
-        let rest = Self {
-            end_tokens: Vec::new(),
-            max_tokens: count("max_new_tokens")?.filter(|count| *count > 0),
-            temperature: fields.number_if_there("temperature")?.or(Some(1.0)).filter(|_| draws),
-            top_k: count("top_k")?.filter(|_| draws),
-            top_p: fields.number_if_there("top_p")?.filter(|_| draws),
-            min_p: fields.number_if_there("min_p")?.filter(|_| draws),
-            repetition_penalty: fields.number_if_there("repetition_penalty")?,
-        };
-        Ok(OwnWord { end_tokens: end_tokens(file)?, rest })
+        Ok(Self { end_tokens, defaults })
     }
 }
 
-/// What a `generation_config.json` says: of end tokens perhaps nothing, and then `config.json` does.
-#[derive(Default)]
-struct OwnWord {
-    end_tokens: Option<Vec<u32>>,
-    rest: GenerationConfig,
+/// What a `generation_config.json` says of how tokens are chosen.
+fn defaults(file: &Value) -> Result<GenerationOptions, ModelError> {
+    let fields = Fields(file);
+    // A file that says how tokens are drawn may still say that the likeliest is taken.
+    let draws = fields.flag("do_sample", false)?;
+    let most = u32::MAX as usize;
+    let count = |field| Ok(fields.count_if_there(field, 0..=most)?.map(|count| count as u32));
+    Ok(GenerationOptions {
+        max_tokens: count("max_new_tokens")?.filter(|count| *count > 0),
+        temperature: fields.number_if_there("temperature")?.or(Some(1.0)).filter(|_| draws),
+        top_k: count("top_k")?.filter(|_| draws),
+        top_p: fields.number_if_there("top_p")?.filter(|_| draws),
+        min_p: fields.number_if_there("min_p")?.filter(|_| draws),
+        repetition_penalty: fields.number_if_there("repetition_penalty")?,
+        ..GenerationOptions::default()
+    })
 }
 
 /// The same error with the name of its file.
@@ -114,13 +95,16 @@ mod tests {
     fn tokens_are_drawn_only_where_the_file_says_so() {
         let fields = json!({"temperature": 0.6, "top_p": 0.9, "top_k": 50, "repetition_penalty": 1.1});
         let read_greedy = read(json!({}), fields.clone());
-        let penalty = GenerationConfig { repetition_penalty: Some(1.1), ..GenerationConfig::default() };
-        assert_eq!(read_greedy, penalty);
+        let penalty = GenerationOptions { repetition_penalty: Some(1.1), ..GenerationOptions::default() };
+        assert_eq!(read_greedy.defaults, penalty);
         let mut drawing = fields;
         drawing["do_sample"] = json!(true);
         let (temperature, top_k) = (Some(0.6), Some(50));
-        assert_eq!(read(json!({}), drawing), GenerationConfig { temperature, top_k, top_p: Some(0.9), ..penalty });
-        assert_eq!(read(json!({}), json!({"do_sample": true})).temperature, Some(1.0));
+        assert_eq!(
+            read(json!({}), drawing).defaults,
+            GenerationOptions { temperature, top_k, top_p: Some(0.9), ..penalty }
+        );
+        assert_eq!(read(json!({}), json!({"do_sample": true})).defaults.temperature, Some(1.0));
     }
 
     #[test]

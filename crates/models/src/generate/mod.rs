@@ -65,7 +65,7 @@ impl Generation {
     ) -> Result<Self, GenerateError> {
         let (capacity, tokenizer) = (pipeline.max_len(), pipeline.tokenizer());
         let sampling = Sampling::of(config, options)?;
-        let max_tokens = options.max_tokens.or(config.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS) as usize;
+        let max_tokens = options.max_tokens.or(config.defaults.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS) as usize;
         let stop = options.stop.clone().unwrap_or_default();
         check_stop(&stop, tokenizer.is_some())?;
         if max_tokens == 0 {

@@ -31,13 +31,14 @@ impl Sampling {
     /// As the options say, and where they do not, as the model's own files. Whoever says how to draw means that it is drawn.
     pub(super) fn of(config: &GenerationConfig, options: &GenerationOptions) -> Result<Self, GenerateError> {
         let GenerationOptions { top_k, top_p, min_p, seed, .. } = options;
+        let defaults = &config.defaults;
         let draws = top_k.is_some() || top_p.is_some() || min_p.is_some() || seed.is_some();
         let sampling = Self {
-            temperature: options.temperature.or(config.temperature).unwrap_or(if draws { 1.0 } else { 0.0 }),
-            top_k: top_k.or(config.top_k).unwrap_or(0) as usize,
-            top_p: top_p.or(config.top_p).unwrap_or(1.0),
-            min_p: min_p.or(config.min_p).unwrap_or(0.0),
-            repetition_penalty: options.repetition_penalty.or(config.repetition_penalty).unwrap_or(1.0),
+            temperature: options.temperature.or(defaults.temperature).unwrap_or(if draws { 1.0 } else { 0.0 }),
+            top_k: top_k.or(defaults.top_k).unwrap_or(0) as usize,
+            top_p: top_p.or(defaults.top_p).unwrap_or(1.0),
+            min_p: min_p.or(defaults.min_p).unwrap_or(0.0),
+            repetition_penalty: options.repetition_penalty.or(defaults.repetition_penalty).unwrap_or(1.0),
             seed: seed.unwrap_or(0),
         };
         sampling.check()?;

@@ -7,7 +7,7 @@
 
 mod blocks;
 mod config;
-mod error;
+pub(super) mod error;
 mod file;
 mod metadata;
 mod names;
