@@ -18,9 +18,19 @@ pub(crate) fn check_finite(outputs: &[(String, Tensor)]) -> Result<(), RemoteErr
 /// That an output of `len` elements has what was found in it.
 pub(crate) fn not_finite(output: &str, len: usize, found: Found) -> RemoteError {
     let Found { count, first, value } = found;
-    let message = format!(
+    refused(format!(
         "output `{output}` should be finite numbers, found {count} of {len} that are not, the first {value} at {first}"
-    );
+    ))
+}
+
+/// That an output has something that is no finite number, as the device found where it chose by it.
+pub(crate) fn no_number(output: &str) -> RemoteError {
+    refused(format!(
+        "output `{output}` should be finite numbers, found one that is not: no token could be chosen by it"
+    ))
+}
+
+fn refused(message: String) -> RemoteError {
     error(ErrorCode::NotFinite, message, "try more bits, or --portable-kernels to rule out a kernel variant")
 }
 

@@ -4,10 +4,9 @@
 struct Step {
     // Positions that are in the states already: the run's own begin there.
     past: u32,
+    // Tokens of the text that were chosen before, which a generator of random numbers counts by.
+    count: u32,
     // The token that was chosen last.
     token: u32,
-    // Runs since the conversation began, which a generator of random numbers counts by.
-    count: u32,
-    // Not 0 once nothing more is to be computed.
-    done: u32,
+    reserved: u32,
 }

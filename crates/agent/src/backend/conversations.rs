@@ -18,13 +18,13 @@ use crate::testing::{package, ran_on_webgpu};
 const PLATFORMS: [Platform; 2] = [Platform::Webgpu, Platform::Wasm];
 
 /// A decoder in a backend.
-struct Loaded {
+pub(super) struct Loaded {
     decoder: DecoderProblem,
-    model: Model,
+    pub(super) model: Model,
 }
 
 impl Loaded {
-    async fn new(devices: &mut Devices, decoder: &DecoderProblem, platform: Platform) -> Self {
+    pub(super) async fn new(devices: &mut Devices, decoder: &DecoderProblem, platform: Platform) -> Self {
         let file = package(&decoder.graph, &decoder.whole.weights, serde_json::Value::Null, None, &[]);
         let Ok(Parsed::Header(header)) = Header::parse(&file) else { panic!("no header") };
         let options = LoadOptions::on(platform);
@@ -38,7 +38,7 @@ impl Loaded {
         Self { decoder: decoder.clone(), model }
     }
 
-    fn states(&self) -> States {
+    pub(super) fn states(&self) -> States {
         self.model.new_states(self.decoder.batch).unwrap()
     }
 

@@ -158,7 +158,7 @@ impl Model {
         }
         let mut outputs = executor.outputs().map_err(|e| failed(&e))?;
         outputs.retain(|(name, _)| request.wants(name));
-        Ok(RunOutcome { outputs, gpu_ms: None, kernels: None })
+        Ok(RunOutcome { outputs, token: None, gpu_ms: None, kernels: None })
     }
 
     /// The CPU executor, asked for as such or in another's place.

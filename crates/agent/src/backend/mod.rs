@@ -27,6 +27,8 @@ use crate::sys;
 use crate::threads;
 
 #[cfg(test)]
+mod choosing;
+#[cfg(test)]
 mod conversations;
 pub(crate) mod cpu;
 mod outcome;

@@ -19,18 +19,25 @@ pub(crate) struct Built {
 /// What one run is given and asked for.
 #[derive(Clone, Copy)]
 pub(crate) struct RunRequest<'a> {
-    /// By the names of the graph's inputs.
+    /// By the names of the graph's inputs. None of a run that chooses a token: its id is then the one that was chosen last.
     pub(crate) inputs: &'a [(String, Tensor)],
     /// Names of the outputs to read; `None` reads all that the graph has. What is not read is still checked to be finite.
     pub(crate) wanted: Option<&'a [String]>,
     /// Whether to time each kernel, where that can be done.
     pub(crate) profile: bool,
+    /// Whether to choose the next token of the conversation's text by the first output, where it is.
+    pub(crate) choose: bool,
 }
 
 impl<'a> RunRequest<'a> {
     /// A run on `inputs` of which everything is read.
     pub(crate) fn all_of(inputs: &'a [(String, Tensor)]) -> Self {
-        Self { inputs, wanted: None, profile: false }
+        Self { inputs, wanted: None, profile: false, choose: false }
+    }
+
+    /// Whether its one token is that which was chosen last.
+    pub(crate) fn continues(&self) -> bool {
+        self.choose && self.inputs.is_empty()
     }
 
     /// Whether an output of that name is to be read.
@@ -60,6 +67,8 @@ impl<'a> RunRequest<'a> {
 pub(crate) struct RunOutcome {
     /// The outputs that were wanted, in the graph's order.
     pub(crate) outputs: Vec<(String, Tensor)>,
+    /// The token that was chosen, where that was asked for.
+    pub(crate) token: Option<u32>,
     /// GPU time of the whole run in ms, if it was profiled and the adapter has timestamps.
     pub(crate) gpu_ms: Option<f64>,
     /// Time of each kernel, likewise.

@@ -73,7 +73,7 @@ impl LoadedModel {
     /// One run, of which everything is read.
     async fn run_once(&mut self, input: &Bound, profile: bool, stop: &Stop) -> Result<RunOutcome, RemoteError> {
         stop.check()?;
-        let request = RunRequest { inputs: &input.tensors, wanted: None, profile };
+        let request = RunRequest { profile, ..RunRequest::all_of(&input.tensors) };
         let outcome = self.backend.submit(&request, None, stop).await?.read().await?;
         stop.check()?;
         Ok(outcome)

@@ -7,6 +7,8 @@ pub struct DeviceCaps {
     pub f16: bool,
     /// `subgroups`.
     pub subgroups: bool,
+    /// Threads of a subgroup, where there are as many in each.
+    pub subgroup_size: Option<u32>,
     /// `maxComputeWorkgroupStorageSize`.
     pub workgroup_storage_bytes: usize,
     /// `maxComputeInvocationsPerWorkgroup`.
@@ -26,6 +28,7 @@ impl DeviceCaps {
     pub const CORE: DeviceCaps = DeviceCaps {
         f16: false,
         subgroups: false,
+        subgroup_size: None,
         workgroup_storage_bytes: 16 << 10,
         invocations: 256,
         storage_binding_bytes: 128 << 20,

@@ -5,10 +5,13 @@
 //! Which kernel an operator takes, and what it is bound to, stands in its own folder ([`crate::ops`]).
 
 pub(crate) mod activation;
+mod choose;
 pub(crate) mod chunks;
 pub(crate) mod device;
 pub(crate) mod error;
 mod finite;
+mod fold;
+mod folds;
 mod memory;
 pub(crate) mod options;
 pub(crate) mod recorder;
@@ -17,12 +20,13 @@ mod step;
 pub(crate) mod weights;
 pub(crate) mod workgroups;
 
+pub use choose::{NO_TOKEN, Sampling, seen_bytes};
 pub use chunks::Chunking;
 pub use device::DeviceCaps;
 pub use error::PlanError;
 pub use finite::{FOUND_WORDS, Found};
 pub use options::{PlanOptions, Tiling};
-pub use recording::{Binding, Buffer, BufferId, BufferKind, Dispatch, Port, Recording, UNIFORM_ALIGNMENT};
+pub use recording::{Binding, Buffer, BufferId, BufferKind, Choice, Dispatch, Port, Recording, UNIFORM_ALIGNMENT};
 pub use step::Step;
 pub use weights::{Formats, PlaneSlot, WeightBuffer, WeightPlan};
 
@@ -42,11 +46,19 @@ pub fn lower(
     caps: &DeviceCaps,
     options: &PlanOptions,
 ) -> Result<Recording, PlanError> {
-    let caps = if options.portable { DeviceCaps { f16: false, subgroups: false, ..*caps } } else { *caps };
+    let caps = if options.portable {
+        DeviceCaps { f16: false, subgroups: false, subgroup_size: None, ..*caps }
+    } else {
+        *caps
+    };
     check_workgroup(&caps, options)?;
     let mut recorder = Recorder::new(graph, weights, bindings, &caps, options)?;
+    let folds = fold::folds(&recorder);
+    recorder.fold(folds);
     for (index, node) in graph.nodes.iter().enumerate() {
-        ops::plan(&mut recorder, node)?;
+        if !recorder.is_folded(index) {
+            ops::plan(&mut recorder, node)?;
+        }
         recorder.release_after(index);
     }
     recorder.finish()

@@ -3,19 +3,21 @@
 use std::ops::Range;
 
 use bytemuck::Pod;
-use webnibble_common::graph::{Bindings, Graph, GraphError, StateId, ValueId, WeightId};
+use webnibble_common::graph::{Bindings, Graph, GraphError, Op, StateId, ValueId, WeightId};
 use webnibble_common::package::Part;
 use webnibble_common::quant::{Layout, round_up};
 use webnibble_common::state::BLOCK_POSITIONS;
 use webnibble_common::tensor::{DType, element_count};
 
+use super::choose::{self, ChooseParams, Sampling, seen_bytes};
 use super::chunks::Limits;
 use super::device::DeviceCaps;
 use super::error::PlanError;
 use super::finite::{self, FOUND_WORDS, Pass};
+use super::folds::Folds;
 use super::memory::Pool;
 use super::options::PlanOptions;
-use super::recording::{Binding, Buffer, BufferId, BufferKind, Dispatch, Port, Recording, UNIFORM_ALIGNMENT};
+use super::recording::{Binding, Buffer, BufferId, BufferKind, Choice, Dispatch, Port, Recording, UNIFORM_ALIGNMENT};
 use super::step::Step;
 use super::weights::WeightPlan;
 use crate::shaders::Kernel;
@@ -34,6 +36,8 @@ pub(crate) struct Recorder<'a> {
     placed: Vec<Option<BufferId>>,
     /// Index of the last node that reads each value.
     last_use: Vec<usize>,
+    /// Which nodes others compute.
+    folds: Folds,
     /// What lives within the current node.
     scratch: Vec<BufferId>,
     /// The step buffer, once an operator reads it.
@@ -51,7 +55,6 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     /// Binds it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sums in parts and quantized activations will be bound by it"))]
     pub(crate) fn at(&self, number: u32) -> Binding {
         Binding { number, buffer: Some(self.buffer), offset: 0, bytes: self.bytes }
     }
@@ -76,6 +79,7 @@ impl<'a> Recorder<'a> {
             pool: Pool::default(),
             placed: vec![None; graph.values.len()],
             last_use: vec![0; graph.values.len()],
+            folds: Folds::default(),
             scratch: Vec::new(),
             step: None,
             states: vec![None; graph.states.len()],
@@ -83,11 +87,7 @@ impl<'a> Recorder<'a> {
         for (index, buffer) in weights.buffers.iter().enumerate() {
             recorder.add_buffer(&buffer.label, buffer.bytes, BufferKind::Weights(index));
         }
-        for (index, node) in graph.nodes.iter().enumerate() {
-            for id in node.op.inputs() {
-                recorder.last_use[id.0] = index;
-            }
-        }
+        recorder.fold(Folds::none(graph));
         for id in &graph.inputs {
             let port = recorder.place(*id, BufferKind::Input)?;
             recorder.recording.inputs.push(port);
@@ -99,9 +99,30 @@ impl<'a> Recorder<'a> {
         Ok(recorder)
     }
 
+    /// Has nodes be computed by others: what they read is needed until then.
+    pub(super) fn fold(&mut self, folds: Folds) {
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            for id in node.op.inputs() {
+                let last = &mut self.last_use[id.0];
+                *last = folds.at(index).max(*last);
+            }
+        }
+        self.folds = folds;
+    }
+
     /// Concrete shape of a value.
     pub(crate) fn shape(&self, id: ValueId) -> Result<Vec<usize>, PlanError> {
         Ok(self.graph.shape(id, self.bindings)?)
+    }
+
+    /// Whether another node computes it.
+    pub(crate) fn is_folded(&self, node: usize) -> bool {
+        self.folds.is_folded(node)
+    }
+
+    /// The operator that makes a value, where the one that reads it is to compute it.
+    pub(crate) fn folded(&self, value: ValueId) -> Option<&'a Op> {
+        self.folds.folded(value).map(|node| &self.graph.nodes[node].op)
     }
 
     /// Layout of a matrix.
@@ -162,7 +183,6 @@ impl<'a> Recorder<'a> {
     }
 
     /// Memory of at least `bytes` for what lives within the current node, which makes `output`; it is given back after the node.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no kernel of today hands anything on but its output"))]
     pub(crate) fn scratch(&mut self, output: ValueId, bytes: usize) -> Result<Scratch, PlanError> {
         let name = &self.graph.value_of(output).name;
         let bytes = self.checked_bytes(name, bytes)?;
@@ -185,6 +205,13 @@ impl<'a> Recorder<'a> {
         };
         self.states[id.0] = Some(buffer);
         Ok(Binding { number, buffer: Some(buffer), offset: 0, bytes })
+    }
+
+    /// Positions that a state may have.
+    pub(crate) fn capacity(&self, id: StateId) -> Result<usize, PlanError> {
+        let state = self.graph.state_of(id);
+        let capacity = self.bindings.extent(&state.capacity);
+        Ok(capacity.map_err(|error| GraphError::Dim { value: state.name.clone(), error })?)
     }
 
     /// Binds the step buffer.
@@ -260,7 +287,30 @@ impl<'a> Recorder<'a> {
                 self.recording.checks.push(checks);
             }
         }
+        self.recording.choice = outputs.first().map(|scores| self.choice(scores)).transpose()?.flatten();
         Ok(self.recording)
+    }
+
+    /// What chooses by the scores `[1, tokens]` of a conversation.
+    fn choice(&mut self, scores: &Port) -> Result<Option<Choice>, PlanError> {
+        let bytes = element_count(&scores.shape) * 4;
+        let &[1, tokens] = &scores.shape[..] else { return Ok(None) };
+        if self.step.is_none() || scores.dtype != DType::F32 || bytes > self.caps.storage_binding_bytes {
+            return Ok(None);
+        }
+        let sampling = self.add_buffer("sampling", size_of::<Sampling>(), BufferKind::Sampling);
+        let seen = self.add_buffer("seen", seen_bytes(tokens), BufferKind::Seen);
+        let whole = |number, id: BufferId, bytes| Binding { number, buffer: Some(id), offset: 0, bytes };
+        let bindings = [
+            whole(1, scores.buffer, bytes),
+            whole(2, sampling, size_of::<Sampling>()),
+            whole(3, seen, seen_bytes(tokens)),
+            self.step(4),
+        ];
+        let params = ChooseParams { count: tokens as u32 };
+        let caps = *self.caps;
+        let mut choose = |draws| self.bound(&scores.name, choose::kernel(draws, &caps), params, bindings, [1; 3]);
+        Ok(Some(Choice { likeliest: choose(false)?, drawn: choose(true)?, tokens }))
     }
 
     /// The dispatches that look for NaN and infinity in an output.

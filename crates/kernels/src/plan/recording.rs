@@ -28,6 +28,10 @@ pub enum BufferKind {
     /// Index in the graph's states. It belongs to a conversation, which has as many blocks of the buffer's size as its
     /// positions need: where a position lies does not depend on how many these are, so that all of them are one recording's.
     State(usize),
+    /// The [`Sampling`](super::Sampling) of a text. It belongs to a conversation.
+    Sampling,
+    /// A bit for each token that the text or its prompt has. It belongs to a conversation.
+    Seen,
     /// What was found in outputs that is no number: [`FOUND_WORDS`](super::FOUND_WORDS) words each, of 0 before a run.
     Found,
 }
@@ -69,6 +73,17 @@ pub struct Dispatch {
     pub workgroups: [u32; 3],
 }
 
+/// Dispatches that choose by the scores of a recording, of which one is to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// Takes the likeliest.
+    pub likeliest: Dispatch,
+    /// Draws.
+    pub drawn: Dispatch,
+    /// Scores that it chooses from.
+    pub tokens: usize,
+}
+
 /// An input or an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
@@ -98,12 +113,15 @@ pub struct Recording {
     /// Of each output the dispatches that look for NaN and infinity in it; none for integers. They write to the buffer of
     /// [`BufferKind::Found`], and need not run for an output that is looked at after it was read.
     pub checks: Vec<Vec<Dispatch>>,
+    /// What chooses a token by the first output, where that scores what may come next in a conversation of one item. It runs
+    /// where it is asked for.
+    pub choice: Option<Choice>,
 }
 
 impl BufferKind {
     /// Whether the buffer is a conversation's: two of them replay one recording over buffers of their own.
     pub fn is_of_conversation(self) -> bool {
-        matches!(self, BufferKind::Step | BufferKind::State(_))
+        matches!(self, BufferKind::Step | BufferKind::State(_) | BufferKind::Sampling | BufferKind::Seen)
     }
 }
 
@@ -116,7 +134,8 @@ impl Recording {
 
     /// Every dispatch, those of the checks too.
     pub(super) fn into_every_dispatch(self) -> impl Iterator<Item = Dispatch> {
-        self.dispatches.into_iter().chain(self.checks.into_iter().flatten())
+        let choice = self.choice.into_iter().flat_map(|choice| [choice.likeliest, choice.drawn]);
+        self.dispatches.into_iter().chain(self.checks.into_iter().flatten()).chain(choice)
     }
 
     /// Bytes of the buffers that belong to the recording: inputs, scratch, outputs and uniforms.

@@ -8,12 +8,12 @@ use bytemuck::{Pod, Zeroable};
 pub struct Step {
     /// Positions that are in the states already: the run's own begin there.
     pub past: u32,
-    /// The token that was chosen last.
-    pub token: u32,
-    /// Runs since the conversation began, which a generator of random numbers counts by.
+    /// Tokens of the text that were chosen before, which a generator of random numbers counts by.
     pub count: u32,
-    /// Not 0 once nothing more is to be computed.
-    pub done: u32,
+    /// The token that was chosen last: a kernel writes it.
+    pub token: u32,
+    /// Makes it a multiple of 16 bytes.
+    pub reserved: u32,
 }
 
 impl Step {
@@ -31,8 +31,8 @@ mod tests {
 
     #[test]
     fn the_step_lies_as_in_wgsl() {
-        assert_same_layout!(Kernel::new("step"), Step { past, token, count, done });
-        let step = Step { past: 1, token: 2, count: 3, done: 0 };
+        assert_same_layout!(Kernel::new("step"), Step { past, count, token, reserved });
+        let step = Step { past: 1, count: 2, token: 3, reserved: 0 };
         assert_eq!(step.bytes(), [1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
     }
 }

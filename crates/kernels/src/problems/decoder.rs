@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use webnibble_common::graph::{
-    Activation, Attention, Cache, Columns, Graph, Linear, Role, Rotary, RotaryStyle, State, ValueId,
+    Activation, Attention, Cache, Columns, Graph, Linear, Pool, Pooling, Role, Rotary, RotaryStyle, State, ValueId,
 };
 use webnibble_common::quant::Format;
 use webnibble_common::tensor::{DType, Tensor};
@@ -73,6 +73,20 @@ impl DecoderProblem {
         let whole = Problem { name, graph, weights, inputs, tolerance: TOLERANCE };
         let expected = whole.reference()?.remove(0).1;
         Ok(Self { graph: size.graph(true), whole, batch, expected })
+    }
+
+    /// The same with one output, `scores` `[batch, tokens]` of what may come behind the last position, in place of `y`.
+    pub fn scoring(&self, tokens: usize) -> Self {
+        let Self { mut graph, mut whole, .. } = self.clone();
+        let x = graph.outputs.remove(0);
+        let shape = [tokens, whole.inputs[0].1.shape()[2]];
+        let head = graph.weight("head", shape, Role::Linear, &["head"]);
+        whole.weights.insert("head".to_owned(), Random::named("head").matrix(shape, Format::F16));
+        let last = graph.push("last", Pool { x, mask: None, pooling: Pooling::Last, normalize: false });
+        let (bias, residual, activation) = (None, None, Activation::Identity);
+        let scores = graph.push("scores", Linear { x: last, weight: head, bias, activation, residual });
+        graph.output(scores);
+        Self { graph, whole, ..self.clone() }
     }
 
     /// The inputs at some positions.

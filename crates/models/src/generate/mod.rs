@@ -1,8 +1,8 @@
 //! Text that a model goes on with, as far as no model is needed for it: which token comes next by its scores, what of the text
 //! is certain, and when it ends.
 //!
-//! Whoever has the model runs the prompt, and then each token that [`Generation::next`] chose, until that says that the text
-//! has ended.
+//! Whoever has the model runs the prompt, and then each token that was chosen: by [`Generation::choose`], or where the scores
+//! are, as [`Generation::sampling`] says. [`Generation::push`] says what each comes to, and whether the text has ended.
 
 mod config;
 mod error;
@@ -21,7 +21,8 @@ use crate::input::text::TextTokenizer;
 use crate::pipeline::Pipeline;
 pub use config::GenerationConfig;
 pub use error::GenerateError;
-use sampler::{Sampler, Sampling};
+use sampler::Sampler;
+pub use sampler::Sampling;
 use text::TextStream;
 
 /// Most tokens where nobody says how many.
@@ -44,8 +45,6 @@ pub struct Generation {
 /// One token more, or the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The token that was chosen: it is run next where the text goes on.
-    pub token: u32,
     /// What is new since the last step.
     pub part: Part,
     /// Why the text has ended, where it has.
@@ -90,14 +89,28 @@ impl Generation {
         })
     }
 
-    /// Chooses the next token by the scores `[vocab]` of what may come, and says what follows from it.
+    /// How tokens are chosen, for who has their scores elsewhere.
+    pub fn sampling(&self) -> &Sampling {
+        self.sampler.sampling()
+    }
+
+    /// Tokens that there may be yet, if nothing ends the text before.
+    pub fn left(&self) -> usize {
+        self.max_tokens.min(self.room) - self.tokens.len()
+    }
+
+    /// The next token by the scores `[vocab]` of what may come; it is to be pushed.
     ///
     /// # Errors
     /// For no scores, and for one that is no finite number.
-    pub fn next(&mut self, logits: &[f32]) -> Result<Step, GenerateError> {
-        let token = self.sampler.choose(logits)?;
+    pub fn choose(&mut self, logits: &[f32]) -> Result<u32, GenerateError> {
+        self.sampler.choose(logits)
+    }
+
+    /// Goes on with the token that was chosen, and says what follows from it.
+    pub fn push(&mut self, token: u32) -> Step {
         if self.end_tokens.contains(&token) {
-            return Ok(self.end(token, Part::default(), FinishReason::EndToken));
+            return self.end(Part::default(), FinishReason::EndToken);
         }
         self.tokens.push(token);
         let (text, stopped) = match &self.tokenizer {
@@ -106,21 +119,21 @@ impl Generation {
         };
         let part = Part { text, tokens: vec![token] };
         let count = self.tokens.len();
-        Ok(if stopped {
+        if stopped {
             self.text.push_str(&part.text);
-            Step { token, part, finished: Some(FinishReason::StopString) }
+            Step { part, finished: Some(FinishReason::StopString) }
         } else if count >= self.max_tokens {
-            self.end(token, part, FinishReason::MaxTokens)
+            self.end(part, FinishReason::MaxTokens)
         } else if count >= self.room {
-            self.end(token, part, FinishReason::ContextFull)
+            self.end(part, FinishReason::ContextFull)
         } else {
             self.text.push_str(&part.text);
-            Step { token, part, finished: None }
-        })
+            Step { part, finished: None }
+        }
     }
 
     /// The last step: what was held back of the text belongs to it now.
-    fn end(&mut self, token: u32, mut part: Part, reason: FinishReason) -> Step {
+    fn end(&mut self, mut part: Part, reason: FinishReason) -> Step {
         let (mut finished, tokenizer) = (reason, self.tokenizer.clone());
         if let Some(tokenizer) = tokenizer {
             let (rest, stopped) = self.stream.finish(|ids| tokenizer.decode(ids));
@@ -130,7 +143,7 @@ impl Generation {
             }
         }
         self.text.push_str(&part.text);
-        Step { token, part, finished: Some(finished) }
+        Step { part, finished: Some(finished) }
     }
 
     /// The text behind the prompt (`None` of a model without tokenizer) and its tokens.

@@ -11,8 +11,10 @@ pub(super) fn uniform(seed: u64, step: u32, token: u32) -> f32 {
 }
 
 /// Noise of Gumbel's distribution: the largest of scores with it added is a draw by their softmax.
+///
+/// The smaller the uniform number, the larger the noise: near 0 numbers lie close together, and near 1 they do not.
 pub(super) fn gumbel(seed: u64, step: u32, token: u32) -> f32 {
-    -(-uniform(seed, step, token).ln()).ln()
+    -(-(-f64::from(uniform(seed, step, token))).ln_1p()).ln() as f32
 }
 
 fn pcg4d(v: [u32; 4]) -> [u32; 4] {

@@ -8,23 +8,21 @@ use super::config::GenerationConfig;
 use super::error::GenerateError;
 use super::noise;
 
-/// Likeliest tokens that are put in order first: a nucleus is seldom larger.
-const SHORT_LIST: usize = 256;
-
 /// How a token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Sampling {
+pub struct Sampling {
     /// Divides the scores; 0 takes the likeliest.
-    temperature: f32,
+    pub temperature: f32,
     /// Draw from that many of the likeliest; 0 for all.
-    top_k: usize,
+    pub top_k: usize,
     /// Draw from the likeliest up to that probability in all.
-    top_p: f32,
+    pub top_p: f32,
     /// Draw from those at least that likely, relative to the likeliest.
-    min_p: f32,
+    pub min_p: f32,
     /// Divides positive scores of tokens that were there before, multiplies negative ones.
-    repetition_penalty: f32,
-    seed: u64,
+    pub repetition_penalty: f32,
+    /// Of the noise.
+    pub seed: u64,
 }
 
 impl Sampling {
@@ -74,6 +72,11 @@ impl Sampler {
         Self { sampling, seen: prompt.iter().copied().collect(), step: 0 }
     }
 
+    /// How it chooses.
+    pub(super) fn sampling(&self) -> &Sampling {
+        &self.sampling
+    }
+
     /// The next token by its scores `[vocab]`; of equal ones the first.
     pub(super) fn choose(&mut self, logits: &[f32]) -> Result<u32, GenerateError> {
         check(logits)?;
@@ -110,54 +113,38 @@ impl Sampler {
         best.copied().unwrap_or_else(|| likeliest(scores))
     }
 
-    /// The tokens that are drawn from.
+    /// The tokens that are drawn from. Equal ones are all among them or none is, so that no order is needed.
     fn kept(&self, scores: &[f32]) -> Vec<u32> {
         let Sampling { top_k, top_p, min_p, .. } = self.sampling;
-        let mut tokens: Vec<u32> = (0..scores.len() as u32).collect();
-        let most = if top_k == 0 { scores.len() } else { top_k.min(scores.len()) };
-        if most < scores.len() {
-            put_first(&mut tokens, scores, most);
-            tokens.truncate(most);
-        }
         let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut least = if min_p > 0.0 { top + min_p.ln() } else { f32::NEG_INFINITY };
+        if top_k > 0 && top_k < scores.len() {
+            least = least.max(kth_largest(scores, top_k));
+        }
         if top_p < 1.0 {
-            nucleus(&mut tokens, scores, top, top_p);
+            least = least.max(nucleus(scores, top, top_p));
         }
-        if min_p > 0.0 {
-            let least = top + min_p.ln();
-            tokens.retain(|token| scores[*token as usize] >= least);
-        }
-        tokens
+        (0..scores.len() as u32).filter(|token| scores[*token as usize] >= least).collect()
     }
 }
 
-/// Leaves the likeliest tokens whose probability, among all there are scores for, reaches `top_p` together.
-fn nucleus(tokens: &mut Vec<u32>, scores: &[f32], top: f32, top_p: f32) {
+fn kth_largest(scores: &[f32], k: usize) -> f32 {
+    let mut scores = scores.to_vec();
+    *scores.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
+}
+
+/// The least score of the likeliest whose probability, among all there are scores for, reaches `top_p` together.
+fn nucleus(scores: &[f32], top: f32, top_p: f32) -> f32 {
     let mass = |score: f32| f64::from((score - top).exp());
     let wanted = scores.iter().map(|score| mass(*score)).sum::<f64>() * f64::from(top_p);
-    let mut short = SHORT_LIST.min(tokens.len());
-    loop {
-        put_first(tokens, scores, short);
-        let mut reached = 0.0;
-        let enough = tokens[..short].iter().position(|token| {
-            reached += mass(scores[*token as usize]);
-            reached >= wanted
-        });
-        match enough {
-            Some(last) => return tokens.truncate(last + 1),
-            None if short == tokens.len() => return,
-            None => short = tokens.len(),
-        }
-    }
-}
-
-/// Puts the `count` likeliest tokens first, in order.
-fn put_first(tokens: &mut [u32], scores: &[f32], count: usize) {
-    let by_score = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
-    if count > 0 && count < tokens.len() {
-        tokens.select_nth_unstable_by(count - 1, by_score);
-    }
-    tokens[..count].sort_unstable_by(by_score);
+    let mut scores = scores.to_vec();
+    scores.sort_unstable_by(|a, b| b.total_cmp(a));
+    let mut reached = 0.0;
+    let last = scores.iter().copied().find(|score| {
+        reached += mass(*score);
+        reached >= wanted
+    });
+    last.unwrap_or(f32::NEG_INFINITY)
 }
 
 fn likeliest(scores: &[f32]) -> u32 {
@@ -246,10 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn a_nucleus_larger_than_the_short_list_is_found_whole() {
-        let logits = vec![0.0; 4 * SHORT_LIST];
-        let sampler = sampler(GenerationOptions { top_p: Some(0.5), ..drawing() }, &[]);
-        assert_eq!(sampler.kept(&logits), (0..2 * SHORT_LIST as u32).collect::<Vec<_>>());
+    fn equal_ones_are_all_drawn_from_or_none_is() {
+        let kept = |options, scores: &[f32]| sampler(options, &[]).kept(scores);
+        let scores = [1.0, 0.0, 1.0, 0.0];
+        assert_eq!(kept(GenerationOptions { top_k: Some(1), ..drawing() }, &scores), [0, 2]);
+        assert_eq!(kept(GenerationOptions { top_p: Some(0.5), ..drawing() }, &scores), [0, 2]);
+        assert_eq!(kept(GenerationOptions { top_k: Some(3), ..drawing() }, &scores), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -39,8 +39,8 @@ fn generated(options: &GenerationOptions, capacity: usize, chosen: &[u32]) -> (O
     let mut generation = Generation::new(&config(), options, &[0, 2], &pipeline(capacity)).unwrap();
     let mut told = Part::default();
     for (index, token) in chosen.iter().enumerate() {
-        let step = generation.next(&scores(*token)).unwrap();
-        assert_eq!(step.token, *token);
+        assert_eq!(generation.choose(&scores(*token)).unwrap(), *token);
+        let step = generation.push(*token);
         told.text.push_str(&step.part.text);
         told.tokens.extend(step.part.tokens);
         if let Some(reason) = step.finished {
@@ -79,7 +79,7 @@ fn a_model_without_tokenizer_gives_tokens_alone() {
     let without = Pipeline::new(Graph::default(), 9, None);
     let one = GenerationOptions { max_tokens: Some(1), ..GenerationOptions::default() };
     let mut generation = Generation::new(&config(), &one, &[0], &without).unwrap();
-    assert_eq!(generation.next(&scores(3)).unwrap().part, Part { text: String::new(), tokens: vec![3] });
+    assert_eq!(generation.push(3).part, Part { text: String::new(), tokens: vec![3] });
     assert_eq!(generation.into_text(), (None, vec![3]));
     let stop = GenerationOptions { stop: Some(vec!["x".into()]), ..GenerationOptions::default() };
     assert_eq!(Generation::new(&config(), &stop, &[0], &without).err(), Some(GenerateError::NoTokenizer));

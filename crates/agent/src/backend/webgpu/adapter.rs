@@ -64,7 +64,7 @@ impl Abilities {
     }
 
     /// What the choice of kernels depends on.
-    pub(super) fn caps(&self, hardware: bool) -> DeviceCaps {
+    pub(super) fn caps(&self, adapter: &Adapter) -> DeviceCaps {
         let limit = |name: &str, core: usize| self.limits.get(name).map_or(core, |limit| *limit as usize);
         let core = DeviceCaps::CORE;
         let invocations = limit("maxComputeInvocationsPerWorkgroup", core.invocations);
@@ -73,12 +73,16 @@ impl Abilities {
         DeviceCaps {
             f16: self.has("shader-f16"),
             subgroups: self.has("subgroups"),
+            subgroup_size: adapter
+                .subgroup_size
+                .filter(|(least, most)| least == most && self.has("subgroups"))
+                .map(|(size, _)| size),
             workgroup_storage_bytes: limit("maxComputeWorkgroupStorageSize", core.workgroup_storage_bytes),
             invocations: invocations.min(limit("maxComputeWorkgroupSizeX", invocations)),
             storage_binding_bytes: binding.min(buffer),
             buffer_bytes: buffer,
             workgroups_per_dimension: limit("maxComputeWorkgroupsPerDimension", core.workgroups_per_dimension),
-            software: !hardware,
+            software: !adapter.hardware,
         }
     }
 }

@@ -49,7 +49,7 @@ impl Gpu {
         let adapter = describe(&adapter);
         let abilities = Abilities::new(&device.features(), &device.limits());
         Ok(Self {
-            caps: abilities.caps(adapter.hardware),
+            caps: abilities.caps(&adapter),
             abilities,
             queue: device.queue(),
             lost: Lost::watch(&device),

@@ -31,6 +31,7 @@ use webnibble_kernels::plan::{
 
 pub(crate) use gpu::Gpu;
 pub(crate) use pending::Pending;
+use pending::Work;
 pub(crate) use states::States;
 
 use self::held::Held;
@@ -260,26 +261,42 @@ impl Model {
         request: &RunRequest<'_>,
         states: Option<&mut States>,
     ) -> Result<Pending, RemoteError> {
-        let given: Vec<_> = request.inputs.iter().map(|(name, t)| (name.as_str(), t.dtype(), t.shape())).collect();
-        let bindings = self.wanted().bind(&given).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))?;
+        let bindings = self.bindings(request)?;
         self.prepare(&bindings).await?;
         let prepared = self.prepared.last().ok_or_else(|| internal("no shape is prepared"))?;
         let given = |name: &str| {
             let tensor = request.inputs.iter().find(|(given, _)| given == name).map(|(_, tensor)| tensor);
             tensor.ok_or_else(|| internal(format!("input `{name}` is missing")))
         };
-        let ports = &prepared.recorded.recording.inputs;
+        let ports = if request.continues() { &[][..] } else { &prepared.recorded.recording.inputs };
         let inputs = ports.iter().map(|port| given(&port.name)).collect::<Result<Vec<_>, _>>()?;
-        let timed = request.profile && self.gpu.has_timestamps();
+        let work = Work {
+            inputs: &inputs,
+            states: None,
+            choose: request.choose,
+            timed: request.profile && self.gpu.has_timestamps(),
+        };
         let wants = |output: &str| request.wants(output);
         let Some(written) = self.wanted().written(&bindings).map_err(|e| internal(e.to_string()))? else {
-            return Pending::submit(&prepared.recorded, (&inputs, None), wants, timed).await;
+            return Pending::submit(&prepared.recorded, work, wants).await;
         };
         let states = states.filter(|states| states.are_of(&self.memory)).ok_or_else(no_states)?;
         states.make_ready(&prepared.recorded, written).await?;
-        let pending = Pending::submit(&prepared.recorded, (&inputs, Some(states)), wants, timed).await?;
-        states.advance(written.positions);
+        if request.choose {
+            states.make_choice(&prepared.recorded).await?;
+        }
+        let pending = Pending::submit(&prepared.recorded, Work { states: Some(states), ..work }, wants).await?;
+        states.advance(written.positions, request.choose);
         Ok(pending)
+    }
+
+    /// The shape of a run: that of its inputs, or of one token that was chosen before.
+    fn bindings(&self, request: &RunRequest<'_>) -> Result<Bindings, RemoteError> {
+        if request.continues() {
+            return Ok(Bindings::new([("batch", 1), ("seq", 1)]));
+        }
+        let given: Vec<_> = request.inputs.iter().map(|(name, t)| (name.as_str(), t.dtype(), t.shape())).collect();
+        self.wanted().bind(&given).map_err(|e| error(ErrorCode::BadInput, e.to_string(), ""))
     }
 
     /// Runs the model once, and reads everything. For tests.

@@ -68,6 +68,11 @@ pub(super) fn tensor(port: &Port, bytes: &ArrayBuffer, at: usize) -> Result<Tens
     Tensor::new(port.shape.clone(), elements)
 }
 
+/// The token at byte `at`.
+pub(super) fn token(bytes: &ArrayBuffer, at: usize) -> u32 {
+    Uint32Array::new_with_byte_offset_and_length(bytes, at as u32, 1).get_index(0)
+}
+
 /// What the device found in outputs that is no number; `at` is the first byte.
 pub(super) fn found(bytes: &ArrayBuffer, at: usize, outputs: usize) -> Vec<Option<Found>> {
     let words = Uint32Array::new_with_byte_offset_and_length(bytes, at as u32, (outputs * FOUND_WORDS) as u32).to_vec();

@@ -18,6 +18,7 @@ use super::gpu::Gpu;
 use super::memory::{Buffer, Memory};
 use super::readback::Readback;
 use super::timestamps::Timestamps;
+use crate::error::internal;
 
 /// An inference for one shape. Several may be in flight ([`Pending`](super::Pending)): the device does one after the other.
 pub(super) struct Recorded {
@@ -81,27 +82,50 @@ impl Recorded {
         &self,
         buffer: impl Fn(BufferKind) -> Option<&'a GpuBuffer>,
     ) -> Result<Vec<GpuBindGroup>, RemoteError> {
-        let resource = |binding: &Binding| {
-            let whole = binding.buffer.and_then(|id| buffer(self.recording.buffers[id.0].kind));
-            whole.map_or_else(|| self.buffers.part(binding), GpuBufferBinding::new)
-        };
+        let resource = |binding: &Binding| self.part_of(binding, &buffer);
         let theirs = self.recording.dispatches.iter().filter(|dispatch| self.recording.is_of_conversation(dispatch));
         let groups = || theirs.map(|dispatch| bind_group(&self.memory.gpu, dispatch, resource)).collect();
         self.memory.request("bind groups".to_owned(), groups)
     }
 
+    /// What chooses a token by the first output, for a conversation whose buffers `buffer` gives.
+    pub(super) async fn bind_choice<'a>(
+        &self,
+        draws: bool,
+        buffer: impl Fn(BufferKind) -> Option<&'a GpuBuffer>,
+    ) -> Result<Dispatched, RemoteError> {
+        let choice = self.recording.choice.as_ref().ok_or_else(|| internal("nothing here scores what comes next"))?;
+        let dispatch = if draws { &choice.drawn } else { &choice.likeliest };
+        self.memory.gpu.build_all(std::iter::once(&dispatch.kernel)).await?;
+        let group = || bind_group(&self.memory.gpu, dispatch, |binding| self.part_of(binding, &buffer));
+        let group = self.memory.request("bind group of the choice".to_owned(), group)?;
+        Dispatched::new(&self.memory.gpu, dispatch, None, Some(group))
+    }
+
+    /// What is bound; a conversation's buffers whole, which `buffer` gives.
+    fn part_of<'a>(&self, binding: &Binding, buffer: impl Fn(BufferKind) -> Option<&'a GpuBuffer>) -> GpuBufferBinding {
+        let whole = binding.buffer.and_then(|id| buffer(self.recording.buffers[id.0].kind));
+        whole.map_or_else(|| self.buffers.part(binding), GpuBufferBinding::new)
+    }
+
+    /// Has the one input, of ids, be the token that was chosen last, which lies at byte `at` of `step`.
+    pub(super) fn encode_token(&self, encoder: &GpuCommandEncoder, step: &GpuBuffer, at: u32) -> Result<(), JsValue> {
+        let Some(ids) = self.inputs.first() else { return Ok(()) };
+        encoder.copy_buffer_to_buffer_with_u32_and_u32_and_u32(step, at, &ids.buffer, 0, 4)
+    }
+
     /// All dispatches: in one pass or, with `timestamps`, one pass a dispatch, each with a timestamp at both ends. `groups` are
-    /// those of [`Recorded::bind_conversation`].
+    /// those of [`Recorded::bind_conversation`]; behind them comes what chooses a token, where that is asked for.
     pub(super) fn encode(
         &self,
         encoder: &GpuCommandEncoder,
-        groups: &[GpuBindGroup],
+        (groups, choice): (&[GpuBindGroup], Option<&Dispatched>),
         timestamps: Option<&Timestamps>,
     ) -> Result<(), JsValue> {
         let mut groups = groups.iter();
         let Some(timestamps) = timestamps else {
             let pass = encoder.begin_compute_pass();
-            self.dispatches.iter().for_each(|dispatch| dispatch.encode(&pass, &mut groups));
+            self.dispatches.iter().chain(choice).for_each(|dispatch| dispatch.encode(&pass, &mut groups));
             pass.end();
             return Ok(());
         };
@@ -109,6 +133,11 @@ impl Recorded {
             let pass = encoder.begin_compute_pass_with_descriptor(&timestamps.pass(index));
             pass.set_pipeline(&dispatch.pipeline);
             dispatch.dispatch(&pass, &mut groups);
+            pass.end();
+        }
+        if let Some(choice) = choice {
+            let pass = encoder.begin_compute_pass();
+            choice.encode(&pass, &mut groups);
             pass.end();
         }
         timestamps.resolve(encoder)
@@ -196,7 +225,14 @@ pub(super) fn padded_bytes(port: &Port) -> usize {
     round_up(element_count(&port.shape) * port.dtype.size_bytes(), 16)
 }
 
-fn copy(encoder: &GpuCommandEncoder, from: &GpuBuffer, to: &Readback, at: usize, bytes: usize) -> Result<(), JsValue> {
+/// Copies so many bytes from the beginning of a buffer to byte `at` of what is read.
+pub(super) fn copy(
+    encoder: &GpuCommandEncoder,
+    from: &GpuBuffer,
+    to: &Readback,
+    at: usize,
+    bytes: usize,
+) -> Result<(), JsValue> {
     encoder.copy_buffer_to_buffer_with_u32_and_f64_and_f64(from, 0, &to.buffer, at as f64, bytes as f64)
 }
 

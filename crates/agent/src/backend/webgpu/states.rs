@@ -9,15 +9,23 @@ use webnibble_common::graph::{Bindings, Graph, State, Written};
 use webnibble_common::state::{BLOCK_POSITIONS, StateError};
 use webnibble_common::tensor::element_count;
 use webnibble_common::wire::{ErrorCode, RemoteError};
-use webnibble_kernels::plan::{BufferKind, Step};
+use webnibble_kernels::plan::{BufferKind, Sampling, Step, seen_bytes};
+use webnibble_models::generate;
 
+use super::dispatches::Dispatched;
 use super::errors::thrown;
 use super::held::{Held, HeldStates};
 use super::memory::{Buffer, Memory};
 use super::recorded::Recorded;
-use crate::error::error;
+use crate::error::{error, internal};
 
 const STATE_USAGE: u32 = gpu_buffer_usage::STORAGE | gpu_buffer_usage::COPY_DST | gpu_buffer_usage::COPY_SRC;
+
+/// Bytes of the step that are written here before each run; the device writes the others.
+const HOST_STEP_BYTES: usize = 8;
+
+/// Byte of the step at which the token lies that was chosen last.
+pub(super) const TOKEN_AT: u32 = 8;
 
 /// What one conversation keeps. Its buffers are freed with it.
 pub(crate) struct States {
@@ -26,8 +34,8 @@ pub(crate) struct States {
     batch: usize,
     /// Positions that count.
     past: usize,
-    /// Runs so far.
-    count: u32,
+    /// What chooses the tokens of a text, while there is one.
+    text: Option<Text>,
     /// Blocks of positions that every state has memory for.
     blocks: usize,
     states: Vec<Kept>,
@@ -52,27 +60,38 @@ struct StateMemory {
     _held: HeldStates,
 }
 
+/// A text whose tokens the device chooses.
+struct Text {
+    draws: bool,
+    /// Tokens that were chosen, as far as they were asked for.
+    chosen: u32,
+    sampling: Buffer,
+    seen: Buffer,
+    _held: HeldStates,
+}
+
 /// Bind groups over the states as they are, for one recording.
 struct Bound {
     recorded: Weak<Recorded>,
     groups: Vec<GpuBindGroup>,
+    /// What chooses a token, where that was asked for.
+    choice: Option<Dispatched>,
 }
 
 impl States {
     /// An empty conversation of `batch` items; memory comes as it grows.
     pub(super) fn new(memory: &Rc<Memory>, held: &Rc<Held>, graph: &Graph, batch: usize) -> Result<Self, RemoteError> {
         let states = graph.states.iter().map(|state| Kept::new(state, batch)).collect::<Result<_, StateError>>();
-        let step_bytes = Uint8Array::new_with_length(size_of::<Step>() as u32);
-        let usage = gpu_buffer_usage::STORAGE | gpu_buffer_usage::COPY_DST;
+        let step_bytes = Uint8Array::new_with_length(HOST_STEP_BYTES as u32);
         Ok(Self {
             memory: Rc::clone(memory),
             held: Rc::clone(held),
             batch,
             past: 0,
-            count: 0,
+            text: None,
             blocks: 0,
             states: states.map_err(|error| refused(&error))?,
-            step: memory.buffer("step", size_of::<Step>(), usage)?,
+            step: memory.buffer("step", size_of::<Step>(), STATE_USAGE)?,
             step_bytes,
             bound: Vec::new(),
         })
@@ -176,13 +195,15 @@ impl States {
         }
         let groups = recorded.bind_conversation(|kind| self.buffer(kind))?;
         self.memory.check().await?;
-        self.bound.push(Bound { recorded: Rc::downgrade(recorded), groups });
+        self.bound.push(Bound { recorded: Rc::downgrade(recorded), groups, choice: None });
         Ok(())
     }
 
     fn buffer(&self, kind: BufferKind) -> Option<&GpuBuffer> {
         match kind {
             BufferKind::Step => Some(&self.step),
+            BufferKind::Sampling => self.text.as_ref().map(|text| &*text.sampling),
+            BufferKind::Seen => self.text.as_ref().map(|text| &*text.seen),
             BufferKind::State(index) => self.states.get(index)?.memory.as_ref().map(|memory| &*memory.buffer),
             _ => None,
         }
@@ -190,21 +211,83 @@ impl States {
 
     /// The bind groups of a recording that a run was made ready for.
     pub(super) fn groups(&self, recorded: &Rc<Recorded>) -> Option<&[GpuBindGroup]> {
-        let is_its = |bound: &&Bound| std::ptr::eq(bound.recorded.as_ptr(), Rc::as_ptr(recorded));
-        self.bound.iter().find(is_its).map(|bound| &bound.groups[..])
+        self.bound_to(recorded).map(|bound| &bound.groups[..])
+    }
+
+    fn bound_to(&self, recorded: &Rc<Recorded>) -> Option<&Bound> {
+        self.bound.iter().find(|bound| std::ptr::eq(bound.recorded.as_ptr(), Rc::as_ptr(recorded)))
     }
 
     /// Tells the device where the conversation is.
     pub(super) fn write_step(&self) -> Result<(), JsValue> {
-        let step = Step { past: self.past as u32, count: self.count, ..Step::default() };
-        self.step_bytes.copy_from(step.bytes());
+        let count = self.text.as_ref().map_or(0, |text| text.chosen);
+        let step = Step { past: self.past as u32, count, ..Step::default() };
+        self.step_bytes.copy_from(&step.bytes()[..HOST_STEP_BYTES]);
         self.memory.gpu.queue.write_buffer_with_u32_and_u8_array(&self.step, 0, &self.step_bytes)
     }
 
-    /// After a run was submitted that writes so many positions.
-    pub(super) fn advance(&mut self, positions: usize) {
+    /// After a run was submitted that writes so many positions, and chooses a token or does not.
+    pub(super) fn advance(&mut self, positions: usize, chose: bool) {
         self.past += positions;
-        self.count += 1;
+        if let Some(text) = self.text.as_mut().filter(|_| chose) {
+            text.chosen += 1;
+        }
+    }
+
+    /// Begins a text of `tokens` that there are, chosen as `sampling` says; `prompt` has those that were there before.
+    pub(crate) async fn begin_text(
+        &mut self,
+        sampling: &generate::Sampling,
+        prompt: &[u32],
+        tokens: usize,
+    ) -> Result<(), RemoteError> {
+        let sampling = &device_sampling(sampling);
+        let mut seen = vec![0_u8; seen_bytes(tokens)];
+        for token in prompt.iter().map(|token| *token as usize).filter(|token| *token < tokens) {
+            seen[token / 8] |= 1 << (token % 8);
+        }
+        let sampling_bytes = bytemuck::bytes_of(sampling);
+        let made = |label, bytes: &[u8]| {
+            let buffer = self.memory.buffer(label, bytes.len(), STATE_USAGE)?;
+            let bytes = Uint8Array::from(bytes);
+            let write = || self.memory.gpu.queue.write_buffer_with_u32_and_u8_array(&buffer, 0, &bytes);
+            self.memory.request(label.to_owned(), write).map_err(|e| thrown(&e))?;
+            Ok(buffer)
+        };
+        let (sampling_buffer, seen) = (made("sampling", sampling_bytes)?, made("seen", &seen)?);
+        self.memory.check().await?;
+        let held = self.held.hold_states((size_of::<Sampling>() + seen_bytes(tokens)) as u64);
+        self.text = Some(Text { draws: sampling.draws(), chosen: 0, sampling: sampling_buffer, seen, _held: held });
+        self.bound.iter_mut().for_each(|bound| bound.choice = None);
+        Ok(())
+    }
+
+    /// Makes what chooses a token by the scores of `recorded`, which a run was made ready for, unless it is there.
+    pub(super) async fn make_choice(&mut self, recorded: &Rc<Recorded>) -> Result<(), RemoteError> {
+        let is_made = self.bound_to(recorded).is_some_and(|bound| bound.choice.is_some());
+        if is_made {
+            return Ok(());
+        }
+        let Some(draws) = self.text.as_ref().map(|text| text.draws) else {
+            return Err(internal("a token is to be chosen, and no text was begun"));
+        };
+        let choice = recorded.bind_choice(draws, |kind| self.buffer(kind)).await?;
+        self.memory.check().await?;
+        let is_its = |bound: &&mut Bound| std::ptr::eq(bound.recorded.as_ptr(), Rc::as_ptr(recorded));
+        if let Some(bound) = self.bound.iter_mut().find(is_its) {
+            bound.choice = Some(choice);
+        }
+        Ok(())
+    }
+
+    /// What chooses a token by the scores of a recording, once it is made.
+    pub(super) fn choice(&self, recorded: &Rc<Recorded>) -> Option<&Dispatched> {
+        self.bound_to(recorded)?.choice.as_ref()
+    }
+
+    /// Where the step lies, with the token that was chosen last.
+    pub(super) fn step(&self) -> &GpuBuffer {
+        &self.step
     }
 
     /// Blocks that there is memory for. For tests.
@@ -229,6 +312,14 @@ impl Kept {
         let block_bytes = element_count(&shape) * state.dtype.size_bytes() * BLOCK_POSITIONS * batch;
         Ok(Self { name: state.name.clone(), capacity, block_bytes, memory: None })
     }
+}
+
+/// As the kernel reads it.
+fn device_sampling(sampling: &generate::Sampling) -> Sampling {
+    let generate::Sampling { temperature, top_k, top_p, min_p, repetition_penalty, seed } = *sampling;
+    let (seed_low, seed_high) = (seed as u32, (seed >> 32) as u32);
+    let top_k = u32::try_from(top_k).unwrap_or(0);
+    Sampling { temperature, top_k, top_p, min_p, repetition_penalty, seed_low, seed_high, reserved: 0 }
 }
 
 fn refused(why: &StateError) -> RemoteError {

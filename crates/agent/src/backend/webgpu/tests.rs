@@ -150,6 +150,29 @@ async fn linear_problems_in_the_tiles_of_hardware() {
     solve_all_on(&as_hardware().await, "tiles", &linear_problems(), PlanOptions::default()).await;
 }
 
+/// Operators of few rows that are computed by one of them.
+fn folding_problems() -> Vec<Problem> {
+    let is_of =
+        |problem: &Problem| problem.graph.nodes.iter().all(|n| ["norm", "linear", "gate"].contains(&n.op.name()));
+    problems().into_iter().filter(|p| p.graph.nodes.len() > 1 && is_of(p)).collect()
+}
+
+#[wasm_bindgen_test]
+async fn few_rows_compute_what_is_beside_them() {
+    let folding = folding_problems();
+    let options = PlanOptions { tiling: Tiling::Rows, ..PlanOptions::default() };
+    solve_all("few rows", &folding, options).await;
+    let some: Vec<_> = folding.iter().step_by(5).cloned().collect();
+    solve_all("few rows, portable", &some, PlanOptions { portable: true, ..options }).await;
+    let model = load(&gpu().await, &folding[0], options).await;
+    let lone = |problem: &Problem| {
+        let given: Vec<_> = problem.inputs.iter().map(|(n, t)| (n.as_str(), t.dtype(), t.shape())).collect();
+        let recording = model.lower(&problem.graph.bind(&given).unwrap()).unwrap();
+        recording.dispatches.len()
+    };
+    assert_eq!(lone(&folding[0]), 1, "{}", folding[0].name);
+}
+
 #[wasm_bindgen_test]
 async fn linear_problems_in_every_tiling() {
     let tilings = [

@@ -65,7 +65,7 @@ impl Pending {
         self.check_unread()?;
         let outputs: Vec<_> = self.outputs.iter().filter(|made| made.wanted).map(|made| self.tensor(made)).collect();
         check_finite(&outputs)?;
-        Ok(RunOutcome { outputs, gpu_ms: None, kernels: None })
+        Ok(RunOutcome { outputs, token: None, gpu_ms: None, kernels: None })
     }
 
     /// Fails where an output that is not read has what is no number. Where in it that is, only a read would tell.

@@ -40,6 +40,13 @@ pub enum Activation {
     Tanh,
 }
 
+impl Linear {
+    /// Whether nothing but a bias comes after the product.
+    pub fn is_plain(&self) -> bool {
+        self.activation == Activation::Identity && self.residual.is_none()
+    }
+}
+
 impl Operator for Linear {
     fn name(&self) -> &'static str {
         "linear"

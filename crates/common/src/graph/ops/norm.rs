@@ -48,6 +48,11 @@ impl Normalization {
         Self { kind: NormKind::Rms, weight, bias: None, eps }
     }
 
+    /// Whether it is by the root mean square, and shifts nothing.
+    pub fn is_rms_without_bias(self) -> bool {
+        self.kind == NormKind::Rms && self.bias.is_none()
+    }
+
     /// Whether it is layer normalization with scale and shift: what an embedding's kernel has.
     pub(super) fn is_layer_with_bias(self) -> bool {
         self.kind == NormKind::Layer && self.bias.is_some()

@@ -5,4 +5,5 @@ mod operands;
 pub(crate) mod plan;
 pub(crate) mod problems;
 pub(crate) mod reference;
+pub(crate) mod step;
 pub(crate) mod webnn;

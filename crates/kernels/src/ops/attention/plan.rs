@@ -5,6 +5,7 @@ use webnibble_common::graph::{Attention, Cache, ValueId};
 use webnibble_common::quant::round_up;
 use webnibble_common::state::BLOCK_POSITIONS;
 
+use super::step::{self, is_of_one_query};
 use crate::plan::chunks::parts;
 use crate::plan::device::DeviceCaps;
 use crate::plan::error::PlanError;
@@ -83,6 +84,9 @@ impl Shapes {
 /// Records attention, in parts where the batch or the work is too much for one dispatch; before it, what writes its keys and
 /// values where a conversation keeps them.
 pub(crate) fn record(r: &mut Recorder<'_>, op: &Attention, output: ValueId) -> Result<(), PlanError> {
+    if let Some(cache) = op.cache.filter(|_| is_of_one_query(r, op)) {
+        return step::record(r, op, cache, output);
+    }
     let shapes = Shapes { q: r.shape(op.q.value)?, k: r.shape(op.k.value)?, v: r.shape(op.v.value)? };
     if let Some(cache) = op.cache {
         record_writes(r, op, cache, &shapes, output)?;

@@ -1,9 +1,10 @@
 //! Dispatches of `gate.wgsl`.
 
 use bytemuck::{Pod, Zeroable};
-use webnibble_common::graph::{Gate, ValueId};
+use webnibble_common::graph::{Gate, Op, ValueId};
 use webnibble_common::tensor::element_count;
 
+use crate::ops::linear::plan::record_gated;
 use crate::plan::activation::activation_code;
 use crate::plan::chunks::parts;
 use crate::plan::error::PlanError;
@@ -27,6 +28,9 @@ pub(super) struct GateParams {
 
 /// Records the gate, in parts where there are too many rows for one binding.
 pub(crate) fn record(r: &mut Recorder<'_>, op: &Gate, output: ValueId) -> Result<(), PlanError> {
+    if let Some(Op::Linear(linear)) = r.folded(op.x) {
+        return record_gated(r, linear, op.activation, output);
+    }
     let shape = r.shape(output)?;
     let columns = *shape.last().expect("validation says that there is a last dimension");
     let (rows, units) = (element_count(&shape) / columns, columns.div_ceil(4));

@@ -30,12 +30,12 @@ struct LinearParams {
 #ifdef RESIDUAL
 @group(0) @binding(6) var<storage, read> residual: array<vec4<f32>>;
 #endif
-@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> y: array<vec4<f32>>;
 #else
 #ifdef RESIDUAL
 @group(0) @binding(6) var<storage, read> residual: array<f32>;
 #endif
-@group(0) @binding(7) var<storage, read_write> y: array<f32>;
+@group(0) @binding(8) var<storage, read_write> y: array<f32>;
 #endif
 
 #import weight

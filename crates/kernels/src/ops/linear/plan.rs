@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
-use webnibble_common::graph::{Linear, ValueId};
+use webnibble_common::graph::{Activation, Linear, Normalization, Op, ValueId};
 use webnibble_common::package::Part;
 use webnibble_common::quant::{Bits, Layout};
 use webnibble_common::tensor::element_count;
@@ -16,7 +16,7 @@ use crate::plan::error::PlanError;
 use crate::plan::options::{PlanOptions, Tiling};
 use crate::plan::recorder::Recorder;
 use crate::plan::recording::Binding;
-use crate::plan::workgroups::workgroup_for;
+use crate::plan::workgroups::row_groups;
 use crate::shaders::Kernel;
 
 /// Up to this many rows, a tile would be mostly empty.
@@ -24,6 +24,12 @@ const FEW_ROWS: usize = 4;
 
 /// Threads of a workgroup without workgroup memory.
 const DIRECT_THREADS: u32 = 32;
+
+/// Threads of a workgroup for few rows.
+const ROWS_THREADS: u32 = 128;
+
+/// Threads that make an output of few rows, where subgroups are of several sizes or there are none.
+const TEAM: u32 = 32;
 
 /// Up to this many tiles of 32 × 32, large GPUs have multiprocessors to spare.
 const FEW_TILES: usize = 128;
@@ -47,8 +53,20 @@ pub struct LinearParams {
     pub stride: u32,
 }
 
+/// What a dispatch computes beside the operator.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beside {
+    /// Takes the root mean square out of the input before.
+    norm: Option<Normalization>,
+    /// Makes the gate of both halves of the product after.
+    gate: Option<Activation>,
+}
+
 /// Records the product, in parts where the weight, an input or the work is too much for one dispatch.
 pub(crate) fn record(r: &mut Recorder<'_>, op: &Linear, output: ValueId) -> Result<(), PlanError> {
+    if let Some(Op::Norm(norm)) = r.folded(op.x) {
+        return record_few_rows(r, &Linear { x: norm.x, ..*op }, output, Beside { norm: Some(norm.by), gate: None });
+    }
     let layout = *r.layout(op.weight);
     let (n, k) = (layout.rows, layout.cols);
     let m = element_count(&r.shape(output)?) / n;
@@ -61,6 +79,62 @@ pub(crate) fn record(r: &mut Recorder<'_>, op: &Linear, output: ValueId) -> Resu
         }
     }
     Ok(())
+}
+
+/// Records the product of a gate's two halves, and the gate.
+pub(crate) fn record_gated(
+    r: &mut Recorder<'_>,
+    op: &Linear,
+    gate: Activation,
+    output: ValueId,
+) -> Result<(), PlanError> {
+    let norm = match r.folded(op.x) {
+        Some(Op::Norm(norm)) => Some(norm),
+        _ => None,
+    };
+    let op = &Linear { x: norm.map_or(op.x, |norm| norm.x), ..*op };
+    record_few_rows(r, op, output, Beside { norm: norm.map(|norm| norm.by), gate: Some(gate) })
+}
+
+/// Whether the operator, or a gate behind it, has so few rows that one dispatch computes what is beside it too.
+pub(crate) fn takes_few_rows(r: &Recorder<'_>, op: &Linear, output: ValueId) -> bool {
+    let layout = r.layout(op.weight);
+    let Ok(shape) = r.shape(output) else { return false };
+    let m = element_count(&shape) / shape.last().copied().unwrap_or(1).max(1);
+    let half = r.caps.f16 && r.options.half_tiles;
+    let is_whole = r.weights.row_ranges(op.weight, usize::MAX).len() == 1
+        && r.limits.items(m, &[layout.cols * 4, layout.rows * 4], layout.rows.saturating_mul(layout.cols)) >= m;
+    m <= FEW_ROWS && is_whole && tiling(m, layout.rows, r.options.tiling, half, r.caps) == Tiling::Rows
+}
+
+/// Records few rows as one dispatch.
+fn record_few_rows(r: &mut Recorder<'_>, op: &Linear, output: ValueId, beside: Beside) -> Result<(), PlanError> {
+    let layout = *r.layout(op.weight);
+    let made = if beside.gate.is_some() { layout.rows / 2 } else { layout.rows };
+    let m = element_count(&r.shape(output)?) / made;
+    let op = &Linear { activation: beside.gate.unwrap_or(op.activation), ..*op };
+    let (kernel, workgroups) = rows_kernel(m, made, op, &layout, (r.caps, r.options));
+    let kernel = kernel.flag("NORM", beside.norm.is_some()).flag("GATE", beside.gate.is_some());
+    let kernel = match beside.norm {
+        Some(norm) => kernel.constant("EPSILON", norm.eps.to_bits()),
+        None => kernel,
+    };
+    let weight = WeightParams::new(&layout);
+    let params = LinearParams { weight, m: m as u32, n: made as u32, k: layout.cols as u32, stride: made as u32 };
+    let (every_row, every_weight) = (0..m, 0..layout.rows);
+    let mut bindings = operands(r, op, &every_weight);
+    bindings.push(r.items(1, op.x, &every_row, m)?);
+    bindings.extend(op.residual.map(|residual| r.items(6, residual, &every_row, m)).transpose()?);
+    bindings.extend(beside.norm.and_then(|norm| r.vector(7, norm.weight)));
+    bindings.push(r.items(8, output, &every_row, m)?);
+    r.dispatch(output, kernel, params, bindings, workgroups)
+}
+
+/// Binds some rows of the weight, and of the bias.
+fn operands(r: &Recorder<'_>, op: &Linear, rows: &Range<usize>) -> Vec<Binding> {
+    let planes = [(2, Part::Packed), (3, Part::Scale), (4, Part::Zero)];
+    let planes = planes.into_iter().filter_map(|(number, part)| r.plane_rows(number, op.weight, part, rows));
+    planes.chain(op.bias.and_then(|bias| r.plane_rows(5, bias, Part::Packed, rows))).collect()
 }
 
 /// What a dispatch makes of `m` rows and `layout.rows` columns.
@@ -77,15 +151,12 @@ fn piece(r: &mut Recorder<'_>, op: &Linear, output: ValueId, piece: Piece) -> Re
     let (kernel, workgroups) = kernel(m, n, op, &layout, r.caps, r.options);
     let weight = WeightParams { rows: n as u32, ..WeightParams::new(&layout) };
     let params = LinearParams { weight, m: m as u32, n: n as u32, k: k as u32, stride: layout.rows as u32 };
-    let mut bindings = vec![r.items(1, op.x, &rows, total)?];
-    for (number, part) in [(2, Part::Packed), (3, Part::Scale), (4, Part::Zero)] {
-        bindings.extend(r.plane_rows(number, op.weight, part, &columns));
-    }
-    bindings.extend(op.bias.and_then(|bias| r.plane_rows(5, bias, Part::Packed, &columns)));
+    let mut bindings = operands(r, op, &columns);
+    bindings.push(r.items(1, op.x, &rows, total)?);
     if let Some(residual) = op.residual {
         bindings.push(from_column(r.items(6, residual, &rows, total)?, columns.start));
     }
-    bindings.push(from_column(r.items(7, output, &rows, total)?, columns.start));
+    bindings.push(from_column(r.items(8, output, &rows, total)?, columns.start));
     r.dispatch(output, kernel, params, bindings, workgroups)
 }
 
@@ -121,12 +192,28 @@ fn kernel(
             let kernel = kernel("linear_direct").constant("WG", threads);
             (kernel, [n.div_ceil(4).div_ceil(threads as usize), m.div_ceil(4), 1])
         }
-        Tiling::Rows | Tiling::Auto => {
-            let threads = workgroup_for(layout.cols / 4, options);
-            let kernel = kernel("linear_rows").flag("SUBGROUPS", caps.subgroups).constant("WG", threads);
-            (kernel, [n.div_ceil(4), m, 1])
-        }
+        Tiling::Rows | Tiling::Auto => rows_kernel(m, n, op, layout, (caps, options)),
     }
+}
+
+/// The kernel for few rows, and its workgroups.
+fn rows_kernel(
+    m: usize,
+    n: usize,
+    op: &Linear,
+    layout: &Layout,
+    (caps, options): (&DeviceCaps, &PlanOptions),
+) -> (Kernel, [usize; 3]) {
+    let threads = options.workgroup_size.unwrap_or(ROWS_THREADS);
+    let subgroup = caps.subgroup_size.filter(|size| size.is_power_of_two() && *size <= threads);
+    let team = subgroup.unwrap_or(TEAM.min(threads));
+    let kernel = linear_kernel("linear_rows", op, layout)
+        .flag("SUBGROUPS", subgroup.is_some())
+        .constant("K", layout.cols as u32)
+        .constant("TEAM", team)
+        .constant("WG", threads);
+    let [x, z, _] = row_groups(n.div_ceil((threads / team) as usize), caps);
+    (kernel, [x, m, z])
 }
 
 fn linear_kernel(file: &'static str, op: &Linear, layout: &Layout) -> Kernel {
@@ -139,7 +226,7 @@ fn linear_kernel(file: &'static str, op: &Linear, layout: &Layout) -> Kernel {
         .flag("BIAS", op.bias.is_some())
         .flag("RESIDUAL", op.residual.is_some())
         .flag("K_VEC4", layout.cols.is_multiple_of(4))
-        .flag("N_VEC4", layout.rows.is_multiple_of(4))
+        .flag("N_VEC4", layout.rows.is_multiple_of(4) && file != "linear_rows")
         .constant("BITS", bits.count() as u32)
         .constant("ACTIVATION", activation_code(op.activation));
     match layout.groups_per_row {
@@ -180,6 +267,8 @@ mod tests {
     fn structs_agree_with_the_wgsl() {
         let linear = Kernel::new("linear_rows")
             .flag("SINGLE", true)
+            .constant("K", 4)
+            .constant("TEAM", 32)
             .constant("WG", 64)
             .constant("BITS", 32)
             .constant("ACTIVATION", 0);

@@ -1,10 +1,11 @@
 //! Linear at every format, with odd and tile-aligned shapes.
 
-use webnibble_common::graph::{Activation, Graph, Linear, Role};
+use webnibble_common::graph::{Activation, Graph, Linear, Op, Role};
 use webnibble_common::quant::{Bits, Format, Granularity, Scheme};
 use webnibble_common::tensor::DType;
 use webnibble_common::weights::WeightMap;
 
+use crate::ops::norm::problems::normalized;
 use crate::problems::pairs::pairs;
 use crate::problems::problem::{Problem, TOLERANCE};
 use crate::problems::random::Random;
@@ -49,7 +50,33 @@ pub(crate) fn problems() -> Vec<Problem> {
     ];
     let mut cases = pairs(&sizes, &integer_formats());
     cases.extend(shapes_of_models());
-    cases.iter().map(|row| problem(row)).collect()
+    cases.iter().map(|row| problem(row)).chain(behind_norm()).collect()
+}
+
+/// The first linear operators of a LLaMA's layer, which few rows of compute the normalization before them.
+fn behind_norm() -> Vec<Problem> {
+    let formats = [(0, 0, 3), (1, 1, 2), (1, 0, 4), (2, 0, 1), (3, 0, 0), (4, 0, 0)];
+    let case = |(bits, scheme, granularity): (usize, usize, usize)| {
+        // One row and three, of 127 and 384 columns.
+        [(0, 4), (1, 7)].map(|(m, k)| problem(&[bits, scheme, granularity, 0, m, 4, k, 4, 1, 1]))
+    };
+    formats.into_iter().flat_map(case).map(with_norm).collect()
+}
+
+/// The same with its input normalized.
+fn with_norm(Problem { name, mut graph, mut weights, inputs, tolerance }: Problem) -> Problem {
+    let name = format!("{name} behind norm");
+    let (mut random, x) = (Random::named(&name), graph.inputs[0]);
+    let mut nodes = std::mem::take(&mut graph.nodes);
+    let width = inputs[0].1.shape()[2];
+    let normed = normalized(&mut graph, &mut weights, (&mut random, width), x);
+    for node in &mut nodes {
+        if let Op::Linear(linear) = &mut node.op {
+            linear.x = normed;
+        }
+    }
+    graph.nodes.extend(nodes);
+    Problem { name, graph, weights, inputs, tolerance }
 }
 
 /// All three choices of an integer format together, where pairs would leave some out.

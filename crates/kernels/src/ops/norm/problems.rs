@@ -1,6 +1,6 @@
 //! Normalization, where digits are lost: large offsets, large and tiny spreads, rows without any.
 
-use webnibble_common::graph::{Graph, Norm, NormKind, Normalization, Role};
+use webnibble_common::graph::{Graph, Norm, NormKind, Normalization, Role, ValueId};
 use webnibble_common::tensor::DType;
 use webnibble_common::weights::WeightMap;
 
@@ -15,6 +15,18 @@ const ROWS: &[usize] = &[1, 3, 17, 129];
 const EPS: &[f32] = &[1e-12, 1e-5];
 /// Offset and spread of the values.
 const VALUES: &[(f32, f32)] = &[(0.0, 1.0), (1000.0, 1.0), (-3.0, 1e4), (0.0, 1e-3), (2.0, 0.0)];
+
+/// A value with the root of its mean square taken out, as a LLaMA's layers begin with it.
+pub(crate) fn normalized(
+    graph: &mut Graph,
+    weights: &mut WeightMap,
+    (random, width): (&mut Random, usize),
+    x: ValueId,
+) -> ValueId {
+    weights.insert("norm".to_owned(), random.vector(width, 1.0));
+    let weight = graph.weight("norm", [width], Role::Vector, &[]);
+    graph.push("normed", Norm { x, by: Normalization::rms(weight, 1e-5) })
+}
 
 pub(crate) fn problems() -> Vec<Problem> {
     let sizes = [KINDS.len(), BIAS.len(), HIDDEN.len(), ROWS.len(), EPS.len(), VALUES.len()];

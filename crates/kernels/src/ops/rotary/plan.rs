@@ -10,7 +10,7 @@ use crate::plan::workgroups::{row_groups, workgroup_for};
 use crate::shaders::Kernel;
 
 /// Vectors that hold the frequencies of as many pairs as a head may have.
-const VECTORS: usize = Rotary::MOST_PAIRS / 4;
+pub(crate) const VECTORS: usize = Rotary::MOST_PAIRS / 4;
 
 /// `rotary.wgsl`. Strides and starts count elements.
 #[repr(C)]
@@ -69,7 +69,7 @@ pub(crate) fn record(r: &mut Recorder<'_>, op: &Rotary, output: ValueId) -> Resu
 }
 
 /// Frequencies in 2⁻³² of a turn a position.
-fn turns(frequencies: &[f32]) -> [[u32; 4]; VECTORS] {
+pub(crate) fn turns(frequencies: &[f32]) -> [[u32; 4]; VECTORS] {
     let mut turns = [[0; 4]; VECTORS];
     for (pair, frequency) in frequencies.iter().enumerate() {
         turns[pair / 4][pair % 4] = turn(*frequency);

@@ -1,7 +1,5 @@
 // Rotary positions: pairs of columns of each head, turned by position times the pair's frequency.
 //
-// Angles are counted in turns of 2^32, so that position · frequency wraps as an angle does and nothing of it is lost however
-// far the position is; sine and cosine are series, since WGSL promises of its own no more than 2^-11.
 // A thread turns a pair, or copies a column behind the pairs. `x` and `y` may be bound from a row on, at `first_row`.
 // Dispatch: workgroups over rows · heads · units in two dimensions. Constants: WG; INTERLEAVED: columns 2i and 2i + 1 are a
 // pair, and not i and pairs + i; CONTINUES: positions count from the conversation's past on. Twin: reference.rs.
@@ -12,6 +10,7 @@
 #ifdef CONTINUES
 #import step
 #endif
+#import turn
 
 struct RotaryParams {
     // Rows that are bound, the number of the first one, and how many a sequence has.
@@ -41,21 +40,6 @@ fn past() -> u32 {
 #else
     return 0u;
 #endif
-}
-
-// Cosine and sine of so many 2^-32 of a turn. Quarters are taken off in whole numbers; what is left is at most an eighth.
-fn cos_sin(angle: u32) -> vec2<f32> {
-    let quarter = (angle + 0x20000000u) >> 30u;
-    let a = f32(bitcast<i32>(angle - (quarter << 30u))) * 1.4629181e-9;
-    let s = a * a;
-    let sine = a * (1.0 + s * (-0.16666667 + s * (0.0083333333 + s * -0.0001984127)));
-    let cosine = 1.0 + s * (-0.5 + s * (0.041666667 + s * (-0.0013888889 + s * 0.0000248016)));
-    switch quarter {
-        case 0u: { return vec2<f32>(cosine, sine); }
-        case 1u: { return vec2<f32>(-sine, cosine); }
-        case 2u: { return vec2<f32>(-cosine, -sine); }
-        default: { return vec2<f32>(sine, -cosine); }
-    }
 }
 
 @compute @workgroup_size(WG)
