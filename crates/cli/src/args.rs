@@ -160,16 +160,17 @@ impl RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// A folder in Hugging Face layout, a package, or a name: a sentence-embedding model
+    /// A folder in Hugging Face layout, a package, a GGUF file, or a name: a model that embeds sentences or generates text
     #[arg(long, short, value_name = "MODEL", default_value = DEFAULT_MODEL)]
     pub(crate) model: String,
-    /// Pairs of sentences with scores, separated by tabs: score, sentence, sentence; or as the STS benchmark has them
+    /// Pairs of sentences with scores, separated by tabs: score, sentence, sentence; or as the STS benchmark has them. A text for
+    /// a model that generates
     #[arg(long, value_name = "FILE")]
     pub(crate) data: PathBuf,
     /// Bits of the weights, a row each (default: 16 8 4 2, or those of a package)
     #[arg(long, value_name = "N", num_args = 1..)]
     pub(crate) bits: Vec<Bits>,
-    /// The first rows of the data only
+    /// The first rows of the data only, or the first tokens of a text
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(2..))]
     pub(crate) limit: Option<usize>,
     #[command(flatten)]

@@ -169,6 +169,11 @@ impl Reference {
         }
     }
 
+    /// The weights, by name.
+    pub(crate) fn weights(&self) -> &WeightMap {
+        &self.weights
+    }
+
     /// Bytes of the weights as they are held.
     pub fn weights_bytes(&self) -> u64 {
         self.weights.values().map(WeightData::bytes).sum()

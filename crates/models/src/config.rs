@@ -87,6 +87,14 @@ impl ModelConfig {
         }
     }
 
+    /// Ids of tokens that there are.
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            ModelConfig::Bert(config) => config.vocab_size,
+            ModelConfig::Llama(config) => config.vocab_size,
+        }
+    }
+
     /// Width of a hidden state, and of an embedding.
     pub fn hidden_size(&self) -> usize {
         match self {

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use webnibble_host::eval::{Agreement, Eval, EvalRequest, EvalRow, Place, eval};
+use webnibble_host::eval::{
+    Agreement, Eval, EvalRequest, EvalRow, Evaluation, PackageFormat, Place, TextEval, TextRow, eval,
+};
 
 use super::run::sink;
 use super::{failed, wrong_arguments};
@@ -32,7 +34,8 @@ pub(crate) async fn run(args: EvalArgs, json: bool, verbose: bool) -> ExitCode {
     bar.clear();
     match found {
         Ok(eval) if json => print::json(&eval),
-        Ok(eval) => print_eval(&eval),
+        Ok(Evaluation::Pairs(eval)) => print_eval(&eval),
+        Ok(Evaluation::Text(eval)) => print_text(&eval),
         Err(error) => return failed(&error, json),
     }
     ExitCode::SUCCESS
@@ -72,6 +75,43 @@ fn print_eval(eval: &Eval) {
     }
 }
 
+fn print_text(eval: &TextEval) {
+    let (tokens, window) = (eval.tokens, eval.window_tokens);
+    print::line(format!("{} on {tokens} tokens of {}, {window} at once", eval.model, eval.data.display()));
+    print::line("computed on this machine's processor, in no browser");
+    if let Some(forced) = eval.forced_tokens {
+        print::line(format!("agreement: of {forced} tokens that f32 chose, those that are the likeliest here too"));
+    }
+    print::line("");
+    let header = ["bits", "attention", "format", "package MB", "perplexity", "top 1", "agreement with f32"];
+    let dash = || "-".to_owned();
+    let in_f32 = eval.f32.iter().map(|found| {
+        let head = ["f32", "f32", "floats"].map(str::to_owned);
+        [&head[..], &[dash(), format!("{:.3}", found.perplexity), format!("{:.4}", found.top1), dash()]].concat()
+    });
+    let rows: Vec<Vec<String>> = in_f32.chain(eval.rows.iter().map(text_cells)).collect();
+    print::line(print::table(&header, &rows));
+}
+
+fn text_cells(row: &TextRow) -> Vec<String> {
+    vec![
+        row.format.bits.to_string(),
+        row.format.attention_bits.to_string(),
+        stored_as(&row.format),
+        format!("{:.1}", row.format.package_bytes as f64 / 1e6),
+        format!("{:.3}", row.scores.perplexity),
+        format!("{:.4}", row.scores.top1),
+        number(row.forced_agreement, 4),
+    ]
+}
+
+/// Scheme and groups of integers.
+fn stored_as(format: &PackageFormat) -> String {
+    let scheme = format!("{:?}", format.scheme).to_lowercase();
+    let group = format.group_size.map(|size| format!(" {size}")).unwrap_or_default();
+    if format.bits.is_integer() { format!("{scheme}, {}{group}", format.granularity) } else { "floats".to_owned() }
+}
+
 fn reference_cells(found: &Agreement) -> Vec<String> {
     let dash = || "-".to_owned();
     let head = ["f32", "floats", "f32", "floats", "native"].map(str::to_owned);
@@ -79,18 +119,14 @@ fn reference_cells(found: &Agreement) -> Vec<String> {
 }
 
 fn cells(row: &EvalRow) -> Vec<String> {
-    let scheme = format!("{:?}", row.scheme).to_lowercase();
-    let group = row.group_size.map(|size| format!(" {size}")).unwrap_or_default();
-    let format =
-        if row.bits.is_integer() { format!("{scheme}, {}{group}", row.granularity) } else { "floats".to_owned() };
     let activations = row.int8_linears.map_or_else(|| "floats".to_owned(), |count| format!("int8 in {count}"));
     vec![
-        row.bits.to_string(),
+        row.format.bits.to_string(),
         activations,
-        row.attention_bits.to_string(),
-        format,
+        row.format.attention_bits.to_string(),
+        stored_as(&row.format),
         row.implementation_type.map_or_else(|| "native".to_owned(), |kind| kind.to_string()),
-        format!("{:.1}", row.package_bytes as f64 / 1e6),
+        format!("{:.1}", row.format.package_bytes as f64 / 1e6),
         number(row.agreement.spearman, 4),
         number(row.agreement.pearson, 4),
         number(row.against_f32.map(|error| error.cosine), 5),

@@ -37,6 +37,16 @@ pub enum DataError {
         /// Rows.
         found: usize,
     },
+    /// A text is too short to say anything.
+    #[error("data {}: expected a text of at least {least} tokens, found {found}", .path.display())]
+    Short {
+        /// The file.
+        path: PathBuf,
+        /// Least tokens.
+        least: usize,
+        /// Its tokens.
+        found: usize,
+    },
     /// A row is not what it should be.
     #[error("data {} line {line}: expected {expected}, found {found}", .path.display())]
     Row {
@@ -60,6 +70,7 @@ impl Failure for DataError {
         let hint = match self {
             Self::Read { source, .. } => hints::io(source),
             Self::TooFew { .. } => "give a file with two rows or more",
+            Self::Short { .. } => "give a longer text, or leave out --limit",
             Self::Row { .. } => {
                 "rows are separated by tabs: score, sentence, sentence; or as the STS benchmark has them, with the score in \
              column 5 and the sentences in 6 and 7"
@@ -75,7 +86,7 @@ impl Failure for DataError {
 /// # Errors
 /// When the file cannot be read, a row is something else (with its line), or there are fewer than two.
 pub fn read_pairs(path: &Path, limit: Option<usize>) -> Result<Vec<Pair>, DataError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    let text = read_text(path)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let pair = |(index, line): (usize, &str)| {
         pair(line).map_err(|(expected, found)| DataError::Row {
@@ -90,6 +101,14 @@ pub fn read_pairs(path: &Path, limit: Option<usize>) -> Result<Vec<Pair>, DataEr
         return Err(DataError::TooFew { path: path.to_owned(), found: pairs.len() });
     }
     Ok(pairs)
+}
+
+/// Reads a text.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_text(path: &Path) -> Result<String, DataError> {
+    std::fs::read_to_string(path).map_err(|source| DataError::Read { path: path.to_owned(), source })
 }
 
 /// One row; what was expected and found where it is none.

@@ -3,6 +3,7 @@
 //! The data are pairs of sentences with scores. The cosine of a pair's embeddings is compared with its score by rank
 //! (Spearman) and value (Pearson); the embeddings with those of the model in f32. Weights decide most of it, so by default
 //! the packages run on this machine's processor; with a platform they run in one browser, one after another.
+//! A model that generates is evaluated on a text (`text.rs`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,10 +11,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use webnibble_common::capabilities::Adapter;
-use webnibble_common::options::{Options, Platform, Settings};
-use webnibble_common::profiles::{self, Resolved};
-use webnibble_common::prompt::PromptChoice;
-use webnibble_common::quant::{Bits, Scheme};
+use webnibble_common::options::Platform;
+use webnibble_common::quant::Bits;
 use webnibble_common::record::{BrowserInfo, Fallback, ImplementationType, QuantizationError};
 use webnibble_common::tensor::Tensor;
 use webnibble_common::wire::RunOptions;
@@ -21,49 +20,29 @@ use webnibble_models::input::text::TextError;
 
 use crate::error::HostError;
 use crate::host::Host;
-use crate::loader::{Model, PackageFile, Progress};
-use crate::prepare::{self, Package};
+use crate::loader::{Model, PackageFile};
 use crate::reference::{Reference, quantization_error};
-use crate::run::{RunProgress, RunProgressSink, family, load_options, load_package, resolve};
+use crate::run::{load_options, load_package};
 use crate::task::blocking;
 
 mod data;
+mod prepared;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod text;
 mod texts;
 
-pub use data::{DataError, Pair, read_pairs};
+pub use data::{DataError, Pair, read_pairs, read_text};
+pub use prepared::{BITS, EvalRequest, PackageFormat};
 pub use stats::{pearson, spearman};
+pub use text::{TextEval, TextRow, TextScores};
 
+use prepared::{PreparedRow, prepare_row, progress_name, row_bits, tell, tell_at};
 use texts::Texts;
 
 const LOAD_LIMIT: Duration = Duration::from_secs(300);
 const RUN_LIMIT: Duration = Duration::from_secs(300);
-
-/// Bit widths that are compared unless others are asked for.
-pub const BITS: [Bits; 4] = [Bits::B16, Bits::B8, Bits::B4, Bits::B2];
-
-/// What to evaluate.
-#[derive(Clone)]
-pub struct EvalRequest {
-    /// A sentence-embedding model.
-    pub model: String,
-    /// Tab-separated pairs, as [`read_pairs`] takes them.
-    pub data: PathBuf,
-    /// The first rows only.
-    pub limit: Option<usize>,
-    /// Bits of the weights, a row each; [`BITS`], or those of a package, where there are none.
-    pub bits: Vec<Bits>,
-    /// What is put before each sentence.
-    pub prompt: PromptChoice,
-    /// Everything else that the caller chose. Without a platform, this machine's processor computes.
-    pub options: Options,
-    /// Passes the browser's output and its console on to the log.
-    pub verbose: bool,
-    /// Hears how far it is.
-    pub progress: Option<RunProgressSink>,
-}
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -110,26 +89,15 @@ pub struct Agreement {
 /// One bit width.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EvalRow {
-    /// Bits of the linear weights.
-    pub bits: Bits,
-    /// Bits of attention projections.
-    pub attention_bits: Bits,
-    /// Bits of embedding tables.
-    pub embedding_bits: Bits,
+    /// How the weights are stored.
+    #[serde(flatten)]
+    pub format: PackageFormat,
     /// Bits of activations, as they were computed.
     pub activation_bits: Bits,
     /// Linear operators in int8, with activations of 8 bits.
     pub int8_linears: Option<usize>,
-    /// Where zero lies.
-    pub scheme: Scheme,
-    /// `group`, `channel` or `tensor`.
-    pub granularity: String,
-    /// Weights of a group.
-    pub group_size: Option<usize>,
     /// What ran in the browser, as the page's backend says.
     pub implementation_type: Option<ImplementationType>,
-    /// Bytes of the package.
-    pub package_bytes: u64,
     /// Agreement with people.
     #[serde(flatten)]
     pub agreement: Agreement,
@@ -139,15 +107,41 @@ pub struct EvalRow {
     pub fallbacks: Vec<Fallback>,
 }
 
-/// Evaluates a model at several bit widths.
+/// What was found, by what the model is for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Evaluation {
+    /// Of a model that embeds sentences.
+    Pairs(Box<Eval>),
+    /// Of a model that generates text.
+    Text(TextEval),
+}
+
+/// Evaluates a model at several bit widths: one that generates on a text, others on pairs of sentences.
 ///
 /// # Errors
 /// With the first step that fails: a table with holes would be misread.
-pub async fn eval(request: EvalRequest) -> Result<Eval, HostError> {
-    let pairs = read_pairs(&request.data, request.limit)?;
-    let texts = Arc::new(Texts::of(&pairs, request.prompt.clone()));
+pub async fn eval(request: EvalRequest) -> Result<Evaluation, HostError> {
     tell(&request, "looking for the model", 0, 0);
     let model = load_model(&request).await?;
+    let generates = match &*model {
+        Model::Folder(folder) => folder.config.generates(),
+        Model::Package(package) => package.config.generates(),
+        Model::Onnx(_) => false,
+    };
+    if !generates || model.sentence().is_some() {
+        return eval_pairs(request, model).await.map(|eval| Evaluation::Pairs(Box::new(eval)));
+    }
+    if request.options.platform.is_some() {
+        let what = "evaluating text in a browser".to_owned();
+        return Err(HostError::NotYet { what, instead: "leave out --platform: this machine computes".to_owned() });
+    }
+    text::eval_text(&request, &model).await.map(Evaluation::Text)
+}
+
+async fn eval_pairs(request: EvalRequest, model: Arc<Model>) -> Result<Eval, HostError> {
+    let pairs = read_pairs(&request.data, request.limit)?;
+    let texts = Arc::new(Texts::of(&pairs, request.prompt.clone()));
     let prompt = request.prompt.of(model.sentence().map(|sentence| &sentence.prompts)).map_err(TextError::from)?;
     let mut prepared = Vec::new();
     for bits in row_bits(&request, &model) {
@@ -178,47 +172,9 @@ pub async fn eval(request: EvalRequest) -> Result<Eval, HostError> {
     Ok(eval)
 }
 
-/// A package that is ready, and how it is to be run.
-struct PreparedRow {
-    resolved: Resolved,
-    package: Package,
-    /// What ran, where it is known.
-    ran: Option<(ImplementationType, Bits)>,
-}
-
-/// Bits of each row; `None` leaves them to the package.
-fn row_bits(request: &EvalRequest, model: &Model) -> Vec<Option<Bits>> {
-    let int8 = request.options.settings.activation_bits == Some(Bits::B8);
-    match (&request.bits[..], model) {
-        ([], Model::Package(_) | Model::Onnx(_)) => vec![None],
-        // Int8 activations go with weights of 8 bits alone.
-        ([], Model::Folder(_)) if int8 => vec![Some(Bits::B8)],
-        ([], Model::Folder(_)) => BITS.map(Some).to_vec(),
-        (bits, _) => bits.iter().copied().map(Some).collect(),
-    }
-}
-
 async fn load_model(request: &EvalRequest) -> Result<Arc<Model>, HostError> {
     let request = request.clone();
     blocking(move || Ok(Arc::new(Model::load(&request.model, &mut |at| tell_at(&request, at))?))).await
-}
-
-async fn prepare_row(request: &EvalRequest, model: &Arc<Model>, bits: Option<Bits>) -> Result<PreparedRow, HostError> {
-    let (model, request) = (Arc::clone(model), request.clone());
-    blocking(move || {
-        let chosen = Settings { bits, ..request.options.settings.clone() };
-        // What this machine's processor computes depends on no browser; int8 is WebNN's unless wasm is asked for.
-        let platform = request.options.platform.unwrap_or(match chosen.activation_bits {
-            Some(Bits::B8) => Platform::Webnn,
-            _ => Platform::Webgpu,
-        });
-        let options =
-            Options { settings: prepare::settings_for(&model, &chosen, platform)?, ..request.options.clone() };
-        let resolved = resolve(&options, platform, family(&model))?;
-        let package = prepare::package(&model, &resolved.settings, platform, &mut |at| tell_at(&request, at))?;
-        Ok(PreparedRow { resolved, package, ran: None })
-    })
-    .await
 }
 
 /// Embeddings of the texts by the model in f32; `None` where its weights are not at hand.
@@ -244,10 +200,6 @@ async fn embed_here(request: &EvalRequest, row: &PreparedRow, texts: &Arc<Texts>
         embed(&request, &model, &texts, &progress_name(&package))
     })
     .await
-}
-
-fn progress_name(package: &PackageFile) -> String {
-    format!("evaluating {} bits", package.header.meta.quantization.bits)
 }
 
 fn embed(request: &EvalRequest, model: &Reference, texts: &Texts, what: &str) -> Result<Vec<Vec<f32>>, HostError> {
@@ -323,9 +275,6 @@ impl Judge<'_> {
 
     fn row(&self, row: &PreparedRow, embeddings: &[Vec<f32>]) -> EvalRow {
         let (meta, settings) = (&row.package.header.meta, &row.resolved.settings);
-        let made = &meta.quantization;
-        let bits = |count: u8| Bits::try_from(count).unwrap_or(Bits::B32);
-        let (granularity, group_size) = profiles::granularity_parts(made.granularity);
         let (implementation_type, activation_bits) = match row.ran {
             Some((implementation_type, bits)) => (Some(implementation_type), bits),
             None => (None, settings.activation_bits.value),
@@ -340,16 +289,10 @@ impl Judge<'_> {
                 .map(|activations| count_linears(&row.package, |weight| activations.linears.contains_key(weight))),
         };
         EvalRow {
-            bits: bits(made.bits),
-            attention_bits: bits(made.attention_bits),
-            embedding_bits: bits(made.embedding_bits),
+            format: PackageFormat::of(&row.package),
             activation_bits,
             int8_linears: linears.filter(|_| int8),
-            scheme: made.scheme,
-            granularity: granularity.into(),
-            group_size,
             implementation_type,
-            package_bytes: row.package.header.total_bytes,
             agreement: self.agreement(embeddings),
             against_f32: self.reference.and_then(|reference| error_of_embeddings(embeddings, reference)),
             fallbacks: row.resolved.fallbacks.clone(),
@@ -369,14 +312,4 @@ fn error_of_embeddings(embeddings: &[Vec<f32>], reference: &[Vec<f32>]) -> Optio
         Some(vec![("embeddings".to_owned(), Tensor::f32(shape, rows.concat()).ok()?)])
     };
     quantization_error(&tensor(embeddings)?, &tensor(reference)?)
-}
-
-fn tell(request: &EvalRequest, what: &str, done: u64, total: u64) {
-    tell_at(request, Progress { what, done, total });
-}
-
-fn tell_at(request: &EvalRequest, at: Progress<'_>) {
-    if let Some(progress) = &request.progress {
-        progress(RunProgress::Host { what: at.what, done: at.done, total: at.total });
-    }
 }

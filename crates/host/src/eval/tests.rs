@@ -1,7 +1,11 @@
 //! A small model, evaluated on this machine.
 
+use webnibble_common::options::{Options, Settings};
+use webnibble_common::prompt::PromptChoice;
+
 use super::*;
 use crate::loader::testing::{tiny_model, tiny_tokenizer, write, write_model};
+use crate::run::resolve;
 
 const PAIRS: &str =
     "5\tthe cat sat\tthe cat sat\n3\ta dog runs\ta cat runs far\n1\tthe mat\tdog far on\n0\ta\tthe dog sat\n";
@@ -37,6 +41,13 @@ fn with_package(folder: &tempfile::TempDir, mut request: EvalRequest) -> EvalReq
     request.model = path.display().to_string();
     request.bits.clear();
     request
+}
+
+async fn eval(request: EvalRequest) -> Result<Eval, HostError> {
+    match super::eval(request).await? {
+        Evaluation::Pairs(eval) => Ok(*eval),
+        Evaluation::Text(eval) => panic!("{eval:?} is of a text"),
+    }
 }
 
 #[test]
@@ -93,7 +104,7 @@ async fn a_calibrated_package_is_evaluated_in_int8() {
     let in_int8 = eval(int8.clone()).await.unwrap();
     assert_eq!((in_int8.computed_in, in_int8.pairs, in_int8.f32, in_int8.rows.len()), (Place::Host, 4, None, 1));
     let row = &in_int8.rows[0];
-    assert_eq!((row.bits, row.activation_bits, row.int8_linears), (Bits::B8, Bits::B8, Some(4)));
+    assert_eq!((row.format.bits, row.activation_bits, row.int8_linears), (Bits::B8, Bits::B8, Some(4)));
     assert_eq!((row.implementation_type, row.against_f32), (None, None));
     // The same package with activations in floats is another answer.
     let mut floats = int8;
@@ -113,4 +124,54 @@ async fn what_the_package_does_not_keep_is_an_error() {
     package.data = folder.path().join("absent.tsv");
     let error = eval(package).await.unwrap_err();
     assert!(error.code() == "data" && error.to_string().contains("absent.tsv"), "{error}");
+}
+
+/// The golden LLaMA, with a tokenizer whose words are its ids.
+fn text_request(bits: &[Bits]) -> (tempfile::TempDir, EvalRequest) {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/goldens/llama");
+    let (_pairs, request) = request(bits, Settings::default());
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(format!("{golden}/{file}"), folder.path().join(file)).unwrap();
+    }
+    let config = std::fs::read(folder.path().join("config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    let words = 0..config["vocab_size"].as_u64().unwrap();
+    let vocab: serde_json::Map<_, _> = words.map(|id| (format!("w{id}"), id.into())).collect();
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": {"type": "Whitespace"},
+        "post_processor": null, "decoder": null, "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "w0"},
+    });
+    write(folder.path(), "tokenizer.json", tokenizer.to_string().as_bytes());
+    let text: Vec<String> = (0..300).map(|place: u32| format!("w{}", place * place % 251)).collect();
+    write(folder.path(), "text.txt", text.join(" ").as_bytes());
+    let data = folder.path().join("text.txt");
+    let model = folder.path().display().to_string();
+    (folder, EvalRequest { model, data, ..request })
+}
+
+#[tokio::test]
+async fn a_model_that_generates_is_evaluated_on_a_text() {
+    let (_folder, request) = text_request(&[Bits::B32, Bits::B8, Bits::B2]);
+    let Evaluation::Text(eval) = super::eval(request).await.unwrap() else { panic!("it generates") };
+    // The golden's context of 128 positions, of which the forced tokens' prompt takes 32.
+    assert_eq!((eval.window_tokens, eval.tokens, eval.forced_tokens), (128, 300 - 3, Some(96)));
+    let in_f32 = eval.f32.unwrap();
+    let [exact, eight, two] = &eval.rows[..] else { panic!("three rows") };
+    assert_eq!(exact.forced_agreement, Some(1.0));
+    assert!((exact.scores.perplexity / in_f32.perplexity - 1.0).abs() < 1e-5, "{eval:?}");
+    // Random weights foresee worse than by chance, and lose more with fewer bits.
+    let changed = |row: &TextRow| (row.scores.perplexity / in_f32.perplexity - 1.0).abs();
+    assert!(changed(eight) < changed(two) && eight.forced_agreement > two.forced_agreement, "{eval:?}");
+}
+
+#[tokio::test]
+async fn a_text_that_says_nothing_is_an_error() {
+    let (_folder, mut request) = text_request(&[Bits::B8]);
+    request.limit = Some(40);
+    let error = super::eval(request.clone()).await.unwrap_err();
+    assert!(error.to_string().ends_with("expected a text of at least 64 tokens, found 40"), "{error}");
+    request.options.platform = Some(Platform::Wasm);
+    let error = super::eval(request).await.unwrap_err();
+    assert_eq!(error.to_string(), "evaluating text in a browser is not there yet");
 }
