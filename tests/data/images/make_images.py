@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 WIDTH, HEIGHT = 45, 34
-SIZES = [(16, 16), (60, 20), (60, 40), (45, 9), (64, 50)]
+SIZES = [(16, 16), (60, 20), (60, 40), (45, 9), (40, 23), (40, 24)]
 
 
 def picture():

@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_transformers() {
         let values =
-            processor(&json!({}), [2, 2]).values(Levels { width: 2, height: 2, data: vec![0, 128, 255].repeat(4) });
+            processor(&json!({}), [2, 2]).values(Levels { width: 2, height: 2, data: [0, 128, 255].repeat(4) });
         let values = values.unwrap();
         let expected = [-1.0, (128.0 / 255.0 - 0.5) / 0.5, 1.0];
         for (channel, expected) in values.chunks(4).zip(expected) {

@@ -1,7 +1,5 @@
-//! Resizing as Pillow does it, bit for bit: two passes over 8-bit channels, the first along lines, each in fixed point of 22 bits.
-//!
-//! Pillow before 13 always has the lines first, and so has this; 13 has the columns first for some shapes, as where an image becomes
-//! wider and lower, and is a level off then.
+//! Resizing as Pillow 13 does it, bit for bit: two passes over 8-bit channels, each in fixed point of 22 bits. Which of them comes
+//! first changes how it rounds; before Pillow 13 it always was the one along lines.
 //!
 //! A crate of resampling kernels would bring its SIMD into every binary of the page, for the few milliseconds that a photo
 //! takes, and rounds otherwise than Pillow, whose levels a processor's configuration stands for. Filters and rounding follow
@@ -97,8 +95,25 @@ impl Levels {
         if filter == Filter::Nearest {
             return self.nearest(width, height);
         }
-        let wide = if self.width == width { self } else { self.along_lines(&Taps::new(filter, self.width, width)) };
-        if wide.height == height { wide } else { wide.across_lines(&Taps::new(filter, wide.height, height)) }
+        match self.loses_lines_rather(width, height) {
+            true => self.with_height(height, filter).with_width(width, filter),
+            false => self.with_width(width, filter).with_height(height, filter),
+        }
+    }
+
+    /// Whether it loses more than two lines for each column that it loses: Pillow resizes across lines first then.
+    fn loses_lines_rather(&self, width: usize, height: usize) -> bool {
+        let lost = |from: usize, to: usize| from as i64 - to as i64;
+        let (columns, lines) = (lost(self.width, width), lost(self.height, height));
+        lines > 0 && lines > 2 * columns
+    }
+
+    fn with_width(self, width: usize, filter: Filter) -> Self {
+        if self.width == width { self } else { self.along_lines(&Taps::new(filter, self.width, width)) }
+    }
+
+    fn with_height(self, height: usize, filter: Filter) -> Self {
+        if self.height == height { self } else { self.across_lines(&Taps::new(filter, self.height, height)) }
     }
 
     fn nearest(&self, width: usize, height: usize) -> Self {
