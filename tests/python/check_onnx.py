@@ -3,7 +3,7 @@
 
 usage: check_onnx.py CASES.json    needs: onnx, onnxruntime, numpy (scripts/fetch-onnx-tools.sh)
 
-CASES.json is a list of {"file", "inputs": {name: {"shape", "data"}}, "output", "shape", "expected"}. Prints one JSON line a
+CASES.json is a list of {"file", "inputs": {name: {"shape", "dtype", "data"}}, "output", "shape", "expected"}. Prints one JSON line a
 case: the file, the cosine of the two answers, and the operators. Fails when the checker refuses a file.
 """
 
@@ -15,6 +15,9 @@ import onnx
 import onnxruntime as ort
 
 
+FLOAT = np.float32
+
+
 def answer(case: dict) -> np.ndarray:
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -22,7 +25,7 @@ def answer(case: dict) -> np.ndarray:
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "0")
     session = ort.InferenceSession(case["file"], options, providers=["CPUExecutionProvider"])
     feed = {
-        name: np.array(tensor["data"], dtype=np.int64).reshape(tensor["shape"])
+        name: np.array(tensor["data"], dtype=FLOAT if tensor["dtype"] == "f32" else np.int64).reshape(tensor["shape"])
         for name, tensor in case["inputs"].items()
     }
     return session.run([case["output"]], feed)[0]

@@ -160,6 +160,11 @@ pub fn golden_model(family: &str) -> PathBuf {
     repository().join("tests/data/goldens").join(family)
 }
 
+/// The folder of the committed classifier of digits, with its test set.
+pub fn digits() -> PathBuf {
+    repository().join("tests/data/digits")
+}
+
 /// That of BERT.
 pub fn golden_bert() -> PathBuf {
     golden_model("bert")

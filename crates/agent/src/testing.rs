@@ -108,6 +108,16 @@ pub(crate) fn tiny_llama(bits: Bits) -> Vec<u8> {
     package(&graph, &random_weights(&graph, bits), config, None, &[(TOKENIZER, tokenizer().as_bytes())])
 }
 
+/// A package of a ViT of two layers with random weights and three labels, for images of any size.
+pub(crate) fn tiny_vit(bits: Bits) -> Vec<u8> {
+    let config = serde_json::json!({
+        "model_type": "vit", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+        "image_size": 8, "patch_size": 4, "id2label": {"0": "cat", "1": "dog", "2": "bird"}
+    });
+    let graph = ModelConfig::from_json(&config).expect("the config is whole").graph(None);
+    package(&graph, &random_weights(&graph, bits), config, None, &[])
+}
+
 /// Weights of every kind that `graph` has, matrices at `bits`.
 pub(crate) fn random_weights(graph: &Graph, bits: Bits) -> WeightMap {
     let mut state = 1u32;
@@ -163,6 +173,7 @@ pub(crate) fn package(
         attention_bits: 4,
         embedding_bits: 16,
     };
+    let takes_images = config["model_type"] == "vit";
     let meta = PackageMeta {
         format_version: FORMAT_VERSION,
         name: "test".to_owned(),
@@ -171,6 +182,7 @@ pub(crate) fn package(
         config,
         sentence,
         generation_config: None,
+        preprocessor_config: takes_images.then(|| serde_json::json!({})),
         model_max_length: None,
         tensors,
         quantization,

@@ -117,9 +117,9 @@ pub(crate) struct RunArgs {
     /// An output of the model to read, by its name, in place of its answer; may be given again for further ones
     #[arg(long, value_name = "NAME")]
     pub(crate) output: Vec<String>,
-    /// An image (not there yet)
-    #[arg(long, value_name = "FILE", group = "what")]
-    pub(crate) image: Option<PathBuf>,
+    /// An image (PNG, JPEG, WebP, GIF or BMP); several make one batch
+    #[arg(long, value_name = "FILE", group = "what", num_args = 1..)]
+    pub(crate) image: Vec<PathBuf>,
     /// An audio file (not there yet)
     #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) audio: Option<PathBuf>,
@@ -153,8 +153,7 @@ impl RunArgs {
 
     /// The kind of input that was typed, where no model takes it yet.
     pub(crate) fn not_yet(&self) -> Option<&'static str> {
-        let kinds = [(self.image.is_some(), "--image"), (self.audio.is_some(), "--audio")];
-        kinds.iter().find(|(typed, _)| *typed).map(|(_, kind)| *kind)
+        self.audio.as_ref().map(|_| "--audio")
     }
 }
 

@@ -246,9 +246,26 @@ pub fn element_count(shape: &[usize]) -> usize {
     if shape.contains(&0) { 0 } else { shape.iter().fold(1, |all, extent| all.saturating_mul(*extent)) }
 }
 
+/// A shape without dimensions of 1 before the others, as far as it has more than `rank`: a batch of one matrix or vector is what
+/// it holds.
+pub fn without_leading_ones(shape: &[usize], rank: usize) -> &[usize] {
+    match shape {
+        [1, rest @ ..] if shape.len() > rank => without_leading_ones(rest, rank),
+        _ => shape,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_of_one_is_what_it_holds() {
+        assert_eq!(without_leading_ones(&[1, 17, 64], 2), [17, 64]);
+        assert_eq!(without_leading_ones(&[1, 1, 64], 1), [64]);
+        assert_eq!(without_leading_ones(&[1, 64], 2), [1, 64]);
+        assert_eq!(without_leading_ones(&[64, 3, 8, 8], 2), [64, 3, 8, 8]);
+    }
 
     #[test]
     fn length_must_fit_the_shape() {

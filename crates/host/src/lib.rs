@@ -22,6 +22,7 @@ pub mod eval;
 mod fake_agent;
 pub mod history;
 mod host;
+pub mod image_file;
 pub mod loader;
 pub mod machine;
 pub mod offer;

@@ -273,7 +273,8 @@ fn pipeline_of(model: &Model, texts: bool) -> Result<Pipeline, ReferenceError> {
         Model::Onnx(onnx) => {
             let max_len = max_tokens(onnx.config.max_positions(), onnx.sentence.as_ref(), onnx.model_max_length);
             let tokenizer = onnx.tokenizer.as_deref().filter(|_| texts);
-            pipeline(&onnx.graph, max_len, onnx.sentence.clone(), tokenizer)
+            let made = pipeline(&onnx.graph, max_len, onnx.sentence.clone(), tokenizer)?;
+            Ok(made.with_config(&onnx.config, None)?)
         }
     }
 }
@@ -323,20 +324,22 @@ fn needs_tokenizer(input: &Input) -> bool {
     match input {
         Input::Text { .. } => true,
         Input::Ids { ids, .. } => ids.windows(2).any(|pair| pair[0].len() != pair[1].len()),
-        Input::Tensors { .. } => false,
+        Input::Image { .. } | Input::Tensors { .. } => false,
     }
 }
 
 fn pipeline_of_folder(folder: &ModelFolder, texts: bool) -> Result<Pipeline, ReferenceError> {
     let tokenizer = folder.tokenizer.as_deref().filter(|_| texts);
-    pipeline(&folder.graph, folder.max_tokens(), folder.sentence.clone(), tokenizer)
+    let made = pipeline(&folder.graph, folder.max_tokens(), folder.sentence.clone(), tokenizer)?;
+    Ok(made.with_config(&folder.config, folder.preprocessor_config.as_ref())?)
 }
 
 fn pipeline_of_package(package: &PackageFile, texts: bool) -> Result<Pipeline, ReferenceError> {
     let meta = &package.header.meta;
     let tokenizer = if texts { package.read_extra(TOKENIZER)? } else { None };
     let max_len = meta.max_tokens(package.config.max_positions());
-    pipeline(&package.graph, max_len, meta.sentence.clone(), tokenizer.as_deref())
+    let made = pipeline(&package.graph, max_len, meta.sentence.clone(), tokenizer.as_deref())?;
+    Ok(made.with_config(&package.config, meta.preprocessor_config.as_ref())?)
 }
 
 fn pipeline(

@@ -220,6 +220,7 @@ fn write_model(path: &Path, bits: Bits) -> std::io::Result<()> {
         config,
         sentence: None,
         generation_config: None,
+        preprocessor_config: None,
         model_max_length: None,
         tensors,
         quantization: QuantizationMeta {

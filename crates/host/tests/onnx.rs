@@ -9,6 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use webnibble_common::io::Input;
 use webnibble_common::quant::{Bits, Granularity, Scheme};
+use webnibble_common::tensor::Tensor;
 use webnibble_host::loader::{ModelFolder, PackageFile, models_dir};
 use webnibble_host::onnx::{self, OnnxOptions, WeightForm};
 use webnibble_host::quantizer::{QuantizeOptions, quantize, write_package};
@@ -29,20 +30,32 @@ fn python() -> Result<PathBuf, String> {
     made.ok_or_else(|| format!("no onnx tools in {} (scripts/fetch-onnx-tools.sh)", tools.display()))
 }
 
+/// Two items for a model: images, or rows of different lengths, so that the mask has work.
+fn input(model: &ModelFolder) -> Input {
+    let Some([height, width]) = model.config.image_size() else {
+        return Input::ids(vec![vec![5, 9, 2, 7, 11, 3], vec![5, 8, 3]]);
+    };
+    let values: Vec<f32> = (0..2 * 3 * height * width).map(|at| (at as f32 * 0.37).sin()).collect();
+    let pixels = Tensor::f32([2, 3, height, width], values).unwrap();
+    Input::Tensors { tensors: vec![("pixel_values".to_owned(), pixels)] }
+}
+
 /// A model quantized, exported, and run by ourselves.
 fn case(model: &ModelFolder, options: &QuantizeOptions, form: OnnxOptions, file: &Path) -> Value {
     let quantized = quantize(model, options, &mut |_| {}).unwrap();
     let package: PackageFile = write_package(&quantized, &file.with_extension("safetensors")).unwrap();
     let written = onnx::write(&package, form, file).unwrap();
     let reference = Reference::quantized(&package).unwrap();
-    // Two rows of different lengths, so that the mask has work.
-    let input = Input::ids(vec![vec![5, 9, 2, 7, 11, 3], vec![5, 8, 3]]);
+    let input = input(model);
     let tensors = reference.inputs(&input).unwrap().tensors;
     let outputs = reference.outputs_of(&tensors, &[]).unwrap();
     let (output, expected) = &outputs[0];
     let inputs: serde_json::Map<_, _> = tensors
         .iter()
-        .map(|(name, tensor)| (name.clone(), json!({ "shape": tensor.shape(), "data": tensor.as_u32().unwrap() })))
+        .map(|(name, tensor)| {
+            let data = tensor.as_u32().map_or_else(|_| json!(tensor.as_f32().unwrap()), |ids| json!(ids));
+            (name.clone(), json!({ "shape": tensor.shape(), "dtype": tensor.dtype(), "data": data }))
+        })
         .collect();
     let (shape, values) = (expected.shape().to_vec(), expected.as_f32().unwrap());
     json!({ "file": written.path, "inputs": inputs, "output": output, "shape": shape, "expected": values })
@@ -106,6 +119,24 @@ fn every_form_gives_the_answer_of_our_executor() {
             add(format!("e{embedding_bits}-{granularity:?}"), options, WeightForm::NBits);
         }
     }
+    assert_alike(&check(&cases, folder.path()), cases.len());
+}
+
+#[test]
+fn images_are_cut_into_patches() {
+    if let Err(reason) = python() {
+        return println!("skipped: {reason}");
+    }
+    let model = ModelFolder::open(&repository().join("tests/data/goldens/vit"), "vit").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let cases: Vec<_> = [(Bits::B32, Bits::B32), (Bits::B8, Bits::B16), (Bits::B4, Bits::B4)]
+        .into_iter()
+        .map(|(bits, embedding_bits)| {
+            let options = QuantizeOptions { bits, embedding_bits, ..QuantizeOptions::default() };
+            case(&model, &options, OnnxOptions::default(), &folder.path().join(format!("vit-{bits}.onnx")))
+        })
+        .collect();
+    assert_eq!(cases[0]["output"], "logits");
     assert_alike(&check(&cases, folder.path()), cases.len());
 }
 

@@ -253,7 +253,7 @@ fn chunked_operations_bind_nothing_over_the_limit() {
     }
     println!("cut: {cut:?}, {split} of them with a weight in several buffers; {refused} cannot be");
     let kinds: Vec<_> = cut.keys().map(String::as_str).collect();
-    assert_eq!(kinds, ["attention", "embedding", "gate", "linear", "norm", "pool", "rotary"]);
+    assert_eq!(kinds, ["attention", "class_token", "embedding", "gate", "linear", "norm", "patches", "pool", "rotary"]);
     assert!(split > 0);
 }
 
@@ -328,7 +328,8 @@ fn the_workgroup_size_reaches_every_kernel_that_takes_one() {
 }
 
 /// Kernels whose work does not depend on how many threads share it.
-const TAKE_A_SIZE: [&str; 7] = ["embedding", "gate", "linear_direct", "linear_rows", "norm", "pool", "rotary"];
+const TAKE_A_SIZE: [&str; 9] =
+    ["class_token", "embedding", "gate", "linear_direct", "linear_rows", "norm", "patches", "pool", "rotary"];
 
 #[test]
 fn kernels_built_ahead_are_those_that_any_shape_takes() {

@@ -5,7 +5,7 @@
 //! layer normalization's `weight` and `bias` where the checkpoint was converted from TensorFlow.
 
 /// What may stand before a name, the outermost first: each is there or not.
-const PREFIXES: [&str; 3] = ["module.", "model.", crate::bert::PREFIX];
+const PREFIXES: [&str; 4] = ["module.", "model.", crate::vit::PREFIX, crate::bert::PREFIX];
 
 /// TensorFlow's names for the parameters of a layer normalization.
 const NORM_NAMES: &[(&str, &str)] = &[("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")];
@@ -77,8 +77,8 @@ mod tests {
         assert_eq!(resolve(|_| false, "embeddings.word_embeddings.weight"), None);
         // `gamma` is a name of normalizations alone.
         assert_eq!(candidates("pooler.dense.weight")[..2], ["pooler.dense.weight", "bert.pooler.dense.weight"]);
-        assert_eq!(candidates("pooler.dense.weight").len(), 8);
-        assert_eq!(looked_for("a.weight"), ["a.weight", "and these after `module.`, `model.`, `bert.`"]);
+        assert_eq!(candidates("pooler.dense.weight").len(), 16);
+        assert_eq!(looked_for("a.weight"), ["a.weight", "and these after `module.`, `model.`, `vit.`, `bert.`"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::bert::BertConfig;
 use crate::error::{FAMILIES, ModelError};
 use crate::fields::Fields;
 use crate::llama::LlamaConfig;
+use crate::vit::VitConfig;
 
 /// A model's family and dimensions.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,8 @@ pub enum ModelConfig {
     Bert(BertConfig),
     /// LLaMA, and what is built like it (`model_type` `llama`).
     Llama(LlamaConfig),
+    /// ViT, and what is built like it (`model_type` `vit`).
+    Vit(VitConfig),
 }
 
 impl ModelConfig {
@@ -30,6 +33,7 @@ impl ModelConfig {
         match family.as_str() {
             "bert" => Ok(ModelConfig::Bert(BertConfig::from_fields(fields)?)),
             "llama" => Ok(ModelConfig::Llama(LlamaConfig::from_fields(fields)?)),
+            "vit" => Ok(ModelConfig::Vit(VitConfig::from_fields(fields)?)),
             _ => Err(ModelError::UnknownFamily { found: family }),
         }
     }
@@ -44,6 +48,7 @@ impl ModelConfig {
         match self {
             ModelConfig::Bert(config) => config.check_counts(shape_of),
             ModelConfig::Llama(config) => config.check_counts(shape_of),
+            ModelConfig::Vit(config) => config.check_counts(shape_of),
         }
     }
 
@@ -53,12 +58,13 @@ impl ModelConfig {
     }
 
     /// The graph over a checkpoint or a package, `has` saying which tensors it holds by their names in the graph: token ids
-    /// to the last hidden state or to what may come next, or with `sentence` to one embedding a text. That is the first of
+    /// to the last hidden state or to what may come next, or with `sentence` to one embedding a text; pixels to scores of labels. That is the first of
     /// its outputs; the others are what may be asked for by name, as far as the weights are there.
     pub fn graph_over(&self, sentence: Option<&SentenceConfig>, has: &dyn Fn(&str) -> bool) -> Graph {
         match self {
             ModelConfig::Bert(config) => config.graph(sentence, has),
             ModelConfig::Llama(config) => config.graph(sentence),
+            ModelConfig::Vit(config) => config.graph(),
         }
     }
 
@@ -67,6 +73,7 @@ impl ModelConfig {
         match self {
             ModelConfig::Bert(_) => "bert",
             ModelConfig::Llama(_) => "llama",
+            ModelConfig::Vit(_) => "vit",
         }
     }
 
@@ -74,24 +81,42 @@ impl ModelConfig {
     /// [`DECODE`](webnibble_common::program::DECODE), and that scores what comes next.
     pub fn generates(&self) -> bool {
         match self {
-            ModelConfig::Bert(_) => false,
+            ModelConfig::Bert(_) | ModelConfig::Vit(_) => false,
             ModelConfig::Llama(config) => config.has_head,
         }
     }
 
-    /// Longest input in tokens, special ones included.
+    /// Longest input in tokens, special ones included; of images the rows that one makes.
     pub fn max_positions(&self) -> usize {
         match self {
             ModelConfig::Bert(config) => config.max_position_embeddings,
             ModelConfig::Llama(config) => config.max_position_embeddings,
+            ModelConfig::Vit(config) => config.rows(),
         }
     }
 
-    /// Ids of tokens that there are.
+    /// Height and width of the images that it takes, where it takes images.
+    pub fn image_size(&self) -> Option<[usize; 2]> {
+        match self {
+            ModelConfig::Vit(config) => Some(config.image_size),
+            ModelConfig::Bert(_) | ModelConfig::Llama(_) => None,
+        }
+    }
+
+    /// What its classes are called, where it is a classifier.
+    pub fn labels(&self) -> Option<&[String]> {
+        match self {
+            ModelConfig::Vit(config) => config.labels.as_deref(),
+            ModelConfig::Bert(_) | ModelConfig::Llama(_) => None,
+        }
+    }
+
+    /// Ids of tokens that there are; 0 where it takes none.
     pub fn vocab_size(&self) -> usize {
         match self {
             ModelConfig::Bert(config) => config.vocab_size,
             ModelConfig::Llama(config) => config.vocab_size,
+            ModelConfig::Vit(_) => 0,
         }
     }
 
@@ -100,6 +125,7 @@ impl ModelConfig {
         match self {
             ModelConfig::Bert(config) => config.hidden_size,
             ModelConfig::Llama(config) => config.hidden_size,
+            ModelConfig::Vit(config) => config.hidden_size,
         }
     }
 }
@@ -135,9 +161,9 @@ mod tests {
     #[test]
     fn an_unknown_family_is_named_with_those_that_exist() {
         let error = ModelConfig::from_json(&json!({"model_type": "mamba"})).unwrap_err();
-        assert_eq!(error.to_string(), "model family `mamba` is not known; the families are: bert, llama");
+        assert_eq!(error.to_string(), "model family `mamba` is not known; the families are: bert, llama, vit");
         let error = ModelConfig::from_json(&json!({"architectures": ["BertweetModel"]})).unwrap_err();
-        assert_eq!(error.to_string(), "model family `BertweetModel` is not known; the families are: bert, llama");
+        assert_eq!(error.to_string(), "model family `BertweetModel` is not known; the families are: bert, llama, vit");
         assert_eq!(ModelConfig::from_json(&json!([])).unwrap_err(), ModelError::NoFamily);
     }
 

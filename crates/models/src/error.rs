@@ -1,7 +1,7 @@
 //! Why a `config.json` cannot be used.
 
 /// Families that exist, by their `model_type`.
-pub const FAMILIES: &[&str] = &["bert", "llama"];
+pub const FAMILIES: &[&str] = &["bert", "llama", "vit"];
 
 /// Why a `config.json` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum ModelError {
     /// The model's answer is made by a head that no graph here has.
     #[error(
         "config.json: {found}: this is {what}, which is not supported yet. Supported are BertModel and BertForMaskedLM, for \
-         their last hidden states, LlamaForCausalLM, and sentence-transformers models of Transformer, Pooling and Normalize"
+         their last hidden states, LlamaForCausalLM, ViTForImageClassification, and sentence-transformers models of Transformer, Pooling and Normalize"
     )]
     Head {
         /// What `architectures` says.
@@ -48,6 +48,16 @@ pub enum ModelError {
     /// A field of `generation_config.json` has a value of the wrong type, or one that makes no sense.
     #[error("generation_config.json: `{field}` should be {expected}, found {found}")]
     Generation {
+        /// Name of the field.
+        field: &'static str,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A field of `preprocessor_config.json` has a value of the wrong type, or asks for what is not done here.
+    #[error("preprocessor_config.json: `{field}` should be {expected}, found {found}")]
+    Preprocessor {
         /// Name of the field.
         field: &'static str,
         /// What it should be.

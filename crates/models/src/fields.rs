@@ -47,6 +47,24 @@ impl<'a> Fields<'a> {
         count.map(Some)
     }
 
+    /// Height and width: one count for both, or a list of the two.
+    pub(crate) fn sides(
+        self,
+        field: &'static str,
+        range: RangeInclusive<usize>,
+        default: usize,
+    ) -> Result<[usize; 2], ModelError> {
+        let Some(Value::Array(sides)) = self.get(field) else { return Ok([self.count(field, range, default)?; 2]) };
+        let side = |side: &Value| side.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| range.contains(n));
+        match sides.iter().map(side).collect::<Option<Vec<_>>>().as_deref() {
+            Some(&[height, width]) => Ok([height, width]),
+            _ => {
+                let expected = format!("one or two whole numbers from {} to {}", range.start(), range.end());
+                Err(wrong(field, expected, Value::from(sides.clone()).to_string()))
+            }
+        }
+    }
+
     /// A positive, finite number.
     pub(crate) fn positive(self, field: &'static str, default: f32) -> Result<f32, ModelError> {
         let Some(value) = self.get(field) else { return Ok(default) };

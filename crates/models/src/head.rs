@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::error::ModelError;
-use crate::{bert, checkpoint, llama};
+use crate::{bert, checkpoint, llama, vit};
 
 /// Heads by the ends of architectures' names, and what a model with one is.
 const HEADS: &[(&str, &str)] = &[
@@ -11,12 +11,16 @@ const HEADS: &[(&str, &str)] = &[
     ("ForTokenClassification", "a classifier of tokens"),
     ("ForQuestionAnswering", "a model that marks an answer in a text"),
     ("ForMultipleChoice", "a model that chooses among answers"),
+    ("ForMaskedImageModeling", "a model that restores hidden parts of images"),
     ("ForNextSentencePrediction", "a model that says whether one sentence follows another"),
 ];
 
 /// Parts of a checkpoint, after its prefix, that a graph has, or that serve training alone.
 const KNOWN_PARTS: &[&str] =
-    &["embeddings.", "encoder.", "pooler.", "cls.", "lm_head.", "embed_tokens.", "layers.", "norm."];
+    &["embeddings.", "encoder.", "pooler.", "cls.", "lm_head.", "embed_tokens.", "layers.", "norm.", "layernorm."];
+
+/// The part of a checkpoint that makes a classifier, of families whose graphs have it.
+const CLASSIFIER: (&str, &str) = ("vit", "classifier.");
 
 /// Refuses a model whose answer is not its hidden states. `architectures` of `config.json` decides; where it is missing, or
 /// names what nobody knows, the names of the checkpoint's `tensors` do. What sentence-transformers' files describe is not
@@ -26,7 +30,7 @@ const KNOWN_PARTS: &[&str] =
 /// [`ModelError::Head`], with what the model is.
 pub fn refuse_heads<'a>(config: &Value, tensors: impl IntoIterator<Item = &'a str>) -> Result<(), ModelError> {
     let names: Vec<&str> = config["architectures"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let known = [bert::HIDDEN_STATE_ARCHITECTURES, llama::ARCHITECTURES].concat();
+    let known = [bert::HIDDEN_STATE_ARCHITECTURES, llama::ARCHITECTURES, vit::ARCHITECTURES].concat();
     if names.iter().any(|name| known.contains(name)) {
         return Ok(());
     }
@@ -37,7 +41,11 @@ pub fn refuse_heads<'a>(config: &Value, tensors: impl IntoIterator<Item = &'a st
     }
     let unknown: Vec<&str> = tensors
         .into_iter()
-        .filter(|name| !KNOWN_PARTS.iter().any(|part| checkpoint::without_prefix(name).starts_with(part)))
+        .filter(|name| {
+            let name = checkpoint::without_prefix(name);
+            let classifies = config["model_type"] == CLASSIFIER.0 && name.starts_with(CLASSIFIER.1);
+            !classifies && !KNOWN_PARTS.iter().any(|part| name.starts_with(part))
+        })
         .collect();
     if unknown.is_empty() {
         return Ok(());

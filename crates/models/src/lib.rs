@@ -6,7 +6,8 @@
 //! - [`ModelConfig`]: family and dimensions of a model, its graph.
 //! - [`checkpoint`]: which tensor of a checkpoint a graph's source is.
 //! - [`generate`]: which token comes next, and when a text has ended.
-//! - [`input`]: texts, ids and named tensors to the tensors that a program takes, with tokenizer, limits and prompts.
+//! - [`input`]: texts, ids, images and named tensors to the tensors that a program takes, with tokenizer, limits, prompts and the
+//!   preprocessing of images.
 //! - [`output`]: outputs to what the caller asked for.
 //! - [`Pipeline`]: both around a program: what page, embedding page and host share.
 //! - [`sentence`]: prompts, pooling and normalization of sentence-transformers models.
@@ -22,6 +23,7 @@ pub mod generate;
 mod head;
 mod hidden;
 pub mod input;
+mod labels;
 pub mod llama;
 pub mod output;
 mod pipeline;
@@ -30,6 +32,7 @@ mod program;
 pub mod rope;
 pub mod sentence;
 pub mod tokenizer_files;
+pub mod vit;
 
 pub use config::ModelConfig;
 pub use error::{FAMILIES, ModelError};

@@ -15,7 +15,7 @@ impl ModelConfig {
     /// The same over a checkpoint or a package, as [`ModelConfig::graph_over`].
     pub fn program_over(&self, sentence: Option<&SentenceConfig>, has: &dyn Fn(&str) -> bool) -> Program {
         match self {
-            ModelConfig::Bert(_) => Program::of(ENCODE, self.graph_over(sentence, has)),
+            ModelConfig::Bert(_) | ModelConfig::Vit(_) => Program::of(ENCODE, self.graph_over(sentence, has)),
             ModelConfig::Llama(config) => config.program(sentence),
         }
     }

@@ -46,11 +46,15 @@ pub(crate) fn golden_input(sandbox: &Sandbox) -> (PathBuf, Vec<f32>) {
     (input_file(sandbox, &inputs), expected)
 }
 
-/// Ids and masks as `--input` takes them.
+/// Tensors as `--input` takes them.
 pub(crate) fn input_file(sandbox: &Sandbox, inputs: &[(String, Tensor)]) -> PathBuf {
     let document = inputs.iter().map(|(name, tensor)| {
-        let ids = tensor.as_u32().unwrap();
-        (name.clone(), json!({ "shape": tensor.shape(), "dtype": "u32", "data": ids }))
+        let (shape, dtype) = (tensor.shape(), tensor.dtype());
+        let document = match tensor.as_u32() {
+            Ok(ids) => json!({ "shape": shape, "dtype": dtype, "data": ids }),
+            Err(_) => json!({ "shape": shape, "dtype": dtype, "data": tensor.as_f32().unwrap() }),
+        };
+        (name.clone(), document)
     });
     let path = sandbox.path().join("input.json");
     std::fs::write(&path, Value::Object(document.collect()).to_string()).unwrap();

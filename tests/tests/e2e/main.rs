@@ -28,4 +28,5 @@ mod serve;
 mod text;
 mod threads;
 mod transformers_js;
+mod vit;
 mod webnn;

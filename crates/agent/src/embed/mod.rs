@@ -9,7 +9,7 @@ use js_sys::Function;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
-use webnibble_common::io::Input;
+use webnibble_common::io::{Input, Output};
 use webnibble_common::options::{PageSettings, Platform};
 use webnibble_common::prompt::PromptChoice;
 use webnibble_common::wire::{self, LoadReport, RemoteError, Stage};
@@ -214,9 +214,12 @@ async fn run_on(
     let model = loaded.as_mut().ok_or_else(disposed)?;
     let ran = model.run(input, options, stop, progress).await?;
     let tensors = outputs(&ran.outputs)?;
-    let answer = answer(&tensors, model.pipeline().embeddings(&ran.outputs, &options.outputs))?;
+    let answer: JsValue = match model.pipeline().labels(&ran.outputs, &options.outputs) {
+        Some(labels) => plain(&Output::Labels { labels }),
+        None => answer(&tensors, model.pipeline().embeddings(&ran.outputs, &options.outputs))?.into(),
+    };
     let report = plain(&ran.report);
-    Ok(object(&[("output", answer.into()), ("outputs", tensors.into()), ("report", report)])?.into())
+    Ok(object(&[("output", answer), ("outputs", tensors.into()), ("report", report)])?.into())
 }
 
 /// Calls back with `Progress`, if there is a function to call, until the request is stopped.

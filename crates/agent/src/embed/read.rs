@@ -1,7 +1,7 @@
 //! What JavaScript gave. Any value may come, and reading one may throw: whatever is not as expected is an error that
 //! says what was expected and what was found.
 
-use js_sys::{Float32Array, Function, JSON, Reflect, Uint32Array};
+use js_sys::{Float32Array, Function, JSON, Reflect, Uint8Array, Uint8ClampedArray, Uint32Array};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
@@ -15,8 +15,9 @@ use webnibble_common::wire::{ErrorCode, RemoteError};
 use super::sys;
 use crate::error::{describe, error};
 
-const INPUT_HINT: &str = "give a string, an array of strings, `{ ids: number[][] }` or `{ tensors: { name: tensor } }`, where \
-     a tensor is `{ shape: number[], data: Float32Array | Uint32Array }` or nested arrays of numbers";
+const INPUT_HINT: &str = "give a string, an array of strings, `{ ids: number[][] }`, `{ images: ImageData[] }` or \
+     `{ tensors: { name: tensor } }`, where a tensor is `{ shape: number[], data: Float32Array | Uint32Array }` or nested arrays \
+     of numbers";
 
 /// Plain options, and the signal among them.
 pub(super) struct Given<T> {
@@ -134,16 +135,58 @@ fn read_input(given: &JsValue, truncate: bool, prompt: PromptChoice) -> Result<I
         return Ok(Input::Text { texts, truncate, prompt });
     }
     if is_record(given) {
-        let (tensors, ids) = (value_of(given, "tensors")?, value_of(given, "ids")?);
+        let [tensors, ids, images] = ["tensors", "ids", "images"].map(|name| value_of(given, name));
+        let (tensors, ids, images) = (tensors?, ids?, images?);
         if !tensors.is_undefined() {
             return Ok(Input::Tensors { tensors: read_tensors(&tensors)? });
         }
         if !ids.is_undefined() {
             return Ok(Input::Ids { ids: read_ids(&ids)?, truncate });
         }
-        return Err("an input that is an object should have `ids` or `tensors`".to_owned());
+        if !images.is_undefined() {
+            return Ok(Input::Image { images: read_images(&images)? });
+        }
+        return Err("an input that is an object should have `ids`, `images` or `tensors`".to_owned());
     }
-    Err(format!("an input should be texts, ids or tensors, found {}", kind(given)))
+    Err(format!("an input should be texts, ids, images or tensors, found {}", kind(given)))
+}
+
+/// Images by their number: pixels, or an array of such.
+fn read_images(given: &JsValue) -> Result<NamedTensors, String> {
+    let image = |(index, image): (u32, JsValue)| Ok((index.to_string(), read_image(&image, index)?));
+    match is_array(given) {
+        true => elements(given)?.map(|element| element.and_then(image)).collect(),
+        false => Ok(vec![image((0, given.clone()))?]),
+    }
+}
+
+/// An `ImageData`, or what has as much: `width`, `height`, and the four bytes of each pixel as `data`.
+fn read_image(given: &JsValue, index: u32) -> Result<Tensor, String> {
+    if !is_record(given) {
+        return Err(format!(
+            "image {index} should be an ImageData, or have width, height and data, found {}",
+            kind(given)
+        ));
+    }
+    let side = |name| {
+        let value = value_of(given, name)?;
+        let side = whole_number(&value, f64::from(u32::MAX)).map(|side| side as usize);
+        side.ok_or_else(|| format!("`{name}` of image {index} should be a number of pixels, found {}", kind(&value)))
+    };
+    let (width, height, data) = (side("width")?, side("height")?, value_of(given, "data")?);
+    let bytes = match (data.dyn_ref::<Uint8ClampedArray>(), data.dyn_ref::<Uint8Array>()) {
+        (Some(bytes), _) => bytes.to_vec(),
+        (_, Some(bytes)) => bytes.to_vec(),
+        _ => return Err(format!("`data` of image {index} should be a Uint8ClampedArray, found {}", kind(&data))),
+    };
+    if width.checked_mul(height).and_then(|pixels| pixels.checked_mul(4)) != Some(bytes.len()) {
+        let found = bytes.len();
+        return Err(format!(
+            "image {index} should have 4 bytes for each of {width} × {height} pixels, found {found} bytes"
+        ));
+    }
+    let pixels = bytes.as_chunks::<4>().0.iter().map(|pixel| u32::from_le_bytes(*pixel)).collect();
+    Tensor::u32([height, width], pixels).map_err(|error| error.to_string())
 }
 
 fn read_ids(given: &JsValue) -> Result<Vec<Vec<u32>>, String> {

@@ -87,11 +87,23 @@ export type NestedNumbers = number[] | NestedNumbers[];
 /** A tensor, row-major. */
 export type TensorInput = { shape: number[]; data: Float32Array | Uint32Array } | NestedNumbers;
 
+/** Pixels as an `ImageData` has them: red, green, blue and alpha of each, line by line. Alpha counts for nothing. */
+export interface ImageInput {
+  width: number;
+  height: number;
+  data: Uint8ClampedArray | Uint8Array;
+}
+
 /**
- * A text, several as one batch, token ids by row, or tensors by the names that Hugging Face gives the model's inputs:
- * `input_ids`, and where they are not as they follow from it, `attention_mask` and `token_type_ids`.
+ * A text, several as one batch, token ids by row, images, or tensors by the names that Hugging Face gives the model's inputs:
+ * `input_ids`, and where they are not as they follow from it, `attention_mask` and `token_type_ids`; `pixel_values`.
  */
-export type ModelInput = string | string[] | { ids: number[][] } | { tensors: Record<string, TensorInput> };
+export type ModelInput =
+  | string
+  | string[]
+  | { ids: number[][] }
+  | { images: ImageInput | ImageInput[] }
+  | { tensors: Record<string, TensorInput> };
 
 /** What WebNN did. `reported_devices` is the browser's claim. */
 export interface WebNnInfo {
@@ -207,9 +219,19 @@ export interface TensorOutput {
   data: Float32Array | Uint32Array | Int8Array;
 }
 
-/** The answer: one vector an item of a model that makes embeddings, else the outputs themselves. */
+/** A label and how likely it is, from 0 to 1. */
+export interface Label {
+  label: string;
+  probability: number;
+}
+
+/**
+ * The answer: one vector an item of a model that makes embeddings, the likeliest labels of each item of a classifier, else the
+ * outputs themselves.
+ */
 export type Output =
   | { kind: "embeddings"; embeddings: Float32Array[] }
+  | { kind: "labels"; labels: Label[][] }
   | { kind: "tensors"; tensors: Record<string, TensorOutput> };
 
 export interface RunResult {

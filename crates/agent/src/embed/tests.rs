@@ -7,7 +7,7 @@ use webnibble_common::options::ExecutionProvider;
 use webnibble_common::quant::Bits;
 
 use super::*;
-use crate::testing::{Serving, serve, tiny_bert, tiny_llama};
+use crate::testing::{Serving, serve, tiny_bert, tiny_llama, tiny_vit};
 
 fn js(text: &str) -> JsValue {
     JSON::parse(text).unwrap()
@@ -56,6 +56,45 @@ async fn every_kind_of_input_runs() {
     }
     assert_eq!(embeddings[0].len(), 32);
     assert!(embeddings.iter().all(|one| *one == embeddings[0]), "one text, in whatever form: {embeddings:?}");
+}
+
+/// `new Array(count).fill(image)`, whose pixels have these bytes.
+fn images(width: u32, height: u32, count: u32, kind: &str) -> JsValue {
+    let make = js_sys::Function::new_no_args(&format!(
+        "const data = {kind}.from({{ length: {width} * {height} * 4 }}, (_, at) => at * 7 % 256);
+         const image = {{ width: {width}, height: {height}, data }};
+         return {{ images: {count} === 1 ? image : new Array({count}).fill(image) }};"
+    ));
+    make.call0(&JsValue::NULL).unwrap()
+}
+
+#[wasm_bindgen_test]
+async fn images_get_labels() {
+    let url = serve(&tiny_vit(Bits::B8));
+    let model = Model::load(url.into(), js(r#"{"platform":"wasm"}"#), JsValue::UNDEFINED).await.unwrap();
+    let run = async |input: JsValue| JsFuture::from(model.run(input, JsValue::UNDEFINED, JsValue::UNDEFINED)).await;
+    let mut likeliest = Vec::new();
+    for input in [images(9, 5, 1, "Uint8Array"), images(9, 5, 3, "Uint8ClampedArray")] {
+        let result = run(input).await.unwrap();
+        assert_eq!(get(&result, "output.kind").as_string().as_deref(), Some("labels"));
+        let probability = |at: &str| get(&result, &format!("output.labels.{at}.probability")).as_f64().unwrap();
+        let all: f64 = ["0.0", "0.1", "0.2"].map(probability).iter().sum();
+        assert!((all - 1.0).abs() < 1e-5 && probability("0.0") >= probability("0.1"), "{all}");
+        likeliest.push((get(&result, "output.labels.0.0.label").as_string().unwrap(), probability("0.0")));
+    }
+    assert_eq!(likeliest[0], likeliest[1], "alone or in a batch");
+    for (input, message) in [
+        (images(3, 3, 1, "Float32Array"), "`data` of image 0 should be a Uint8ClampedArray"),
+        (js(r#"{"images":[7]}"#), "image 0 should be an ImageData"),
+        (js(r#"{"images":[]}"#), "at least one image"),
+        (js(r#"{"images":{"width":-1}}"#), "`width` of image 0 should be a number of pixels"),
+        (images(1, 1, 1, "Uint8Array"), "a single pixel"),
+        (js(r#""a text""#), "the model takes images, found a text"),
+    ] {
+        let thrown = run(input).await.unwrap_err();
+        let found = get(&thrown, "message").as_string().unwrap();
+        assert!(code(&thrown) == "bad_input" && found.contains(message), "{found}");
+    }
 }
 
 #[wasm_bindgen_test]

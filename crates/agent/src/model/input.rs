@@ -54,6 +54,9 @@ fn bad_input(problem: &InputError) -> RemoteError {
         InputError::Text(TextError::NoTokenizer) => {
             "give token ids or tensors, or make the package again from a model with a tokenizer.json"
         }
+        InputError::Kind { .. } | InputError::Image(_) => {
+            "give a model of images pixels, or the tensor `pixel_values`, and one of texts texts, ids or tensors"
+        }
         InputError::Named(_) => "name the model's inputs as Hugging Face does, each once",
         _ => "give at least one text or row of ids, with tokens that the model knows",
     };

@@ -42,7 +42,9 @@ impl LoadedModel {
         let (program, config) = program_of(header)?;
         let max_len = header.meta.max_tokens(config.max_positions());
         let graph = program.first().map_err(|e| internal(e.to_string()))?.clone();
-        let pipeline = Pipeline::new(graph, max_len, header.meta.sentence.clone());
+        let pipeline = Pipeline::new(graph, max_len, header.meta.sentence.clone())
+            .with_config(&config, header.meta.preprocessor_config.as_ref())
+            .map_err(|e| bad_package(&e))?;
         // The devices are for whoever needs them next, and not held while weights are fetched.
         let backend = {
             let mut devices = devices.lock().await;

@@ -62,6 +62,10 @@ impl Takes<'_> {
                     tokens_kept: encoded.tokens_kept,
                 })
             }
+            Input::Image { .. } => {
+                let message = "images for transformers.js are not there yet".to_owned();
+                Err(error(ErrorCode::Unsupported, message, "take the native engine"))
+            }
             Input::Tensors { tensors } => of_tensors(&tensors),
         }
     }

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use webnibble_common::io::{Input, NamedTensors, Output, tensors_from_json};
+use webnibble_common::io::{Input, Label, NamedTensors, Output, tensors_from_json};
 use webnibble_common::record::{ErrorInfo, InputInfo, RunRecord, Status, Times, TokensPerSec};
 use webnibble_host::error::is_usage;
+use webnibble_host::image_file;
 use webnibble_host::run::{RunProgress, RunProgressSink, RunRequest, run as run_model};
 
 use super::{UNAVAILABLE, USAGE, wrong_arguments};
@@ -21,7 +22,8 @@ const SHOWN_NUMBERS: usize = 6;
 /// Runs, prints the record or a summary of it.
 pub(crate) async fn run(args: RunArgs, json: bool, verbose: bool) -> ExitCode {
     if let Some(what) = args.not_yet() {
-        let (message, hint) = (format!("{what} is not there yet"), "give --text, --text-file, --ids or --input".into());
+        let (message, hint) =
+            (format!("{what} is not there yet"), "give --text, --text-file, --ids, --image or --input".into());
         print::failure(&ErrorInfo { code: "not_yet".into(), message, hint }, json);
         return ExitCode::FAILURE;
     }
@@ -111,6 +113,10 @@ fn input(args: &RunArgs) -> anyhow::Result<Input> {
     if let Some(path) = &args.input {
         return Ok(Input::Tensors { tensors: tensors(path)? });
     }
+    if !args.image.is_empty() {
+        let images = args.image.iter().map(|path| image_file::read(path)).collect::<Result<_, _>>()?;
+        return Ok(Input::Image { images });
+    }
     if let Some(prompt) = &args.prompt {
         return Ok(Input::texts(vec![prompt.clone()]));
     }
@@ -118,7 +124,10 @@ fn input(args: &RunArgs) -> anyhow::Result<Input> {
         Some(path) => lines(path)?,
         None => args.text.clone(),
     };
-    anyhow::ensure!(!texts.is_empty(), "there is nothing to run on: give --text, --text-file, --ids or --input");
+    anyhow::ensure!(
+        !texts.is_empty(),
+        "there is nothing to run on: give --text, --text-file, --ids, --image or --input"
+    );
     Ok(Input::Text { texts, truncate: args.truncate, prompt: args.prompts.choice() })
 }
 
@@ -310,6 +319,9 @@ fn print_output(output: &Output) {
         Output::Embeddings { embeddings } => {
             embeddings.iter().for_each(|embedding| print::line(format!("{:<14} {}", "embedding", shown(embedding))));
         }
+        Output::Labels { labels } => {
+            labels.iter().enumerate().for_each(|(item, labels)| print_labels(item, labels));
+        }
         // The text was shown as it came.
         Output::Text { text, tokens, finish_reason } => {
             if text.is_none() {
@@ -320,6 +332,14 @@ fn print_output(output: &Output) {
         Output::Tensors { tensors } => tensors.iter().for_each(|(name, tensor)| {
             print::line(format!("{name:<14} {:?} {}", tensor.shape, shown(&tensor.data)));
         }),
+    }
+}
+
+/// The labels of an item, the likeliest first.
+fn print_labels(item: usize, labels: &[Label]) {
+    for (index, Label { label, probability }) in labels.iter().enumerate() {
+        let name = if index == 0 { format!("image {item}") } else { String::new() };
+        print::line(format!("{name:<14} {:>5.1} % {label}", probability * 100.0));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TensorInfo;
+use super::{NamedTensors, TensorInfo};
 use crate::prompt::PromptChoice;
 use crate::tensor::Tensor;
 
@@ -32,6 +32,12 @@ pub enum Input<T = (String, Tensor)> {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         truncate: bool,
     },
+    /// Images, decoded: one batch, resized and normalized where the model runs.
+    Image {
+        /// The pixels, u32 `[height, width]` with red, green, blue and alpha in the bytes of each from the lowest on, by names
+        /// for messages.
+        images: Vec<T>,
+    },
     /// Tensors by the names of the model's inputs (`input_ids`, `attention_mask`, …).
     Tensors {
         /// The tensors; in a message `part` of the frames counts through them in this order.
@@ -55,6 +61,7 @@ impl<T> Input<T> {
         match self {
             Input::Text { .. } => "text",
             Input::Ids { .. } => "ids",
+            Input::Image { .. } => "image",
             Input::Tensors { .. } => "tensors",
         }
     }
@@ -66,19 +73,32 @@ impl Input {
         match self {
             Input::Text { texts, truncate, prompt } => (Input::Text { texts, truncate, prompt }, Vec::new()),
             Input::Ids { ids, truncate } => (Input::Ids { ids, truncate }, Vec::new()),
+            Input::Image { images } => {
+                let (images, values) = apart(images);
+                (Input::Image { images }, values)
+            }
             Input::Tensors { tensors } => {
-                let infos = tensors.iter().map(|(name, tensor)| TensorInfo::of(name, tensor)).collect();
-                (Input::Tensors { tensors: infos }, tensors.into_iter().map(|(_, tensor)| tensor).collect())
+                let (tensors, values) = apart(tensors);
+                (Input::Tensors { tensors }, values)
             }
         }
     }
+}
+
+fn apart(tensors: NamedTensors) -> (Vec<TensorInfo>, Vec<Tensor>) {
+    let infos = tensors.iter().map(|(name, tensor)| TensorInfo::of(name, tensor)).collect();
+    (infos, tensors.into_iter().map(|(_, tensor)| tensor).collect())
+}
+
+fn together(infos: Vec<TensorInfo>, values: Vec<Tensor>) -> NamedTensors {
+    infos.into_iter().map(|info| info.name).zip(values).collect()
 }
 
 impl Input<TensorInfo> {
     /// The tensors whose bytes follow the message.
     pub fn awaited(&self) -> &[TensorInfo] {
         match self {
-            Input::Tensors { tensors } => tensors,
+            Input::Tensors { tensors } | Input::Image { images: tensors } => tensors,
             Input::Text { .. } | Input::Ids { .. } => &[],
         }
     }
@@ -88,9 +108,8 @@ impl Input<TensorInfo> {
         match self {
             Input::Text { texts, truncate, prompt } => Input::Text { texts, truncate, prompt },
             Input::Ids { ids, truncate } => Input::Ids { ids, truncate },
-            Input::Tensors { tensors } => {
-                Input::Tensors { tensors: tensors.into_iter().map(|info| info.name).zip(values).collect() }
-            }
+            Input::Image { images } => Input::Image { images: together(images, values) },
+            Input::Tensors { tensors } => Input::Tensors { tensors: together(tensors, values) },
         }
     }
 }
@@ -106,8 +125,10 @@ mod tests {
             ("x".to_owned(), Tensor::f32([1], vec![0.5]).unwrap()),
         ];
         let prompt = PromptChoice::Named("query".into());
+        let pixels = Tensor::u32([2, 1], vec![0xff00_0001, 0xff00_0002]).unwrap();
         for input in [
             Input::Tensors { tensors },
+            Input::Image { images: vec![("a.png".to_owned(), pixels)] },
             Input::ids(vec![vec![1], vec![2, 3]]),
             Input::Text { texts: vec!["a".into()], truncate: true, prompt },
         ] {

@@ -14,7 +14,7 @@ use crate::tensor::{DType, Tensor};
 
 pub use input::Input;
 pub use json::{JsonTensorError, tensor_from_json, tensors_from_json};
-pub use output::{Output, TensorOutput};
+pub use output::{Label, Output, TensorOutput};
 
 /// Tensors by the names of a graph's inputs or outputs.
 pub type NamedTensors = Vec<(String, Tensor)>;

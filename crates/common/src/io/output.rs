@@ -16,6 +16,11 @@ pub enum Output {
         /// The vectors.
         embeddings: Vec<Vec<f32>>,
     },
+    /// What each item shows, the likeliest label first.
+    Labels {
+        /// A list an item; of many labels the likeliest.
+        labels: Vec<Vec<Label>>,
+    },
     /// What a model went on with.
     Text {
         /// The text; `None` of a model without tokenizer.
@@ -30,6 +35,15 @@ pub enum Output {
         /// By the names of the model's outputs.
         tensors: BTreeMap<String, TensorOutput>,
     },
+}
+
+/// A label and how likely it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Label {
+    /// Its name.
+    pub label: String,
+    /// From 0 to 1, over all labels of the model.
+    pub probability: f32,
 }
 
 /// Raw numbers.
@@ -56,6 +70,7 @@ impl TensorOutput {
 #[serde(untagged)]
 enum Read {
     Embeddings { embeddings: Vec<Vec<f32>> },
+    Labels { labels: Vec<Vec<Label>> },
     Tensors { tensors: BTreeMap<String, TensorOutput> },
     Tensor { tensor: TensorOutput },
     Text { text: Option<String>, tokens: Vec<u32>, finish_reason: FinishReason },
@@ -65,6 +80,7 @@ impl From<Read> for Output {
     fn from(read: Read) -> Self {
         match read {
             Read::Embeddings { embeddings } => Output::Embeddings { embeddings },
+            Read::Labels { labels } => Output::Labels { labels },
             Read::Tensors { tensors } => Output::Tensors { tensors },
             Read::Text { text, tokens, finish_reason } => Output::Text { text, tokens, finish_reason },
             Read::Tensor { tensor } => {
@@ -85,11 +101,14 @@ mod tests {
         let tensor = TensorOutput { shape: vec![1, 2], data: vec![0.5, -1.0] };
         let tensors = Output::Tensors { tensors: BTreeMap::from([("last_hidden_state".to_owned(), tensor)]) };
         let embeddings = Output::Embeddings { embeddings: vec![vec![0.5, -1.0]] };
+        let cat = Label { label: "cat".into(), probability: 0.75 };
+        let labels = Output::Labels { labels: vec![vec![cat], vec![]] };
         let of_tensor = json!({"shape": [1, 2], "data": [0.5, -1.0]});
         let said =
             Output::Text { text: Some(" Paris".into()), tokens: vec![7042], finish_reason: FinishReason::MaxTokens };
         for (output, text) in [
             (&said, json!({"kind": "text", "text": " Paris", "tokens": [7042], "finish_reason": "max_tokens"})),
+            (&labels, json!({"kind": "labels", "labels": [[{"label": "cat", "probability": 0.75}], []]})),
             (&embeddings, json!({"kind": "embeddings", "embeddings": [[0.5, -1.0]]})),
             (&tensors, json!({"kind": "tensors", "tensors": {"last_hidden_state": of_tensor}})),
         ] {

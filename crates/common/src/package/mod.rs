@@ -65,6 +65,9 @@ pub struct PackageMeta {
     /// The Hugging Face `generation_config.json`, where the model has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation_config: Option<serde_json::Value>,
+    /// The Hugging Face `preprocessor_config.json`, where the model takes images and has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocessor_config: Option<serde_json::Value>,
     /// Pooling of sentence embeddings, where the model has it.
     pub sentence: Option<SentenceConfig>,
     /// The tokenizer's limit in tokens, special ones included; `None` where it has none, or `sentence` has one of its own.

@@ -38,6 +38,7 @@ pub(super) fn sample() -> (PackageMeta, WeightMap) {
         config: json!({"hidden_size": 5, "nested": {"a": [1, 2.5, null]}}),
         sentence: Some(SentenceConfig::new(Pooling::Mean, true, Some(256))),
         generation_config: None,
+        preprocessor_config: None,
         model_max_length: None,
         tensors,
         quantization: QuantizationMeta {

@@ -60,7 +60,7 @@ pub struct InputInfo {
     pub batch: usize,
     /// Tokens of the longest item, special ones included.
     pub sequence_length: Option<usize>,
-    /// Width and height, of images.
+    /// Width and height, of images that all have the same; they are resized to what the model takes.
     pub size: Option<[u32; 2]>,
     /// Length, of audio.
     pub seconds: Option<f64>,

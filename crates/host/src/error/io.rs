@@ -3,6 +3,7 @@
 use webnibble_common::prompt::UnknownPrompt;
 use webnibble_common::wire::ErrorCode;
 use webnibble_models::input::InputError;
+use webnibble_models::input::image::ImageError;
 use webnibble_models::input::tensors::NamedInputError;
 use webnibble_models::input::text::TextError;
 use webnibble_models::output::OutputError;
@@ -46,6 +47,13 @@ impl Failure for InputError {
     fn hint(&self) -> String {
         match self {
             Self::Text(error) => error.hint(),
+            Self::Image(ImageError::NoProcessor) => {
+                "put the model's preprocessor_config.json into its folder, or give the tensor with --input".into()
+            }
+            Self::Image(ImageError::None) => "give it with --image".into(),
+            Self::Image(_) => "give the tensor `pixel_values` with --input, as the model takes it".into(),
+            Self::Kind { expected: "images", .. } => "give an image file with --image, or tensors with --input".into(),
+            Self::Kind { .. } => "give texts with --text, ids with --ids, or tensors with --input".into(),
             Self::Named(NamedInputError::Missing { .. }) => "give it with --input, by its name".into(),
             _ => "name the model's inputs as Hugging Face does, each once".into(),
         }

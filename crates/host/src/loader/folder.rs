@@ -7,8 +7,9 @@ use serde_json::Value;
 use sha2::Digest;
 use webnibble_common::graph::{Graph, Weight};
 use webnibble_common::package::{SentenceConfig, max_tokens};
-use webnibble_common::tensor::element_count;
+use webnibble_common::tensor::{element_count, without_leading_ones};
 use webnibble_models::generate::GenerationConfig;
+use webnibble_models::input::image::ImageProcessor;
 use webnibble_models::sentence::{MODEL_CONFIG, Modules, SentenceFiles, SentenceTokenizer, TRANSFORMER_CONFIGS};
 use webnibble_models::tokenizer_files::{self, EffectiveTokenizer, TokenizerFiles};
 use webnibble_models::{ModelConfig, ModelError, checkpoint, refuse_heads};
@@ -24,6 +25,10 @@ pub(super) const CONFIG: &str = "config.json";
 
 /// How a model that generates text does so by its own word.
 pub(super) const GENERATION_CONFIG: &str = "generation_config.json";
+
+/// What becomes of images before a model takes them.
+pub(super) const PREPROCESSOR_CONFIG: &str = "preprocessor_config.json";
+
 /// The stages of a sentence-transformers model.
 pub(super) const MODULES: &str = "modules.json";
 
@@ -41,6 +46,8 @@ pub struct ModelFolder {
     pub config_json: Value,
     /// `generation_config.json`, where a model that generates text has one.
     pub generation_config: Option<Value>,
+    /// `preprocessor_config.json`, where a model that takes images has one.
+    pub preprocessor_config: Option<Value>,
     /// The family and its dimensions.
     pub config: ModelConfig,
     /// Pooling and normalization, where the folder has a sentence-transformers model.
@@ -82,6 +89,7 @@ impl ModelFolder {
             sentence: None,
             tokenizer: tokenizer.map(|tokenizer| tokenizer.json),
             generation_config: None,
+            preprocessor_config: None,
             model_max_length: None,
             transformer: path.to_owned(),
         };
@@ -95,8 +103,8 @@ impl ModelFolder {
         path: &Path,
         name: &str,
     ) -> Result<ModelFolder, LoadError> {
-        let Described { config_json, generation_config, config, sentence, tokenizer, model_max_length, transformer } =
-            described;
+        let Described { config_json, generation_config, preprocessor_config, .. } = described;
+        let Described { config, sentence, tokenizer, model_max_length, transformer, .. } = described;
         check_config(&config_json, &config, sentence.as_ref(), &*weights)?;
         let has = |source: &str| checkpoint::resolve(|name| weights.tensors().contains_key(name), source).is_some();
         let folder = ModelFolder {
@@ -107,6 +115,7 @@ impl ModelFolder {
             weights,
             config_json,
             generation_config,
+            preprocessor_config,
             config,
             sentence,
             tokenizer,
@@ -144,6 +153,7 @@ impl ModelFolder {
         let mut digest = self.weights.digest();
         digest.update(self.config_json.to_string());
         digest.update(self.generation_config.as_ref().map(Value::to_string).unwrap_or_default());
+        digest.update(self.preprocessor_config.as_ref().map(Value::to_string).unwrap_or_default());
         digest.update(serde_json::to_string(&self.sentence).unwrap_or_default());
         digest.update(self.tokenizer.as_deref().unwrap_or_default());
         digest.update(self.model_max_length.unwrap_or_default().to_le_bytes());
@@ -161,15 +171,17 @@ impl ModelFolder {
                 return Err(missing(&*self.weights, source, &expected, &checkpoint::looked_for(source)));
             };
             let tensor = &tensors[&name];
-            let rest = element_count(tensor.shape.get(1..).unwrap_or_default());
-            if tensor.shape.is_empty() || rest != weight.shape.get(1).copied().unwrap_or(1) {
+            // A convolution's weight is the matrix of a linear operator over patches, and a batch of one what it holds.
+            let shape = without_leading_ones(&tensor.shape, weight.shape.len());
+            let rest = element_count(shape.get(1..).unwrap_or_default());
+            if shape.is_empty() || rest != weight.shape.get(1).copied().unwrap_or(1) {
                 return Err(self.wrong_shape(&name, &source_shape(weight), &tensor.shape));
             }
             if !tensor.is_float {
                 let (path, expected) = (tensor.file.clone(), self.weights.types());
                 return Err(LoadError::DType { path, tensor: name, expected, found: tensor.dtype.clone() });
             }
-            rows = tensor.shape[0].saturating_add(rows);
+            rows = shape[0].saturating_add(rows);
             names.push(name);
         }
         if rows != weight.shape[0] {
@@ -229,6 +241,7 @@ fn check_config(
 pub(super) struct Described {
     pub(super) config_json: Value,
     pub(super) generation_config: Option<Value>,
+    pub(super) preprocessor_config: Option<Value>,
     pub(super) config: ModelConfig,
     pub(super) sentence: Option<SentenceConfig>,
     pub(super) tokenizer: Option<Vec<u8>>,
@@ -266,7 +279,20 @@ pub(super) fn describe(path: &Path) -> Result<Described, LoadError> {
         true => read_generation_config(&transformer, &config_json)?,
         false => None,
     };
-    Ok(Described { config_json, generation_config, config, sentence, tokenizer, model_max_length, transformer })
+    let preprocessor_config = match config.image_size() {
+        Some(size) => read_preprocessor_config(&transformer, size)?,
+        None => None,
+    };
+    Ok(Described {
+        config_json,
+        generation_config,
+        preprocessor_config,
+        config,
+        sentence,
+        tokenizer,
+        model_max_length,
+        transformer,
+    })
 }
 
 /// Reads how a model generates text by its own word; `None` where it has no such file.
@@ -275,6 +301,16 @@ fn read_generation_config(folder: &Path, config: &Value) -> Result<Option<Value>
     let Some(text) = read_text_if_there(&path)? else { return Ok(None) };
     let own = parse_json(&path, &text)?;
     let checked = GenerationConfig::from_json(config, Some(&own));
+    checked.map_err(|error| LoadError::Model { path: folder.to_owned(), error })?;
+    Ok(Some(own))
+}
+
+/// Reads what becomes of images before the model takes them, `size` being what that takes; `None` where it has no such file.
+fn read_preprocessor_config(folder: &Path, size: [usize; 2]) -> Result<Option<Value>, LoadError> {
+    let path = folder.join(PREPROCESSOR_CONFIG);
+    let Some(text) = read_text_if_there(&path)? else { return Ok(None) };
+    let own = parse_json(&path, &text)?;
+    let checked = ImageProcessor::from_json(&own, size);
     checked.map_err(|error| LoadError::Model { path: folder.to_owned(), error })?;
     Ok(Some(own))
 }
@@ -348,7 +384,9 @@ pub(super) fn is_needed(file: &str, modules: Option<&Modules>, shards: &[String]
     let inner = modules.map_or("", |modules| modules.transformer.as_str());
     let of_transformer = file.strip_prefix(&prefix_of(inner)).is_some_and(|name| {
         let small = tokenizer_files::FILES.contains(&name) || TRANSFORMER_CONFIGS.contains(&name);
-        small || [CONFIG, GENERATION_CONFIG, SINGLE, INDEX].contains(&name) || shards.iter().any(|one| one == name)
+        small
+            || [CONFIG, GENERATION_CONFIG, PREPROCESSOR_CONFIG, SINGLE, INDEX].contains(&name)
+            || shards.iter().any(|one| one == name)
     });
     let of_pooling = modules.is_some_and(|modules| file == format!("{}{CONFIG}", prefix_of(&modules.pooling)));
     file == MODULES || file == MODEL_CONFIG || of_transformer || of_pooling

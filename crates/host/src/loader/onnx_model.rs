@@ -164,6 +164,7 @@ impl OnnxModel {
             config: self.config_json.clone(),
             sentence: self.sentence.clone(),
             generation_config: None,
+            preprocessor_config: None,
             model_max_length: self.model_max_length,
             tensors: Default::default(),
             quantization: QuantizationMeta {

@@ -249,7 +249,7 @@ fn missing_tensors_are_named_with_what_is_near() {
         tensors.insert("encoder.layer.0.attention.self.querry.weight".into(), tensor);
     });
     let expected = "tensor `encoder.layer.0.attention.self.query.weight` is missing: expected [64, 64], looked for \
-        encoder.layer.0.attention.self.query.weight, and these after `module.`, `model.`, `bert.`; found \
+        encoder.layer.0.attention.self.query.weight, and these after `module.`, `model.`, `vit.`, `bert.`; found \
         encoder.layer.0.attention.self.querry.weight";
     assert!(error.contains(expected), "{error}");
 }
@@ -280,7 +280,7 @@ fn files_that_are_not_there_or_not_json_are_named() {
     write(folder.path(), "config.json", b"{");
     assert!(error().contains("config.json: should be JSON: EOF while parsing"), "{}", error());
     write(folder.path(), "config.json", br#"{"model_type": "mamba"}"#);
-    assert!(error().ends_with("model family `mamba` is not known; the families are: bert, llama"), "{}", error());
+    assert!(error().ends_with("model family `mamba` is not known; the families are: bert, llama, vit"), "{}", error());
     write(folder.path(), "config.json", tiny_config().to_string().as_bytes());
     assert!(error().ends_with("found no weights"), "{}", error());
     write(folder.path(), "modules.json", b"[]");
@@ -427,6 +427,25 @@ fn how_a_model_generates_by_its_own_word_is_read_and_checked() {
             .ends_with("generation_config.json: `top_k` should be a whole number from 0 to 4294967295, found \"five\""),
         "{error}"
     );
+}
+
+#[test]
+fn what_becomes_of_images_is_read_and_checked() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/goldens/vit");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden.join(name), folder.path().join(name)).unwrap();
+    }
+    let open = || ModelFolder::open(folder.path(), "vit");
+    let without = open().unwrap();
+    assert_eq!(without.preprocessor_config, None);
+    write(folder.path(), "preprocessor_config.json", br#"{"size": 32, "resample": 3}"#);
+    let with = open().unwrap();
+    assert_eq!(with.preprocessor_config.as_ref().unwrap()["resample"], 3);
+    assert!(with.digest() != without.digest(), "another package");
+    write(folder.path(), "preprocessor_config.json", br#"{"size": 33}"#);
+    let error = open().unwrap_err().to_string();
+    assert!(error.contains("preprocessor_config.json: `size` should be height 32 and width 32"), "{error}");
 }
 
 #[test]

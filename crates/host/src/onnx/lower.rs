@@ -1,10 +1,11 @@
 //! From our operators to those of ONNX.
 
 use webnibble_common::graph::{
-    Activation, Attention, Columns, Dim, Embedding, Gate, Graph, Linear, Norm, NormKind, Normalization, Op, Operator,
-    Pool, Pooling, ValueId, WeightId,
+    Activation, Attention, ClassToken, Columns, Dim, Embedding, Gate, Graph, Linear, Norm, NormKind, Normalization, Op,
+    Operator, Patches, Pool, Pooling, ValueId, WeightId,
 };
 use webnibble_common::quant::QTensor;
+use webnibble_common::tensor::DType;
 use webnibble_common::weights::{WeightData, WeightMap};
 use webnibble_models::bert::LAST_HIDDEN_STATE;
 
@@ -43,8 +44,12 @@ impl<'a> Lowering<'a> {
     pub(super) fn run(mut self) -> Result<Builder, OnnxError> {
         for id in &self.graph.inputs {
             let value = self.graph.value_of(*id);
-            self.builder.input(&value.name, ElementType::Int64, &extents(&value.shape));
-            self.names[id.0] = Some(value.name.clone());
+            let floats = value.dtype == DType::F32;
+            let element = if floats { ElementType::Float } else { ElementType::Int64 };
+            self.builder.input(&value.name, element, &extents(&value.shape));
+            let computes = self.builder.float;
+            let casts = floats && computes != ElementType::Float;
+            self.names[id.0] = Some(if casts { self.builder.cast(&value.name, computes) } else { value.name.clone() });
         }
         for node in &self.graph.nodes {
             let made = self.lower(&node.op)?;
@@ -100,6 +105,8 @@ impl<'a> Lowering<'a> {
                 Ok(if *normalize { self.normalize(&pooled) } else { pooled })
             }
             Op::Gate(Gate { x, activation }) => Ok(self.gate(*x, *activation)),
+            Op::Patches(op) => Ok(self.patches(op)),
+            Op::ClassToken(op) => self.class_token(op),
             Op::Rotary(op) => Err(OnnxError::Unsupported { operator: op.name(), what: "embedding of positions" }),
         }
     }
@@ -171,6 +178,35 @@ impl<'a> Lowering<'a> {
             }
             None => Ok(product),
         }
+    }
+
+    /// Squares as rows: the extents of squares taken apart, put last, and joined.
+    fn patches(&mut self, op: &Patches) -> String {
+        let [channels, height, width] = Patches::extents(&self.graph.value_of(op.x).shape);
+        let (down, across) = (height / op.size, width / op.size);
+        let (x, builder) = (self.name(op.x), &mut self.builder);
+        let ints = |extents: [usize; 5]| [&[0], &extents.map(|extent| extent as i64)[..]].concat();
+        let apart = builder.ints(&ints([channels, down, op.size, across, op.size]));
+        let apart = builder.node("Reshape", &[&x, &apart], Vec::new());
+        let order = vec![Attribute::ints("perm", &[0, 2, 4, 1, 3, 5])];
+        let moved = builder.node("Transpose", &[&apart], order);
+        let joined = builder.ints(&[0, (down * across) as i64, (channels * op.size * op.size) as i64]);
+        builder.node("Reshape", &[&moved, &joined], Vec::new())
+    }
+
+    /// The token, as often as there are sequences, before each; then the positions.
+    fn class_token(&mut self, op: &ClassToken) -> Result<String, OnnxError> {
+        let (x, token) = (self.name(op.x), self.vector(op.token)?);
+        let (name, matrix) = self.matrix(op.positions)?;
+        let hidden = matrix.layout.cols as i64;
+        let builder = &mut self.builder;
+        let shape = builder.node("Shape", &[&x], vec![Attribute::int("end", 1)]);
+        let rest = builder.ints(&[1, hidden]);
+        let shape = builder.node("Concat", &[&shape, &rest], vec![Attribute::int("axis", 0)]);
+        let tokens = builder.node("Expand", &[&token, &shape], Vec::new());
+        let joined = builder.node("Concat", &[&tokens, &x], vec![Attribute::int("axis", 1)]);
+        let rows = Table { name, matrix }.rows(builder, &|_, plane| plane.to_owned());
+        Ok(builder.node("Add", &[&joined, &rows], Vec::new()))
     }
 
     fn activation(&mut self, x: String, activation: Activation) -> String {

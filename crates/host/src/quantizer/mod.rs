@@ -98,6 +98,7 @@ pub fn quantize_with(
         config: model.config_json.clone(),
         sentence: model.sentence.clone(),
         generation_config: model.generation_config.clone(),
+        preprocessor_config: model.preprocessor_config.clone(),
         model_max_length: model.model_max_length,
         tensors,
         quantization: options.meta(),

@@ -222,6 +222,8 @@ fn shape_class(input: &Input) -> Vec<usize> {
     let extents = match input {
         Input::Text { texts, .. } => batch(&mut texts.iter().map(String::len)),
         Input::Ids { ids, .. } => batch(&mut ids.iter().map(Vec::len)),
+        // Whatever their sizes, they are resized to one.
+        Input::Image { images } => vec![images.len()],
         Input::Tensors { tensors } => tensors.iter().flat_map(|(_, tensor)| tensor.shape().to_vec()).collect(),
     };
     extents.into_iter().map(|extent| extent.checked_next_power_of_two().unwrap_or(usize::MAX)).collect()

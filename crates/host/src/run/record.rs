@@ -16,7 +16,7 @@ use webnibble_common::record::{
     SCHEMA_VERSION, Status, Times, TokensPerSec, WebNnInfo,
 };
 use webnibble_common::wire::{Adjustment, KernelTime, LoadReport};
-use webnibble_models::output;
+use webnibble_models::output::{self, Answers};
 
 use super::answer::{OnnxForm, PageAnswer, fallback_of};
 use super::prepared::PreparedModel;
@@ -162,11 +162,10 @@ impl Ran {
                 Some(Generated { text, tokens, finish_reason, .. }) => {
                     Some(Output::Text { text, tokens, finish_reason })
                 }
-                None => output::answer(
-                    &answered.measured.outputs,
-                    &request.outputs,
-                    prepared.package.header.meta.sentence.is_some(),
-                ),
+                None => {
+                    let answers = Answers::of(&prepared.package.header.meta);
+                    output::answer(&answered.measured.outputs, &request.outputs, &answers)
+                }
             },
         }
     }
@@ -189,7 +188,7 @@ impl Ran {
                 not_compared: compared.reason,
                 ..PerformanceMetrics::default()
             },
-            output: output::answer(&outputs, &request.outputs, meta.sentence.is_some()),
+            output: output::answer(&outputs, &request.outputs, &Answers::of(meta)),
             ..Self::default()
         }
     }
@@ -315,10 +314,9 @@ fn window_adjustment(browser: &BrowserInfo) -> Adjustment {
 fn model_info(prepared: &PreparedModel, request: &RunRequest, onnx: Option<&OnnxForm>) -> ModelInfo {
     let header = &prepared.package.header;
     let meta = &header.meta;
-    let task = match (request.generate, &meta.sentence) {
-        (true, _) => "text-generation",
-        (false, Some(_)) => "sentence-embedding",
-        (false, None) => "feature-extraction",
+    let task = match request.generate {
+        true => "text-generation",
+        false => Answers::of(meta).task().unwrap_or("feature-extraction"),
     };
     let digest = onnx.filter(|onnx| !onnx.exported).map_or(&header.digest, |onnx| &onnx.digest);
     ModelInfo {

@@ -56,6 +56,7 @@ pub(super) fn input_info(input: &Input, tokens_kept: &[TokensKept]) -> InputInfo
     let batch = match input {
         Input::Text { texts, .. } => texts.len(),
         Input::Ids { ids, .. } => ids.len(),
+        Input::Image { images } => images.len(),
         Input::Tensors { tensors } => {
             tensors.first().and_then(|(_, tensor)| tensor.shape().first().copied()).unwrap_or(1)
         }
@@ -68,11 +69,22 @@ pub(super) fn input_info(input: &Input, tokens_kept: &[TokensKept]) -> InputInfo
         kind: input.kind().into(),
         batch,
         sequence_length: longest,
-        size: None,
+        size: image_size(input),
         seconds: None,
         tokens_kept: (!tokens_kept.is_empty()).then(|| tokens_kept.to_vec()),
         prompt_name: None,
     }
+}
+
+/// Width and height of images, where they have the same.
+fn image_size(input: &Input) -> Option<[u32; 2]> {
+    let Input::Image { images } = input else { return None };
+    let mut sizes = images.iter().map(|(_, pixels)| match pixels.shape() {
+        &[height, width] => Some([u32::try_from(width).ok()?, u32::try_from(height).ok()?]),
+        _ => None,
+    });
+    let first = sizes.next()??;
+    sizes.all(|size| size == Some(first)).then_some(first)
 }
 
 /// Hears how far a run is.

@@ -46,6 +46,7 @@ fn meta(bits: u8, parameters: u64) -> PackageMeta {
         config: serde_json::Value::Null,
         sentence: None,
         generation_config: None,
+        preprocessor_config: None,
         model_max_length: None,
         tensors: Default::default(),
         quantization: QuantizationMeta {

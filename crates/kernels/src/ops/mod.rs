@@ -5,10 +5,12 @@
 //! `webnibble_common::graph`, whose list of operators makes everything below.
 
 pub(crate) mod attention;
+pub(crate) mod class_token;
 pub(crate) mod embedding;
 pub(crate) mod gate;
 pub(crate) mod linear;
 pub(crate) mod norm;
+pub(crate) mod patches;
 pub(crate) mod pool;
 pub(crate) mod rotary;
 

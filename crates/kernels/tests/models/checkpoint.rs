@@ -62,22 +62,25 @@ impl Checkpoint {
     }
 }
 
-/// Inputs (`in.*`, integers) and outputs (`out.*`, tokens among them) of a golden, without these prefixes.
+/// Inputs (`in.*`) and outputs (`out.*`) of a golden, without these prefixes.
 pub(crate) fn read_io(file: &Path) -> (Vec<(String, Tensor)>, BTreeMap<String, Tensor>) {
     let bytes = std::fs::read(file).unwrap();
     let (mut inputs, mut outputs) = (Vec::new(), BTreeMap::new());
     for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
         if let Some(name) = name.strip_prefix("in.") {
-            inputs.push((name.to_owned(), ids_of(&view)));
+            inputs.push((name.to_owned(), tensor_of(&view)));
         } else if let Some(name) = name.strip_prefix("out.") {
-            let tensor = match view.dtype() {
-                Dtype::I64 => ids_of(&view),
-                _ => Tensor::f32(view.shape(), floats_of(view.data())).unwrap(),
-            };
-            outputs.insert(name.to_owned(), tensor);
+            outputs.insert(name.to_owned(), tensor_of(&view));
         }
     }
     (inputs, outputs)
+}
+
+fn tensor_of(view: &TensorView<'_>) -> Tensor {
+    match view.dtype() {
+        Dtype::I64 => ids_of(view),
+        _ => Tensor::f32(view.shape(), floats_of(view.data())).unwrap(),
+    }
 }
 
 fn ids_of(view: &TensorView<'_>) -> Tensor {

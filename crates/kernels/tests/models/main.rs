@@ -5,6 +5,7 @@
 mod bert;
 mod checkpoint;
 mod llama;
+mod vit;
 
 use std::path::{Path, PathBuf};
 

@@ -3,10 +3,12 @@
 //! To add one: its file here, its line in [`for_each_op`](crate::for_each_op), its folder in the crate of kernels.
 
 mod attention;
+mod class_token;
 mod embedding;
 mod gate;
 mod linear;
 mod norm;
+mod patches;
 mod pool;
 mod rotary;
 
@@ -14,10 +16,12 @@ use super::operator::{Operator, Read};
 use super::value::ValueId;
 
 pub use attention::{Attention, Cache};
+pub use class_token::ClassToken;
 pub use embedding::Embedding;
 pub use gate::Gate;
 pub use linear::{Activation, Linear};
 pub use norm::{Norm, NormKind, Normalization};
+pub use patches::Patches;
 pub use pool::{Pool, Pooling};
 pub use rotary::{Rotary, RotaryStyle};
 
@@ -34,6 +38,8 @@ macro_rules! for_each_op {
             Pool pool,
             Rotary rotary,
             Gate gate,
+            Patches patches,
+            ClassToken class_token,
         }
     };
 }
