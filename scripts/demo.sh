@@ -23,14 +23,20 @@ build_native() { cargo build --release -p webnibble-cli; }
 # Side by side, since the end of each has work for one core alone. Of xargs, whose children end with Ctrl-C as this script does.
 build() { printf '%s\n' page native | xargs -n 1 -P 2 "$REPO/scripts/demo.sh" --build; }
 
+fetch_models() {
+    scripts/fetch-models.sh
+    text_model=$(scripts/fetch-models.sh smollm2)
+}
+
 if [ "${1:-}" = --build ]; then
     "build_$2"
     exit
 fi
 part set-up scripts/setup.sh native wasm model chromium
 part "page and command line" build
-part model scripts/fetch-models.sh
-part demo cargo run --quiet --release -p webnibble-cli -- demo "$@"
+part models fetch_models
+part demo cargo run --quiet --release -p webnibble-cli -- demo --image-model tests/data/digits \
+    --image tests/data/digits/three.png --text-model "$text_model" "$@"
 say
 say "$parts; $SECONDS s in all"
 [ -d pkg/baseline ] || say "The page has the binary for Chromium and Firefox; \`make wasm\` builds those of other browsers."

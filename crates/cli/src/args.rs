@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use webnibble_common::options::{BrowserKind, Engine, LaunchOptions, Options, Platform, Settings, row};
 use webnibble_common::quant::Bits;
 use webnibble_host::bench::Preset;
+use webnibble_host::demo::Asked;
 use webnibble_host::loader::DEFAULT_MODEL;
 use webnibble_host::onnx::WeightForm;
 use webnibble_host::quantizer::TensorSource;
@@ -381,8 +382,27 @@ pub(crate) struct DemoArgs {
     /// Measured runs
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
+    /// Has this model classify --image too, at 8 and 4 bits
+    #[arg(long, value_name = "MODEL", requires = "image")]
+    image_model: Option<String>,
+    /// What --image-model is asked about
+    #[arg(long, value_name = "FILE", requires = "image_model")]
+    image: Option<PathBuf>,
+    /// Has this model go on with a text too, at 8 and 4 bits
+    #[arg(long, value_name = "MODEL")]
+    text_model: Option<String>,
     #[command(flatten)]
     pub(crate) launch: LaunchArgs,
+}
+
+impl DemoArgs {
+    /// What models of other kinds are asked.
+    pub(crate) fn others(&self) -> Vec<Asked> {
+        let image = self.image_model.clone().zip(self.image.clone());
+        let image = image.map(|(model, image)| Asked::Image { model, image });
+        let text = self.text_model.clone().map(|model| Asked::Text { model });
+        image.into_iter().chain(text).collect()
+    }
 }
 
 fn demo_platform(text: &str) -> Result<Platform, String> {

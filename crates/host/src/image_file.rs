@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use webnibble_common::tensor::Tensor;
 
+use crate::error::Failure;
+
 /// Formats that are read.
 const FORMATS: [ImageFormat; 5] =
     [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp];
@@ -69,6 +71,16 @@ pub enum ImageFileError {
         /// The decoder's message.
         reason: String,
     },
+}
+
+impl Failure for ImageFileError {
+    fn code(&self) -> String {
+        "image".into()
+    }
+
+    fn hint(&self) -> String {
+        "give an image file: PNG, JPEG, WebP, GIF or BMP".into()
+    }
 }
 
 /// The picture of a file: its name, and its pixels as [`Input::Image`](webnibble_common::io::Input::Image) has them.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use webnibble_common::options::Platform;
-use webnibble_host::demo::{Demo, DemoRequest, DemoRow, demo};
+use webnibble_host::demo::{Answered, Demo, DemoRequest, DemoRow, demo};
 use webnibble_host::loader::DEFAULT_MODEL;
 
 use super::failed;
@@ -15,11 +15,13 @@ use crate::progress::Bar;
 /// Shows, or says what failed.
 pub(crate) async fn run(args: DemoArgs, json: bool, verbose: bool) -> ExitCode {
     let bar = Bar::new(!json && !verbose);
+    let others = args.others();
     let request = DemoRequest {
         model: args.model.unwrap_or_else(|| DEFAULT_MODEL.into()),
         platform: args.platform.unwrap_or(Platform::Webgpu),
         launch: args.launch.options(),
         runs: args.runs,
+        others,
         verbose,
         progress: Some(sink(&bar)),
     };
@@ -59,6 +61,24 @@ fn print_demo(demo: &Demo) {
         "nearest sentence",
     ];
     print::line(print::table(&header, &demo.rows.iter().map(cells).collect::<Vec<_>>()));
+    if !demo.others.is_empty() {
+        print::line("");
+        let header = ["model", "bits", "ran as", "asked", "answer", "first ms", "tokens/s"];
+        print::line(print::table(&header, &demo.others.iter().map(other_cells).collect::<Vec<_>>()));
+    }
+}
+
+fn other_cells(found: &Answered) -> Vec<String> {
+    let number = |number: Option<f64>| number.map_or_else(|| "-".into(), |number| format!("{number:.1}"));
+    vec![
+        found.model.clone(),
+        found.bits.to_string(),
+        found.implementation_type.to_string(),
+        found.asked.clone(),
+        found.answer.split_whitespace().collect::<Vec<_>>().join(" "),
+        number(found.first_ms),
+        number(found.tokens_per_sec),
+    ]
 }
 
 fn cells(row: &DemoRow) -> Vec<String> {

@@ -1,4 +1,5 @@
-//! The demonstration: one sentence-embedding model at several bit widths, asked which of a few sentences is nearest.
+//! The demonstration: one sentence-embedding model at several bit widths, asked which of a few sentences is nearest; behind it models
+//! of other kinds, where they are named.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,10 @@ use crate::reference::{Reference, cosine};
 use crate::run::{RunProgress, RunProgressSink, family, load_options, load_package, resolve};
 use crate::session::ProgressSink;
 use crate::task::blocking;
+
+mod others;
+
+pub use others::{Answered, Asked, PROMPT};
 
 /// Bit widths that are shown.
 pub const BITS: [Bits; 4] = [Bits::B16, Bits::B8, Bits::B4, Bits::B2];
@@ -53,6 +58,8 @@ pub struct DemoRequest {
     pub launch: LaunchOptions,
     /// Measured runs.
     pub runs: u32,
+    /// What models of other kinds are asked behind it.
+    pub others: Vec<Asked>,
     /// Passes the browser's output and its console on to the log.
     pub verbose: bool,
     /// Hears how far it is.
@@ -76,6 +83,8 @@ pub struct Demo {
     pub reference_answer: Option<&'static str>,
     /// One row a bit width.
     pub rows: Vec<DemoRow>,
+    /// What models of other kinds answered.
+    pub others: Vec<Answered>,
 }
 
 /// One bit width.
@@ -134,6 +143,10 @@ pub async fn demo(request: DemoRequest) -> Result<Demo, HostError> {
         let row = show(&host, &request, &model, *bits, package, reference.as_deref()).await;
         rows.push(row?);
     }
+    let mut others = Vec::new();
+    for asked in &request.others {
+        others.extend(others::ask(&host, asked, platform_of(&host, &request), request.progress.as_ref()).await?);
+    }
     let demo = Demo {
         model: model.name().to_owned(),
         browser: host.info().clone(),
@@ -142,9 +155,18 @@ pub async fn demo(request: DemoRequest) -> Result<Demo, HostError> {
         sentences: SENTENCES.to_vec(),
         reference_answer: reference.as_deref().map(|embeddings| nearest(embeddings).0),
         rows,
+        others,
     };
     host.shutdown().await;
     Ok(demo)
+}
+
+/// Where models of other kinds run: a software adapter takes seconds for a token, and the CPU executor does not.
+fn platform_of(host: &Host, request: &DemoRequest) -> Platform {
+    match &host.capabilities().webgpu.adapter {
+        Some(adapter) if adapter.hardware => request.platform,
+        _ => Platform::Wasm,
+    }
 }
 
 async fn load_model(request: &DemoRequest) -> Result<Arc<Model>, HostError> {
