@@ -21,6 +21,8 @@ use crate::loader::{LoadError, Model, OnnxFile, PackageFile, SUBFOLDER, onnx_nam
 const EXPORT_REVISION: u32 = 1;
 /// What transformers.js wants to know of the tokenizer.
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+/// What becomes of images.
+const PREPROCESSOR_CONFIG: &str = "preprocessor_config.json";
 /// What our page wants to know of the folder.
 const DESCRIPTION: &str = "webnibble.json";
 
@@ -75,9 +77,9 @@ pub fn outputs(out: &Path, bits: Bits, options: OnnxOptions) -> Vec<PathBuf> {
     if is_one_file(out) {
         return vec![out.to_owned()];
     }
-    let tokenizer = [TOKENIZER, TOKENIZER_CONFIG].into_iter();
+    let others = [TOKENIZER, TOKENIZER_CONFIG, PREPROCESSOR_CONFIG].into_iter();
     let sentence = sentence::FILES.into_iter();
-    let small = std::iter::once("config.json").chain(tokenizer).chain(sentence).map(|name| out.join(name));
+    let small = std::iter::once("config.json").chain(others).chain(sentence).map(|name| out.join(name));
     small.chain([out.join(file_name(bits, options))]).collect()
 }
 
@@ -202,6 +204,9 @@ fn bits_of(meta: &PackageMeta) -> Bits {
 fn small_files(package: &PackageFile) -> Result<Vec<(String, Vec<u8>)>, HostError> {
     let meta = &package.header.meta;
     let mut files = vec![("config.json".to_owned(), pretty(&meta.config))];
+    if let Some(preprocessor) = &meta.preprocessor_config {
+        files.push((PREPROCESSOR_CONFIG.to_owned(), pretty(preprocessor)));
+    }
     if let Some(tokenizer) = package.read_extra(TOKENIZER)? {
         files.push((TOKENIZER_CONFIG.to_owned(), pretty(&tokenizer_config(package, &tokenizer))));
         files.push((TOKENIZER.to_owned(), tokenizer));
