@@ -132,6 +132,14 @@ pub enum LoadError {
         /// What is wrong with it.
         error: HeaderError,
     },
+    /// A folder with several GGUF files, any of which may be meant.
+    #[error("{}: expected one model, found {} GGUF files: {}", .path.display(), .files.len(), .files.join(", "))]
+    SeveralGguf {
+        /// The folder.
+        path: PathBuf,
+        /// Their names.
+        files: Vec<String>,
+    },
     /// A GGUF file that cannot be read.
     #[error("{}: {error}", .path.display())]
     Gguf {

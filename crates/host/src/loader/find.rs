@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::LoadError;
+use super::gguf::is_gguf;
 use super::hub::{Fetched, Hub};
 use super::names;
 use super::onnx_files::OnHub;
@@ -55,7 +56,7 @@ fn find_in(
     // A folder here has no revision: who names one means the hub's.
     for folder in [Some(name), short].into_iter().flatten().map(|name| models.join(name)) {
         if folder.is_dir() {
-            return Ok(FoundModel::here(folder, short.unwrap_or(name)));
+            return Ok(FoundModel::here(model_in(&folder)?, short.unwrap_or(name)));
         }
     }
     let fetched = hub().and_then(|hub| hub.fetch(&names::hub_name(name), progress));
@@ -83,6 +84,7 @@ fn find_path(name: &str) -> Result<Option<FoundModel>, LoadError> {
     let path = Path::new(name);
     if path.exists() {
         let whole = path.canonicalize().map_err(|error| LoadError::io(path, error))?;
+        let path = &model_in(path)?;
         let part = if whole.is_dir() { whole.file_name() } else { whole.file_stem() };
         let name = part.map_or_else(|| name.to_owned(), |part| part.to_string_lossy().into_owned());
         return Ok(Some(FoundModel::here(path.to_owned(), &name)));
@@ -92,6 +94,26 @@ fn find_path(name: &str) -> Result<Option<FoundModel>, LoadError> {
         return Err(LoadError::NotFound { path: path.to_owned() });
     }
     Ok(None)
+}
+
+/// The one GGUF file of a folder that has no model in Hugging Face layout; of any other path the path itself.
+fn model_in(path: &Path) -> Result<PathBuf, LoadError> {
+    let is_laid_out = ["config.json", "modules.json"].iter().any(|file| path.join(file).is_file());
+    if !path.is_dir() || is_laid_out {
+        return Ok(path.to_owned());
+    }
+    let entries = std::fs::read_dir(path).map_err(|error| LoadError::io(path, error))?;
+    let files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_gguf(file));
+    let mut files: Vec<PathBuf> = files.collect();
+    files.sort();
+    match &mut files[..] {
+        [] => Ok(path.to_owned()),
+        [only] => Ok(std::mem::take(only)),
+        _ => {
+            let files = files.iter().filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned()));
+            Err(LoadError::SeveralGguf { path: path.to_owned(), files: files.collect() })
+        }
+    }
 }
 
 /// `model` or `organization/model`, of the letters that the hub allows, and `@` with a branch, tag or commit after it.
@@ -126,6 +148,26 @@ mod tests {
         let file = folder.path().join("four.bits.safetensors");
         std::fs::write(&file, b"").unwrap();
         assert_eq!(look(file.to_str().unwrap(), folder.path()).unwrap().name, "four.bits");
+    }
+
+    #[test]
+    fn a_folder_that_holds_one_gguf_file_is_that_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("my-llama");
+        std::fs::create_dir(&model).unwrap();
+        std::fs::write(model.join("README.md"), b"").unwrap();
+        std::fs::write(model.join("llama-q4.gguf"), b"").unwrap();
+        for name in [model.to_str().unwrap(), "my-llama"] {
+            let found = look(name, folder.path()).unwrap();
+            assert_eq!((found.path, found.name.as_str()), (model.join("llama-q4.gguf"), "my-llama"));
+        }
+        std::fs::write(model.join("llama-q8.gguf"), b"").unwrap();
+        let error = look("my-llama", folder.path()).unwrap_err().to_string();
+        let end = ": expected one model, found 2 GGUF files: llama-q4.gguf, llama-q8.gguf";
+        assert!(error.ends_with(end), "{error}");
+        // What is laid out as Hugging Face does it is read so, whatever else lies there.
+        std::fs::write(model.join("config.json"), b"{}").unwrap();
+        assert_eq!(look("my-llama", folder.path()).unwrap().path, model);
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Failure for LoadError {
             }
             Self::Model { .. } => "docs/models.md says which families there are, and what their config.json has",
             Self::Gguf { error, .. } => error.hint(),
+            Self::SeveralGguf { .. } => "give one of them by its path: FOLDER/FILE.gguf",
             Self::StandIn { what, .. } => what.hint(),
             Self::Offline { .. } => {
                 "run once without it to fetch the model, or give a folder or package that is here by its path: ./model"
