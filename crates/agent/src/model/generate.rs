@@ -13,7 +13,7 @@ use webnibble_common::warmup::Warmup;
 use webnibble_common::wire::{ErrorCode, RemoteError, RunReport, Stage};
 use webnibble_models::generate::{GenerateError, Generation, Sampling, Step, prompt_ids};
 use webnibble_models::input::tensors::INPUT_IDS;
-use webnibble_models::llama::NEXT_LOGITS;
+use webnibble_models::llama::{LOGITS, NEXT_LOGITS};
 
 use super::run::Ran;
 use super::{LoadedModel, Progress};
@@ -82,7 +82,8 @@ impl LoadedModel {
 
     /// Tokens that there are scores for.
     fn vocab(&self) -> Result<usize, RemoteError> {
-        let scores = self.pipeline.graph().outputs.first().map(|id| self.pipeline.graph().value_of(*id));
+        let graph = self.pipeline.graph();
+        let scores = graph.outputs.iter().map(|id| graph.value_of(*id)).find(|value| value.name == LOGITS);
         match scores.and_then(|scores| scores.shape.last()) {
             Some(Dim::Fixed(vocab)) => Ok(*vocab),
             _ => Err(refused(&GenerateError::NotGenerating)),
