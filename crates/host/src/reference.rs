@@ -6,7 +6,7 @@ use std::sync::Arc;
 use webnibble_common::graph::Graph;
 use webnibble_common::io::{Input, NamedTensors};
 use webnibble_common::options::GenerationOptions;
-use webnibble_common::package::{Activations, SentenceConfig, TOKENIZER, max_tokens};
+use webnibble_common::package::{Activations, SentenceConfig, TOKENIZER};
 use webnibble_common::quant::{Bits, Quantizer};
 use webnibble_common::record::QuantizationError;
 use webnibble_common::tensor::{Tensor, element_count};
@@ -271,9 +271,8 @@ fn pipeline_of(model: &Model, texts: bool) -> Result<Pipeline, ReferenceError> {
         Model::Folder(folder) => pipeline_of_folder(folder, texts),
         Model::Package(package) => pipeline_of_package(package, texts),
         Model::Onnx(onnx) => {
-            let max_len = max_tokens(onnx.config.max_positions(), onnx.sentence.as_ref(), onnx.model_max_length);
             let tokenizer = onnx.tokenizer.as_deref().filter(|_| texts);
-            let made = pipeline(&onnx.graph, max_len, onnx.sentence.clone(), tokenizer)?;
+            let made = pipeline(&onnx.graph, onnx.max_tokens(), onnx.sentence.clone(), tokenizer)?;
             Ok(made.with_config(&onnx.config, None)?)
         }
     }
@@ -337,8 +336,7 @@ fn pipeline_of_folder(folder: &ModelFolder, texts: bool) -> Result<Pipeline, Ref
 fn pipeline_of_package(package: &PackageFile, texts: bool) -> Result<Pipeline, ReferenceError> {
     let meta = &package.header.meta;
     let tokenizer = if texts { package.read_extra(TOKENIZER)? } else { None };
-    let max_len = meta.max_tokens(package.config.max_positions());
-    let made = pipeline(&package.graph, max_len, meta.sentence.clone(), tokenizer.as_deref())?;
+    let made = pipeline(&package.graph, package.max_tokens(), meta.sentence.clone(), tokenizer.as_deref())?;
     Ok(made.with_config(&package.config, meta.preprocessor_config.as_ref())?)
 }
 

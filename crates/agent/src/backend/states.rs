@@ -13,7 +13,7 @@ pub(crate) enum States {
 }
 
 impl States {
-    /// Begins a text whose tokens are chosen where their scores are, as `generation` says, behind those of `prompt`; `tokens` are
+    /// Begins a text whose tokens are chosen where their scores are, as `sampling` says, behind those of `prompt`; `tokens` are
     /// all that there are. Whether they are: elsewhere the scores are to be read.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ pub struct Answered {
     pub implementation_type: ImplementationType,
     /// The likeliest label with its probability, or the text.
     pub answer: String,
-    /// Time from the model's being loaded to the answer, or to its first token.
+    /// The first inference, or the time to the first token of a text.
     pub first_ms: Option<f64>,
     /// Tokens a second behind the first, of a text.
     pub tokens_per_sec: Option<f64>,
@@ -100,10 +100,11 @@ fn options(bits: Bits, platform: Platform) -> Options {
 }
 
 fn answered(record: &RunRecord, bits: Bits, asked: &str) -> Result<Answered, HostError> {
-    let failed = |message: String| HostError::from(RemoteError::new(ErrorCode::Internal, message, ""));
+    let failed = |message: String, hint: &str| HostError::from(RemoteError::new(ErrorCode::Internal, message, hint));
     if let Some(error) = &record.error {
-        return Err(failed(format!("no answer to {asked}: {}", error.message)));
+        return Err(failed(format!("no answer to {asked}: {}", error.message), &error.hint));
     }
+    let other = "give --image-model a model that classifies images, and --text-model one that generates text";
     let answer = match &record.output {
         Some(Output::Labels { labels }) => labels.first().and_then(|labels| labels.first()).map(shown),
         Some(Output::Text { text, .. }) => text.clone(),
@@ -114,8 +115,8 @@ fn answered(record: &RunRecord, bits: Bits, asked: &str) -> Result<Answered, Hos
         model: record.model.as_ref().map_or_else(String::new, |model| model.name.clone()),
         asked: asked.to_owned(),
         bits,
-        implementation_type: record.implementation_type.ok_or_else(|| failed("nothing ran".to_owned()))?,
-        answer: answer.ok_or_else(|| failed(format!("neither label nor text for {asked}")))?,
+        implementation_type: record.implementation_type.ok_or_else(|| failed("nothing ran".to_owned(), ""))?,
+        answer: answer.ok_or_else(|| failed(format!("neither label nor text for {asked}"), other))?,
         first_ms: metrics.time_to_first_token_ms.or(metrics.first_inference_time_ms),
         tokens_per_sec: metrics.tokens_per_sec.and_then(|speed| speed.decode),
     })

@@ -107,7 +107,7 @@ pub fn read_pairs(path: &Path, limit: Option<usize>) -> Result<Vec<Pair>, DataEr
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn read_text(path: &Path) -> Result<String, DataError> {
+pub(super) fn read_text(path: &Path) -> Result<String, DataError> {
     std::fs::read_to_string(path).map_err(|source| DataError::Read { path: path.to_owned(), source })
 }
 

@@ -33,7 +33,7 @@ mod tests;
 mod text;
 mod texts;
 
-pub use data::{DataError, Pair, read_pairs, read_text};
+pub use data::{DataError, Pair, read_pairs};
 pub use prepared::{BITS, EvalRequest, PackageFormat};
 pub use stats::{pearson, spearman};
 pub use text::{TextEval, TextRow, TextScores};
@@ -124,12 +124,8 @@ pub enum Evaluation {
 pub async fn eval(request: EvalRequest) -> Result<Evaluation, HostError> {
     tell(&request, "looking for the model", 0, 0);
     let model = load_model(&request).await?;
-    let generates = match &*model {
-        Model::Folder(folder) => folder.config.generates(),
-        Model::Package(package) => package.config.generates(),
-        Model::Onnx(_) => false,
-    };
-    if !generates || model.sentence().is_some() {
+    let is_onnx = matches!(*model, Model::Onnx(_));
+    if is_onnx || !model.config().generates() || model.sentence().is_some() {
         return eval_pairs(request, model).await.map(|eval| Evaluation::Pairs(Box::new(eval)));
     }
     if request.options.platform.is_some() {

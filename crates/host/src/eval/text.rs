@@ -15,7 +15,7 @@ use webnibble_common::state::StateSet;
 use webnibble_common::tensor::Tensor;
 use webnibble_kernels::cpu::Executor;
 use webnibble_kernels::exec::ExecError;
-use webnibble_models::generate::GenerateError;
+use webnibble_models::generate::{GenerateError, likeliest};
 use webnibble_models::input::tensors::INPUT_IDS;
 use webnibble_models::input::text::TextTokenizer;
 use webnibble_models::llama::NEXT_LOGITS;
@@ -88,7 +88,7 @@ pub(super) async fn eval_text(request: &EvalRequest, model: &Arc<Model>) -> Resu
     if ids.len() < LEAST_TOKENS {
         return Err(DataError::Short { path: request.data.clone(), least: LEAST_TOKENS, found: ids.len() }.into());
     }
-    let window_tokens = WINDOW_TOKENS.min(context(model));
+    let window_tokens = WINDOW_TOKENS.min(model.max_tokens());
     let windows: Arc<Vec<Vec<u32>>> =
         Arc::new(ids.chunks(window_tokens).filter(|window| window.len() > 1).map(<[u32]>::to_vec).collect());
     let in_f32 = in_f32(request, model, &windows).await?;
@@ -110,24 +110,16 @@ pub(super) async fn eval_text(request: &EvalRequest, model: &Arc<Model>) -> Resu
 
 /// A whole text as tokens, however long.
 fn tokens(model: &Model, text: &str) -> Result<Vec<u32>, HostError> {
-    let (json, vocab) = match model {
-        Model::Folder(folder) => (folder.tokenizer.clone(), folder.config.vocab_size()),
-        Model::Package(package) => (package.read_extra(TOKENIZER)?, package.config.vocab_size()),
-        Model::Onnx(_) => (None, 0),
+    let json = match model {
+        Model::Folder(folder) => folder.tokenizer.clone(),
+        Model::Package(package) => package.read_extra(TOKENIZER)?,
+        Model::Onnx(onnx) => onnx.tokenizer.clone(),
     };
     let json = json.ok_or(ReferenceError::from(GenerateError::NoTokenizer))?;
-    let tokenizer = TextTokenizer::from_bytes(&json, usize::MAX, vocab).map_err(ReferenceError::from)?;
+    let tokenizer =
+        TextTokenizer::from_bytes(&json, usize::MAX, model.config().vocab_size()).map_err(ReferenceError::from)?;
     let encoded = tokenizer.encode_batch(&[text], "", false).map_err(ReferenceError::from)?;
     Ok(encoded.input_ids)
-}
-
-/// Tokens that the model has room for.
-fn context(model: &Model) -> usize {
-    match model {
-        Model::Folder(folder) => folder.max_tokens(),
-        Model::Package(package) => package.header.meta.max_tokens(package.config.max_positions()),
-        Model::Onnx(onnx) => onnx.config.max_positions(),
-    }
 }
 
 /// Tokens that the model in f32 chose, behind the first `from` of them, which it was given.
@@ -241,12 +233,6 @@ fn log_likelihood(scores: &[f32], token: usize) -> f64 {
     let top = f64::from(scores[likeliest(scores) as usize]);
     let sum: f64 = scores.iter().map(|score| (f64::from(*score) - top).exp()).sum();
     f64::from(scores[token]) - top - sum.ln()
-}
-
-/// The first of the largest.
-fn likeliest(scores: &[f32]) -> u32 {
-    let larger = |best: usize, index: usize| if scores[index] > scores[best] { index } else { best };
-    (0..scores.len()).reduce(larger).unwrap_or(0) as u32
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) const CONFIG: &str = "config.json";
 pub(super) const GENERATION_CONFIG: &str = "generation_config.json";
 
 /// What becomes of images before a model takes them.
-pub(super) const PREPROCESSOR_CONFIG: &str = "preprocessor_config.json";
+pub(crate) const PREPROCESSOR_CONFIG: &str = "preprocessor_config.json";
 
 /// The stages of a sentence-transformers model.
 pub(super) const MODULES: &str = "modules.json";

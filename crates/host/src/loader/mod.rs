@@ -10,6 +10,7 @@ use std::path::Path;
 
 use webnibble_common::graph::Graph;
 use webnibble_common::package::SentenceConfig;
+use webnibble_models::ModelConfig;
 
 mod checkpoint;
 mod error;
@@ -36,6 +37,7 @@ pub use checkpoint::Checkpoint;
 pub use error::LoadError;
 pub use find::{FoundModel, find, models_dir};
 pub use folder::ModelFolder;
+pub(crate) use folder::PREPROCESSOR_CONFIG;
 use folder::has_weights;
 use gguf::is_gguf;
 pub use gguf::{GgufError, GgufWeights};
@@ -100,6 +102,24 @@ impl Model {
             Model::Folder(folder) => folder.sentence.as_ref(),
             Model::Package(package) => package.header.meta.sentence.as_ref(),
             Model::Onnx(model) => model.sentence.as_ref(),
+        }
+    }
+
+    /// The family and its dimensions.
+    pub fn config(&self) -> &ModelConfig {
+        match self {
+            Model::Folder(folder) => &folder.config,
+            Model::Package(package) => &package.config,
+            Model::Onnx(model) => &model.config,
+        }
+    }
+
+    /// Its longest input in tokens, special ones included.
+    pub fn max_tokens(&self) -> usize {
+        match self {
+            Model::Folder(folder) => folder.max_tokens(),
+            Model::Package(package) => package.max_tokens(),
+            Model::Onnx(model) => model.max_tokens(),
         }
     }
 

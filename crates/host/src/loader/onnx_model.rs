@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use webnibble_common::graph::Graph;
 use webnibble_common::options::{Platform, Settings};
-use webnibble_common::package::{FORMAT_VERSION, Header, PackageMeta, QuantizationMeta, SentenceConfig};
+use webnibble_common::package::{FORMAT_VERSION, Header, PackageMeta, QuantizationMeta, SentenceConfig, max_tokens};
 use webnibble_common::quant::{Bits, Granularity, Scheme};
 use webnibble_models::ModelConfig;
 
@@ -49,6 +49,11 @@ pub struct OnnxModel {
 }
 
 impl OnnxModel {
+    /// The longest input in tokens, special ones included.
+    pub fn max_tokens(&self) -> usize {
+        max_tokens(self.config.max_positions(), self.sentence.as_ref(), self.model_max_length)
+    }
+
     /// Opens a folder; `hub` has files that it lacks.
     pub(super) fn open(path: &Path, name: &str, hub: Option<OnHub>) -> Result<OnnxModel, LoadError> {
         let Described { config_json, config, sentence, tokenizer, model_max_length, transformer: path, .. } =

@@ -26,6 +26,11 @@ pub struct PackageFile {
 }
 
 impl PackageFile {
+    /// The longest input in tokens, special ones included.
+    pub fn max_tokens(&self) -> usize {
+        self.header.meta.max_tokens(self.config.max_positions())
+    }
+
     /// Opens a package: reads the header, checks it, the file's length, and that every weight of the graph is there in
     /// the right shape.
     pub fn open(path: &Path) -> Result<PackageFile, LoadError> {

@@ -15,14 +15,14 @@ use super::options::OnnxOptions;
 use super::{model, suffix};
 use crate::disk::{cache_dir, digest_of, hex, write_whole};
 use crate::error::HostError;
-use crate::loader::{LoadError, Model, OnnxFile, PackageFile, SUBFOLDER, onnx_names, refuse_stand_in};
+use crate::loader::{
+    LoadError, Model, OnnxFile, PREPROCESSOR_CONFIG, PackageFile, SUBFOLDER, onnx_names, refuse_stand_in,
+};
 
 /// Raised when the same package gives another file than before.
 const EXPORT_REVISION: u32 = 1;
 /// What transformers.js wants to know of the tokenizer.
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-/// What becomes of images.
-const PREPROCESSOR_CONFIG: &str = "preprocessor_config.json";
 /// What our page wants to know of the folder.
 const DESCRIPTION: &str = "webnibble.json";
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use webnibble_common::graph::{Bindings, Graph, Role};
 use webnibble_common::program::{DECODE, ENCODE};
-use webnibble_common::quant::{Bits, Format, Granularity, Scheme};
+use webnibble_common::quant::Format;
 use webnibble_common::state::StateSet;
 use webnibble_common::tensor::Tensor;
 use webnibble_common::weights::WeightMap;
@@ -156,17 +156,7 @@ fn head() -> Graph {
 
 #[test]
 fn executors_agree_at_every_width() {
-    let graph = config(&crate::golden("llama")).graph(None);
     let (ids, ..) = io();
     let inputs = input(ids.as_u32().unwrap());
-    for bits in [Bits::B16, Bits::B8, Bits::B4, Bits::B2] {
-        for scheme in [Scheme::Symmetric, Scheme::Asymmetric] {
-            let linear = Format { bits, scheme, granularity: Granularity::Group(32) };
-            let weights =
-                checkpoint().weights(&graph, |role| if role == Role::Embedding { Format::F16 } else { linear });
-            let [expected, found] = EXECUTORS.map(|(_, run)| run(&graph, &weights, &inputs).unwrap().remove(0).1);
-            let error = compare(&expected, &found);
-            assert!(error <= 1e-4, "{linear}: off by {error:e}");
-        }
-    }
+    crate::agree_at_every_width("llama", &inputs);
 }

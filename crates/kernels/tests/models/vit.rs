@@ -1,7 +1,6 @@
 //! ViT.
 
-use webnibble_common::graph::Role;
-use webnibble_common::quant::{Bits, Format, Granularity, Scheme};
+use webnibble_common::quant::Format;
 use webnibble_common::tensor::Tensor;
 use webnibble_kernels::problems::compare;
 
@@ -56,16 +55,6 @@ fn images_of_a_batch_do_not_touch_one_another() {
 
 #[test]
 fn executors_agree_at_every_width() {
-    let graph = config(&crate::golden("vit")).graph(None);
     let (inputs, _) = io();
-    for bits in [Bits::B16, Bits::B8, Bits::B4, Bits::B2] {
-        for scheme in [Scheme::Symmetric, Scheme::Asymmetric] {
-            let linear = Format { bits, scheme, granularity: Granularity::Group(32) };
-            let weights =
-                checkpoint().weights(&graph, |role| if role == Role::Embedding { Format::F16 } else { linear });
-            let [expected, found] = EXECUTORS.map(|(_, run)| run(&graph, &weights, &inputs).unwrap().remove(0).1);
-            let error = compare(&expected, &found);
-            assert!(error <= 1e-4, "{linear}: off by {error:e}");
-        }
-    }
+    crate::agree_at_every_width("vit", &inputs);
 }

@@ -22,7 +22,7 @@ use crate::pipeline::Pipeline;
 pub use config::GenerationConfig;
 pub use error::GenerateError;
 use sampler::Sampler;
-pub use sampler::Sampling;
+pub use sampler::{Sampling, likeliest};
 use text::TextStream;
 
 /// Most tokens where nobody says how many.

@@ -8,6 +8,9 @@ use super::config::GenerationConfig;
 use super::error::GenerateError;
 use super::noise;
 
+/// Likeliest tokens that are put in order first: a nucleus is seldom larger.
+const SHORT_LIST: usize = 256;
+
 /// How a token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
@@ -137,17 +140,33 @@ fn kth_largest(scores: &[f32], k: usize) -> f32 {
 fn nucleus(scores: &[f32], top: f32, top_p: f32) -> f32 {
     let mass = |score: f32| f64::from((score - top).exp());
     let wanted = scores.iter().map(|score| mass(*score)).sum::<f64>() * f64::from(top_p);
-    let mut scores = scores.to_vec();
-    scores.sort_unstable_by(|a, b| b.total_cmp(a));
-    let mut reached = 0.0;
-    let last = scores.iter().copied().find(|score| {
-        reached += mass(*score);
-        reached >= wanted
-    });
-    last.unwrap_or(f32::NEG_INFINITY)
+    let (mut scores, mut short) = (scores.to_vec(), SHORT_LIST.min(scores.len()));
+    loop {
+        put_first(&mut scores, short);
+        let mut reached = 0.0;
+        let last = scores[..short].iter().copied().find(|score| {
+            reached += mass(*score);
+            reached >= wanted
+        });
+        match last {
+            Some(least) => return least,
+            None if short == scores.len() => return f32::NEG_INFINITY,
+            None => short = scores.len(),
+        }
+    }
 }
 
-fn likeliest(scores: &[f32]) -> u32 {
+/// Puts the `count` largest scores first, in order.
+fn put_first(scores: &mut [f32], count: usize) {
+    let larger = |a: &f32, b: &f32| b.total_cmp(a);
+    if count > 0 && count < scores.len() {
+        scores.select_nth_unstable_by(count - 1, larger);
+    }
+    scores[..count].sort_unstable_by(larger);
+}
+
+/// The token with the largest score; of equal ones the first.
+pub fn likeliest(scores: &[f32]) -> u32 {
     let first_largest = |best: usize, index: usize| if scores[index] > scores[best] { index } else { best };
     (0..scores.len()).reduce(first_largest).unwrap_or(0) as u32
 }
@@ -230,6 +249,16 @@ mod tests {
         let both = GenerationOptions { top_k: Some(2), top_p: Some(0.69), ..drawing() };
         assert_eq!(drawn(both), [true, true, false, false]);
         assert_eq!(drawn(GenerationOptions { top_p: Some(0.01), ..drawing() }), [true, false, false, false]);
+    }
+
+    #[test]
+    fn a_nucleus_larger_than_the_short_list_is_found_whole() {
+        let logits: Vec<f32> = (0..4 * SHORT_LIST).map(|token| token as f32 * -1e-6).collect();
+        let sampler = sampler(GenerationOptions { top_p: Some(0.5), ..drawing() }, &[]);
+        // Those before are a little likelier, and so are half of it a little earlier.
+        let kept = sampler.kept(&logits);
+        assert_eq!(kept, (0..kept.len() as u32).collect::<Vec<_>>());
+        assert!((2 * SHORT_LIST - 1..=2 * SHORT_LIST).contains(&kept.len()), "{}", kept.len());
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use futures_util::future::{FutureExt, LocalBoxFuture};
+use js_sys::Uint8Array;
 use web_sys::{GpuBuffer, GpuBufferDescriptor, gpu_buffer_usage};
 use webnibble_common::wire::{ErrorCode, RemoteError};
 
-use super::errors::{gpu_error, message_of, refused, watch};
+use super::errors::{gpu_error, message_of, refused, thrown, watch};
 use super::gpu::Gpu;
 
 /// A buffer that is destroyed with its owner.
@@ -60,6 +61,15 @@ impl Memory {
     /// A buffer of `bytes`.
     pub(super) fn buffer(&self, label: &str, bytes: usize, usage: u32) -> Result<Buffer, RemoteError> {
         self.create(label, bytes as u64, usage, false)
+    }
+
+    /// A buffer that holds `bytes`.
+    pub(super) fn filled(&self, label: &str, bytes: &[u8], usage: u32) -> Result<Buffer, RemoteError> {
+        let buffer = self.buffer(label, bytes.len(), usage | gpu_buffer_usage::COPY_DST)?;
+        let bytes = Uint8Array::from(bytes);
+        let write = || self.gpu.queue.write_buffer_with_u32_and_u8_array(&buffer, 0, &bytes);
+        self.request(label.to_owned(), write).map_err(|e| thrown(&e))?;
+        Ok(buffer)
     }
 
     /// A buffer of weights, mapped so that bytes go straight into it.

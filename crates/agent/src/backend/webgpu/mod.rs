@@ -31,11 +31,11 @@ use webnibble_kernels::plan::{
 
 pub(crate) use gpu::Gpu;
 pub(crate) use pending::Pending;
-use pending::Work;
 pub(crate) use states::States;
 
 use self::held::Held;
 use self::memory::{Memory, WeightMemory};
+use self::pending::Work;
 use self::recorded::Recorded;
 #[cfg(test)]
 use super::outcome::RunOutcome;

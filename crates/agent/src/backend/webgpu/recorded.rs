@@ -13,7 +13,6 @@ use webnibble_kernels::plan::{Binding, BufferId, BufferKind, Dispatch, FOUND_WOR
 
 use super::super::spares::{Lent, Spares};
 use super::dispatches::{Dispatched, bind_group};
-use super::errors::thrown;
 use super::gpu::Gpu;
 use super::memory::{Buffer, Memory};
 use super::readback::Readback;
@@ -54,7 +53,7 @@ impl Recorded {
     /// Makes buffers and bind groups of `recording`, over the model's `weights`; the pipelines are built. Whether the
     /// device could make them all, [`Memory::check`] tells.
     pub(super) fn new(memory: &Rc<Memory>, recording: Recording, weights: &[&GpuBuffer]) -> Result<Self, RemoteError> {
-        let uniforms = uniform_buffer(memory, &recording.uniforms)?;
+        let uniforms = memory.filled("uniforms", &recording.uniforms, gpu_buffer_usage::UNIFORM)?;
         let (all, own) = activation_buffers(memory, &recording, weights)?;
         let buffers = Buffers { all, uniforms };
         let dispatches = bind(memory, &recording, &recording.dispatches, &buffers)?;
@@ -262,15 +261,6 @@ impl Input {
         self.bytes.copy_from(tensor.bytes());
         gpu.queue.write_buffer_with_u32_and_u8_array(&self.buffer, 0, &self.bytes)
     }
-}
-
-fn uniform_buffer(memory: &Memory, uniforms: &[u8]) -> Result<Buffer, RemoteError> {
-    let usage = gpu_buffer_usage::UNIFORM | gpu_buffer_usage::COPY_DST;
-    let buffer = memory.buffer("uniforms", uniforms.len(), usage)?;
-    let bytes = Uint8Array::from(uniforms);
-    let write = || memory.gpu.queue.write_buffer_with_u32_and_u8_array(&buffer, 0, &bytes);
-    memory.request("uniforms".to_owned(), write).map_err(|e| thrown(&e))?;
-    Ok(buffer)
 }
 
 /// Every buffer of the recording in its order but those of conversations, and those among them that belong to it.

@@ -246,26 +246,18 @@ impl States {
         for token in prompt.iter().map(|token| *token as usize).filter(|token| *token < tokens) {
             seen[token / 8] |= 1 << (token % 8);
         }
-        let sampling_bytes = bytemuck::bytes_of(sampling);
-        let made = |label, bytes: &[u8]| {
-            let buffer = self.memory.buffer(label, bytes.len(), STATE_USAGE)?;
-            let bytes = Uint8Array::from(bytes);
-            let write = || self.memory.gpu.queue.write_buffer_with_u32_and_u8_array(&buffer, 0, &bytes);
-            self.memory.request(label.to_owned(), write).map_err(|e| thrown(&e))?;
-            Ok(buffer)
-        };
-        let (sampling_buffer, seen) = (made("sampling", sampling_bytes)?, made("seen", &seen)?);
+        let seen = self.memory.filled("seen", &seen, gpu_buffer_usage::STORAGE)?;
+        let how = self.memory.filled("sampling", bytemuck::bytes_of(sampling), gpu_buffer_usage::STORAGE)?;
         self.memory.check().await?;
         let held = self.held.hold_states((size_of::<Sampling>() + seen_bytes(tokens)) as u64);
-        self.text = Some(Text { draws: sampling.draws(), chosen: 0, sampling: sampling_buffer, seen, _held: held });
+        self.text = Some(Text { draws: sampling.draws(), chosen: 0, sampling: how, seen, _held: held });
         self.bound.iter_mut().for_each(|bound| bound.choice = None);
         Ok(())
     }
 
     /// Makes what chooses a token by the scores of `recorded`, which a run was made ready for, unless it is there.
     pub(super) async fn make_choice(&mut self, recorded: &Rc<Recorded>) -> Result<(), RemoteError> {
-        let is_made = self.bound_to(recorded).is_some_and(|bound| bound.choice.is_some());
-        if is_made {
+        if self.choice(recorded).is_some() {
             return Ok(());
         }
         let Some(draws) = self.text.as_ref().map(|text| text.draws) else {

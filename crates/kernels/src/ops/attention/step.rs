@@ -20,13 +20,12 @@ const JOIN_THREADS: usize = 64;
 
 /// `attention_step.wgsl`. Strides and starts count elements.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 struct StepParams {
     heads: u32,
     kv_heads: u32,
     shares: u32,
-    /// As bits, multiplies the scores.
-    scale: u32,
+    scale: f32,
     q_stride: u32,
     q_start: u32,
     k_stride: u32,
@@ -112,7 +111,7 @@ fn params(
         heads: op.heads as u32,
         kv_heads: op.kv_heads as u32,
         shares: shares as u32,
-        scale: op.scale.to_bits(),
+        scale: op.scale,
         q_stride: stride(turned)?,
         q_start: (start + op.q.start) as u32,
         k_stride: stride(key_value)?,

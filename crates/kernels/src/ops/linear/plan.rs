@@ -64,8 +64,8 @@ struct Beside {
 
 /// Records the product, in parts where the weight, an input or the work is too much for one dispatch.
 pub(crate) fn record(r: &mut Recorder<'_>, op: &Linear, output: ValueId) -> Result<(), PlanError> {
-    if let Some(Op::Norm(norm)) = r.folded(op.x) {
-        return record_few_rows(r, &Linear { x: norm.x, ..*op }, output, Beside { norm: Some(norm.by), gate: None });
+    if let (op, norm @ Some(_)) = with_norm(r, op) {
+        return record_few_rows(r, &op, output, Beside { norm, gate: None });
     }
     let layout = *r.layout(op.weight);
     let (n, k) = (layout.rows, layout.cols);
@@ -88,12 +88,16 @@ pub(crate) fn record_gated(
     gate: Activation,
     output: ValueId,
 ) -> Result<(), PlanError> {
-    let norm = match r.folded(op.x) {
-        Some(Op::Norm(norm)) => Some(norm),
-        _ => None,
-    };
-    let op = &Linear { x: norm.map_or(op.x, |norm| norm.x), ..*op };
-    record_few_rows(r, op, output, Beside { norm: norm.map(|norm| norm.by), gate: Some(gate) })
+    let (op, norm) = with_norm(r, op);
+    record_few_rows(r, &op, output, Beside { norm, gate: Some(gate) })
+}
+
+/// The operator over what a normalization reads that it computes itself, and that normalization; else as it is.
+fn with_norm(r: &Recorder<'_>, op: &Linear) -> (Linear, Option<Normalization>) {
+    match r.folded(op.x) {
+        Some(Op::Norm(norm)) => (Linear { x: norm.x, ..*op }, Some(norm.by)),
+        _ => (*op, None),
+    }
 }
 
 /// Whether the operator, or a gate behind it, has so few rows that one dispatch computes what is beside it too.
